@@ -1,0 +1,1 @@
+"""GraFIQs: how good a face is for recognition, from a recogniser's BatchNorm statistics."""

@@ -1,0 +1,232 @@
+"""Weights from a file that nobody has reason to trust.
+
+A checkpoint is data: nothing in it is executed, and a network is only built of tensors that were
+found, have the expected shapes and hold finite numbers. Every refusal names the file and the
+tensor, because "size mismatch" from the depths of a framework helps nobody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import pickle
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from torch import Tensor
+
+from streamgate.errors import ModelError
+from streamgate.quality.iresnet import DEPTHS, IResNet, Layout, expected_shapes
+
+__all__ = ["DEFAULT_WEIGHTS", "Weights", "default_weights_path", "load_weights"]
+
+DEFAULT_WEIGHTS = "default"
+_MAX_DEPTH = 200
+# What torch.load raises on damaged or foreign bytes, as observed by feeding it such files.
+_DAMAGE = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    AssertionError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weights:
+    """A checked checkpoint.
+
+    Attributes:
+        tensors: by published name, float32 or float64 on the CPU, finite.
+        layout: the network that they fit.
+        sha256: of the file, as lower-case hexadecimal.
+        path: where they came from.
+    """
+
+    tensors: Mapping[str, Tensor]
+    layout: Layout
+    sha256: str
+    path: Path
+
+    def build(self) -> IResNet:
+        """Return the network in eval mode, frozen, on the CPU, with these weights."""
+        with torch.device("meta"):
+            network = IResNet(self.layout)
+        state = {name: tensor.clone() for name, tensor in self.tensors.items()}
+        for name in network.state_dict():
+            if name.endswith("num_batches_tracked"):
+                state[name] = torch.zeros((), dtype=torch.int64)
+        network.load_state_dict(state, assign=True)
+        return network.eval().requires_grad_(False)
+
+
+def default_weights_path() -> Path:
+    """Return the file of the weights that come with streamgate."""
+    return Path(str(resources.files("streamgate.models") / "default.safetensors"))
+
+
+def load_weights(weights: str | Path = DEFAULT_WEIGHTS, *, backbone: str | None = None) -> Weights:
+    """Read and check a checkpoint.
+
+    Args:
+        weights: a `.safetensors` file, a `.pth` state dict, or "default".
+        backbone: the published layout that the file must hold ("iresnet50"); None reads the
+            layout from the tensors.
+
+    Raises:
+        ModelError: the file cannot be read, holds anything but tensors, or does not fit.
+    """
+    if backbone is not None and backbone not in DEPTHS:
+        raise ModelError(f"unknown backbone {backbone!r}: expected one of {', '.join(DEPTHS)}")
+    path = default_weights_path() if str(weights) == DEFAULT_WEIGHTS else Path(weights)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: the weights cannot be read: {error.strerror}") from error
+    tensors = _unwrap(_parse(path, content), path)
+    layout = _layout_of(tensors, path)
+    if backbone is not None and layout.depths != DEPTHS[backbone]:
+        raise ModelError(
+            f"{path}: expected {backbone} with {_blocks(DEPTHS[backbone])} blocks in layer1..4, "
+            f"found {layout.name} with {_blocks(layout.depths)}"
+        )
+    checked = _check(tensors, layout, path)
+    return Weights(checked, layout, hashlib.sha256(content).hexdigest(), path)
+
+
+def _parse(path: Path, content: bytes) -> object:
+    """Return whatever the file holds, without executing anything in it."""
+    if path.suffix == ".safetensors":
+        try:
+            return load_safetensors(content)
+        except (SafetensorError, *_DAMAGE) as error:
+            raise ModelError(
+                f"{path}: damaged or no safetensors file ({_first_line(error)}); fetch it again"
+            ) from error
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{path}: refused, because it is damaged or holds more than tensors, and nothing in "
+            "it was executed; save the network's state_dict() or a .safetensors file instead "
+            f"({_first_line(error)})"
+        ) from error
+    except (OSError, *_DAMAGE) as error:
+        raise ModelError(
+            f"{path}: damaged or no PyTorch checkpoint ({_first_line(error)}); fetch it again"
+        ) from error
+
+
+def _unwrap(content: object, path: Path) -> dict[str, Tensor]:
+    """Return the state dict, from inside the wrappers that training scripts put around it."""
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not content:
+        raise ModelError(f"{path}: expected a state dict of named tensors")
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in content.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise ModelError(f"{path}: entry {name!r} is no tensor; expected a state dict")
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+            raise ModelError(f"{path}: tensor {name!r} is no plain dense tensor; expected one")
+        # DataParallel prefixes every name.
+        tensors[name.removeprefix("module.")] = tensor
+    return tensors
+
+
+def _layout_of(tensors: Mapping[str, Tensor], path: Path) -> Layout:
+    """Read depths and widths from the tensors."""
+    widths: list[int] = []
+    for stage in (1, 2, 3, 4):
+        widths.append(_dimension(tensors, f"layer{stage}.0.conv2.weight", 4, path))
+    depths = [_depth(tensors, stage) for stage in (1, 2, 3, 4)]
+    return Layout(
+        depths=(depths[0], depths[1], depths[2], depths[3]),
+        widths=(widths[0], widths[1], widths[2], widths[3]),
+        stem_width=_dimension(tensors, "conv1.weight", 4, path),
+        embedding_size=_dimension(tensors, "fc.weight", 2, path),
+    )
+
+
+def _dimension(tensors: Mapping[str, Tensor], name: str, dimensions: int, path: Path) -> int:
+    tensor = tensors.get(name)
+    if tensor is None:
+        raise ModelError(
+            f"{path}: tensor {name!r} is missing; expected an IResNet in the published layout "
+            f"(first tensors found: {', '.join(sorted(tensors)[:3])})"
+        )
+    if tensor.ndim != dimensions or tensor.numel() == 0:
+        raise ModelError(
+            f"{path}: tensor {name!r} has shape {list(tensor.shape)}; expected {dimensions} "
+            "dimensions, none of them empty"
+        )
+    return int(tensor.shape[0])
+
+
+def _depth(tensors: Mapping[str, Tensor], stage: int) -> int:
+    depth = 0
+    while depth < _MAX_DEPTH and f"layer{stage}.{depth}.conv1.weight" in tensors:
+        depth += 1
+    return max(depth, 1)
+
+
+def _check(tensors: Mapping[str, Tensor], layout: Layout, path: Path) -> dict[str, Tensor]:
+    """Return exactly the tensors that the layout needs, or refuse."""
+    shapes = expected_shapes(layout)
+    for name, shape in shapes.items():
+        found = tensors.get(name)
+        if found is None:
+            raise ModelError(
+                f"{path}: tensor {name!r} is missing; expected shape {list(shape)} for {layout}"
+            )
+        _check_tensor(name, found, shape, path)
+    known = {*shapes, *(f"{name}.num_batches_tracked" for name in _batch_norms(shapes))}
+    for name in tensors:
+        if name not in known:
+            raise ModelError(f"{path}: tensor {name!r} is not part of {layout.name}; expected none")
+    return {name: _as_float(tensors[name]) for name in shapes}
+
+
+def _check_tensor(name: str, tensor: Tensor, shape: tuple[int, ...], path: Path) -> None:
+    if tuple(tensor.shape) != shape:
+        raise ModelError(
+            f"{path}: tensor {name!r} has shape {list(tensor.shape)}; expected {list(shape)}"
+        )
+    if not tensor.is_floating_point():
+        raise ModelError(f"{path}: tensor {name!r} is {tensor.dtype}; expected floating point")
+    bad = tensor.numel() - int(torch.isfinite(tensor).sum())
+    if bad:
+        raise ModelError(
+            f"{path}: tensor {name!r} holds {bad} values that are NaN or infinite of "
+            f"{math.prod(shape)}; expected finite numbers"
+        )
+    if name.endswith("running_var") and bool((tensor < 0).any()):
+        raise ModelError(f"{path}: tensor {name!r} holds negative variances; expected none")
+
+
+def _batch_norms(shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    return [name.removesuffix(".running_var") for name in shapes if name.endswith(".running_var")]
+
+
+def _as_float(tensor: Tensor) -> Tensor:
+    return tensor if tensor.dtype == torch.float64 else tensor.to(torch.float32)
+
+
+def _blocks(depths: tuple[int, int, int, int]) -> str:
+    return "/".join(map(str, depths))
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n", 1)[0][:200] or type(error).__name__
