@@ -1,0 +1,20 @@
+"""Streamgate: a streaming quality gate between a camera and a face recogniser."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from streamgate.quality import Scorer as Scorer
+
+__version__ = "0.1.0"
+__all__ = ["Scorer", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    # Importing torch takes seconds; commands that score nothing should not pay for it.
+    if name == "Scorer":
+        from streamgate.quality import Scorer
+
+        return Scorer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

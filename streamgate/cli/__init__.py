@@ -1,0 +1,71 @@
+"""The command line.
+
+Exit codes: 0 done, 1 failed, 2 bad usage or configuration. Each command lives in a module of its
+own that is imported when it is called, because importing torch takes seconds.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from streamgate import __version__
+from streamgate.errors import ConfigError, StreamgateError
+
+__all__ = ["app"]
+
+_COMMANDS = {
+    "check": ("streamgate.cli.check", "Validate a configuration file."),
+    "schema": ("streamgate.cli.schema", "Print the JSON Schema of the configuration."),
+    "run": ("streamgate.cli.run", "Run the gate for one camera."),
+    "demo": ("streamgate.cli.demo", "Show the gate at work on a synthetic camera."),
+    "models": ("streamgate.cli.models", "List, fetch and verify models."),
+    "score": ("streamgate.cli.score", "Score the faces of photographs."),
+    "extract": ("streamgate.cli.extract", "Write GraFIQs score files for a folder of crops."),
+    "edc": ("streamgate.cli.edc", "Error-versus-discard curves of score files."),
+    "export": ("streamgate.cli.export", "Export the score as an ONNX graph."),
+}
+
+
+class _Commands(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(_COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-"):
+            raise click.UsageError(f"no command {name!r}; there are: {', '.join(_COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            click.echo(str(error), err=True)
+            sys.exit(2)
+        except StreamgateError as error:
+            click.echo(f"streamgate: {error}", err=True)
+            sys.exit(1)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def app() -> None:
+    """A streaming quality gate between a camera and a face recogniser."""

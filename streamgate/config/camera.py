@@ -1,0 +1,71 @@
+"""The whole configuration of one camera.
+
+Each field says what it does, in which unit, and why its default is what it is; the same text is
+shown by `streamgate schema`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from streamgate.config.delivery import DeliverySection
+from streamgate.config.section import Name, Seconds, Section
+from streamgate.config.source import SourceSection
+from streamgate.config.stages import (
+    DetectorSection,
+    GateSection,
+    PrecheckSection,
+    QualitySection,
+    TrackerSection,
+)
+
+__all__ = ["CameraConfig", "CameraSection", "LogSection", "WebSection"]
+
+
+class CameraSection(Section):
+    """Which camera this process serves."""
+
+    name: Name = Field(
+        description="Name in metrics, logs and idempotency keys: lower-case letters, digits, - and _."
+    )
+
+
+class WebSection(Section):
+    """The HTTP server for metrics and health."""
+
+    enabled: bool = Field(default=True, description="Serve HTTP at all.")
+    host: str = Field(
+        default="127.0.0.1", description="Address to listen on; loopback unless told otherwise."
+    )
+    port: int = Field(
+        default=9109, ge=0, le=65_535, description="TCP port; 0 takes a free one and logs it."
+    )
+    ready_frame_age_s: Seconds = Field(
+        default=5.0, description="/readyz fails when the last frame is older, seconds."
+    )
+
+
+class LogSection(Section):
+    """What is logged, to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info")
+    format: Literal["auto", "console", "json"] = Field(
+        default="auto", description="auto: console on a terminal, JSON lines elsewhere."
+    )
+
+
+class CameraConfig(Section):
+    """One camera's whole configuration file."""
+
+    camera: CameraSection
+    source: SourceSection
+    detector: DetectorSection = Field(default_factory=DetectorSection)
+    tracker: TrackerSection = Field(default_factory=TrackerSection)
+    precheck: PrecheckSection = Field(default_factory=PrecheckSection)
+    quality: QualitySection = Field(default_factory=QualitySection)
+    gate: GateSection = Field(default_factory=GateSection)
+    delivery: DeliverySection = Field(default_factory=DeliverySection)
+    web: WebSection = Field(default_factory=WebSection)
+    log: LogSection = Field(default_factory=LogSection)

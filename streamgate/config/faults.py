@@ -1,0 +1,115 @@
+"""How a fault in a configuration is told: where, what was found, what is wanted."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, SecretStr
+from pydantic_core import ErrorDetails
+
+__all__ = ["Fault", "fault_from"]
+
+_SECRET_WORDS = ("password", "token", "secret", "key", "credential")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault.
+
+    Attributes:
+        line: line in the file, from 1.
+        key: dotted path of the key.
+        got: what was found.
+        wanted: what would be right.
+    """
+
+    line: int
+    key: str
+    got: str
+    wanted: str
+
+    def __str__(self) -> str:
+        where = f"{self.line}: {self.key}" if self.key else f"{self.line}"
+        return f"{where}: got {self.got}; wanted {self.wanted}"
+
+
+def fault_from(detail: ErrorDetails, *, line: int, key: str) -> Fault:
+    """Tell pydantic's complaint in the words of the file."""
+    kind, name = detail["type"], key.rsplit(".", 1)[-1]
+    if kind == "missing":
+        return Fault(line, key, "nothing", "this key; it has no default")
+    if kind == "extra_forbidden":
+        return Fault(line, key, "an unknown key", _known_keys(detail, name))
+    if kind in ("union_tag_not_found", "union_tag_invalid"):
+        expected = str((detail.get("ctx") or {}).get("expected_tags", "a known kind"))
+        found = (detail.get("ctx") or {}).get("tag")
+        got = "no kind" if found is None else f"kind: {found}"
+        return Fault(line, key, got, f"kind: one of {expected}")
+    return Fault(line, key, _shown(detail["input"], key), _wanted(detail))
+
+
+def _wanted(detail: ErrorDetails) -> str:
+    context: dict[str, Any] = detail.get("ctx") or {}
+    error = context.get("error")
+    if isinstance(error, Exception):
+        text = str(error)
+        return text.removeprefix("wanted ")
+    text = detail["msg"]
+    for prefix in ("Input should be ", "String should ", "Value error, "):
+        text = text.removeprefix(prefix)
+    return text
+
+
+def _shown(value: Any, key: str) -> str:
+    """What was found, cut short; nothing that may be a secret."""
+    if isinstance(value, SecretStr) or any(word in key.lower() for word in _SECRET_WORDS):
+        return "a value that is not shown"
+    if isinstance(value, dict):
+        return "a section"
+    if isinstance(value, list):
+        return "a list"
+    text = repr(value)
+    # A URL may hold a password before its host.
+    if "://" in text and "@" in text:
+        return "a URL with credentials"
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _known_keys(detail: ErrorDetails, name: str) -> str:
+    """Suggest the key that was meant, as far as the path through the models tells."""
+    known = _fields_at(detail["loc"][:-1])
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if close:
+        return f"{close[0]}"
+    return f"one of {', '.join(sorted(known))}" if known else "none of that name"
+
+
+def _fields_at(path: tuple[int | str, ...]) -> list[str]:
+    """The keys of the section at a path of pydantic's, in which tags of unions are steps too."""
+    from streamgate.config.camera import CameraConfig  # noqa: PLC0415 - it imports this module's user
+
+    models: list[type[BaseModel]] = [CameraConfig]
+    for part in path:
+        if isinstance(part, int):
+            continue
+        inner = [
+            m
+            for model in models
+            if part in model.model_fields
+            for m in _models_in(model.model_fields[part].annotation)
+        ]
+        models = inner or [model for model in models if _tag(model) == part]
+    return sorted({name for model in models for name in model.model_fields})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for arg in getattr(annotation, "__args__", ()) for m in _models_in(arg)]
+
+
+def _tag(model: type[BaseModel]) -> str:
+    kind = model.model_fields.get("kind")
+    return str(kind.annotation.__args__[0]) if kind is not None and kind.annotation else ""

@@ -1,0 +1,213 @@
+"""From a YAML file to settings, with every fault named by file, line and key.
+
+The text is read as YAML nodes first, because only nodes know their line; pydantic then judges the
+plain values, and each of its complaints is led back to the node that it is about.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from streamgate.config.camera import CameraConfig
+from streamgate.config.faults import Fault, fault_from
+from streamgate.errors import ConfigError
+
+__all__ = ["LoadedConfig", "load_config", "parse_config"]
+
+MAX_BYTES = 1_000_000
+_VARIABLE = re.compile(r"\$(\$|\{([^}]*)\})")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedConfig:
+    """A valid configuration and the hash of what it says.
+
+    Attributes:
+        config: the settings.
+        config_hash: sha256 over the settings, secrets left out; equal files have equal hashes.
+        path: where it was read from.
+    """
+
+    config: CameraConfig
+    config_hash: str
+    path: Path
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What the walk over the nodes has found."""
+
+    environment: Mapping[str, str]
+    lines: dict[_Path, int] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+
+def load_config(path: Path, environment: Mapping[str, str] | None = None) -> LoadedConfig:
+    """Read and validate a camera's YAML file.
+
+    Args:
+        path: the file.
+        environment: values for `${NAME}`; the process environment by default.
+
+    Raises:
+        ConfigError: the message lists every fault, one a line.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise ConfigError(f"{path}: {size} bytes; a configuration has at most {MAX_BYTES}")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start})") from None
+    return parse_config(text, path, os.environ if environment is None else environment)
+
+
+def parse_config(text: str, path: Path, environment: Mapping[str, str]) -> LoadedConfig:
+    """Validate the text of a configuration; `path` is for messages.
+
+    Raises:
+        ConfigError: the message lists every fault, one a line.
+    """
+    reading = _Reading(environment)
+    data = _plain(_compose(text, path), (), reading)
+    config: CameraConfig | None = None
+    if not isinstance(data, dict):
+        reading.faults.append(
+            Fault(1, "", "the file", "wanted sections such as camera: and source:")
+        )
+    else:
+        try:
+            config = CameraConfig.model_validate(data)
+        except ValidationError as error:
+            told = {(fault.line, fault.key) for fault in reading.faults}
+            for detail in error.errors(include_url=False):
+                fault = _located(detail, reading)
+                if (fault.line, fault.key) not in told:
+                    reading.faults.append(fault)
+    if reading.faults or config is None:
+        faults = sorted(reading.faults, key=lambda fault: fault.line)
+        raise ConfigError("\n".join(f"{path}:{fault}" for fault in faults))
+    return LoadedConfig(config, hash_config(config), path)
+
+
+def hash_config(config: CameraConfig) -> str:
+    """sha256 over the settings in canonical form; secrets are masked by pydantic."""
+    canonical = json.dumps(config.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _compose(text: str, path: Path) -> yaml.Node | None:
+    try:
+        node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{path}:{line}: is not valid YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}:1: is not valid YAML: {error}") from None
+    return node
+
+
+def _plain(node: yaml.Node | None, at: _Path, reading: _Reading, depth: int = 0) -> Any:
+    """Turn a node into dicts, lists and scalars; note its line and its faults on the way."""
+    if node is None:
+        return None
+    line = node.start_mark.line + 1
+    reading.lines.setdefault(at, line)
+    if depth > 32:
+        reading.faults.append(Fault(line, _dotted(at), "deeper nesting than any setting", "less"))
+        return None
+    if isinstance(node, yaml.MappingNode):
+        return _plain_mapping(node, at, reading, depth)
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(item, (*at, i), reading, depth + 1) for i, item in enumerate(node.value)]
+    return _plain_scalar(node, at, reading)
+
+
+def _plain_mapping(
+    node: yaml.MappingNode, at: _Path, reading: _Reading, depth: int
+) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        key, line = str(key_node.value), key_node.start_mark.line + 1
+        path = (*at, key)
+        if key in out:
+            first = reading.lines[path]
+            reading.faults.append(
+                Fault(
+                    line, _dotted(path), "the key a second time", f"it once (first: line {first})"
+                )
+            )
+            continue
+        reading.lines[path] = line
+        out[key] = _plain(value_node, path, reading, depth + 1)
+    return out
+
+
+def _plain_scalar(node: yaml.Node, at: _Path, reading: _Reading) -> Any:
+    text = str(node.value)
+    if _VARIABLE.search(text):
+        return _expand(text, at, reading)
+    loader = yaml.SafeLoader("")
+    try:
+        return loader.construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+    except (yaml.YAMLError, ValueError) as error:
+        reading.faults.append(
+            Fault(
+                reading.lines[at], _dotted(at), f"a value that YAML cannot read ({error})", "text"
+            )
+        )
+        return None
+    finally:
+        loader.dispose()  # type: ignore[no-untyped-call]
+
+
+def _expand(text: str, at: _Path, reading: _Reading) -> str:
+    def replacement(match: re.Match[str]) -> str:
+        name = match[2]
+        if match[1] == "$":
+            return "$"
+        if not _NAME.fullmatch(name):
+            problem = f"${{{name}}}", "the name of an environment variable between the braces"
+        elif name not in reading.environment:
+            problem = f"${{{name}}}, which is not set", f"the environment variable {name}"
+        else:
+            return reading.environment[name]
+        reading.faults.append(Fault(reading.lines[at], _dotted(at), *problem))
+        return "unset"
+
+    return _VARIABLE.sub(replacement, text)
+
+
+def _located(detail: ErrorDetails, reading: _Reading) -> Fault:
+    """Lead one complaint of pydantic back to its line; tags of unions are no keys of the file."""
+    path: _Path = ()
+    for part in detail["loc"]:
+        missing_here = detail["type"] == "missing" and part == detail["loc"][-1]
+        if (*path, part) in reading.lines or missing_here:
+            path = (*path, part)
+    known = path
+    while known not in reading.lines:
+        known = known[:-1]
+    return fault_from(detail, line=reading.lines[known], key=_dotted(path))
+
+
+def _dotted(path: _Path) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text

@@ -1,0 +1,51 @@
+"""What every section of the configuration shares: frozen, strict, secrets from files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+__all__ = ["Fraction", "Name", "Quality", "Seconds", "Section"]
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Quality = Annotated[float, Field(ge=0, le=100)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+
+
+def _is_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or SecretStr in get_args(annotation)
+
+
+class Section(BaseModel):
+    """A frozen section; every secret `name` may also be given as `name_file`, a path."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secret_files(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        data = dict(data)
+        for name, field in cls.model_fields.items():
+            if not _is_secret(field.annotation) or data.get(f"{name}_file") is None:
+                continue
+            path = data.pop(f"{name}_file")
+            if name in data:
+                raise ValueError(f"give either {name} or {name}_file, not both")
+            data[name] = _secret_from(path, name)
+        return data
+
+
+def _secret_from(path: Any, name: str) -> str:
+    try:
+        secret = Path(str(path)).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise ValueError(f"{name}_file: cannot read {path}: {reason}") from None
+    if not secret:
+        raise ValueError(f"{name}_file: {path} is empty")
+    return secret

@@ -1,0 +1,116 @@
+"""Where frames come from: one section per kind of source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+
+from streamgate.config.section import Fraction, Seconds, Section
+
+__all__ = ["DeviceSource", "FileSource", "ReconnectSection", "RtspSource", "SourceSection"]
+
+
+class ReconnectSection(Section):
+    """How long to wait before a lost source is opened again; it is tried for ever."""
+
+    initial_s: Seconds = Field(
+        default=0.5, description="First pause in seconds: a short network fault heals within it."
+    )
+    max_s: Seconds = Field(
+        default=30.0,
+        description="Longest pause in seconds: a camera that was away for hours is back soon.",
+    )
+    jitter: Fraction = Field(
+        default=0.3,
+        description="Random share by which each pause is shortened, so that a fleet does not "
+        "come back in one wave.",
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ReconnectSection:
+        if self.initial_s > self.max_s:
+            raise ValueError(f"initial_s ({self.initial_s}) must not exceed max_s ({self.max_s})")
+        return self
+
+
+def _rtsp_url(url: str) -> str:
+    if not url.startswith(("rtsp://", "rtsps://")) or len(url.split("://", 1)[1]) == 0:
+        raise ValueError("wanted rtsp://host/path or rtsps://host/path")
+    if "@" in url.split("://", 1)[1].split("/", 1)[0]:
+        raise ValueError(
+            "the URL holds credentials; give them as username and password (or password_file)"
+        )
+    return url
+
+
+class RtspSource(Section):
+    """An RTSP or RTSPS camera."""
+
+    kind: Literal["rtsp"]
+    url: Annotated[str, AfterValidator(_rtsp_url)] = Field(
+        description="rtsp:// or rtsps:// address without credentials."
+    )
+    username: str | None = Field(default=None, description="User for Basic or Digest auth.")
+    password: SecretStr | None = Field(
+        default=None, description="Password; better as ${ENV} or password_file."
+    )
+    transport: Literal["tcp", "udp"] = Field(
+        default="tcp", description="tcp loses nothing; udp has a little less delay."
+    )
+    ca_file: Path | None = Field(
+        default=None,
+        description="PEM file with the authority that signed the camera's certificate (rtsps).",
+    )
+    tls_verify: bool = Field(
+        default=True, description="Refuse an rtsps camera whose certificate cannot be verified."
+    )
+    open_timeout_s: Seconds = Field(default=5.0, description="Time allowed for opening, seconds.")
+    read_timeout_s: Seconds = Field(
+        default=3.0,
+        description="Silence after which the stream counts as lost, seconds: 75 pictures at 25/s.",
+    )
+    reconnect: ReconnectSection = Field(default_factory=ReconnectSection)
+
+    @field_validator("ca_file")
+    @classmethod
+    def _ca_exists(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.is_file():
+            raise ValueError(f"no file at {path}")
+        return path
+
+    @model_validator(mode="after")
+    def _user_with_password(self) -> RtspSource:
+        if self.password is not None and self.username is None:
+            raise ValueError("password is given without username")
+        return self
+
+
+class FileSource(Section):
+    """A recorded video."""
+
+    kind: Literal["file"]
+    path: Path = Field(description="Video file in any container and codec that FFmpeg reads.")
+    pace: Literal["realtime", "fast"] = Field(
+        default="realtime",
+        description="realtime: as a camera would send it; fast: every frame, as fast as it is read.",
+    )
+    loop: bool = Field(default=False, description="Start again at the end, for ever.")
+
+
+class DeviceSource(Section):
+    """A USB or built-in camera (V4L2)."""
+
+    kind: Literal["device"]
+    path: Path = Field(default=Path("/dev/video0"), description="Device node.")
+    width: int | None = Field(default=None, ge=64, le=7680, description="Wanted width in pixels.")
+    height: int | None = Field(default=None, ge=64, le=4320, description="Wanted height in pixels.")
+    frames_per_second: float | None = Field(
+        default=None, gt=0, le=240, description="Wanted rate in pictures a second."
+    )
+    read_timeout_s: Seconds = Field(default=3.0, description="Silence that counts as lost.")
+    reconnect: ReconnectSection = Field(default_factory=ReconnectSection)
+
+
+SourceSection = Annotated[RtspSource | FileSource | DeviceSource, Field(discriminator="kind")]

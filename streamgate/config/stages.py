@@ -1,0 +1,191 @@
+"""What is done with a frame: detector, tracker, prechecks, score and gate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from streamgate.config.section import Fraction, Name, Quality, Seconds, Section
+
+__all__ = [
+    "DetectorSection",
+    "GateSection",
+    "PrecheckSection",
+    "QualitySection",
+    "TrackerSection",
+]
+
+
+class DetectorSection(Section):
+    """The face detector."""
+
+    model: Name = Field(default="yunet", description="A model of `streamgate models list`.")
+    min_score: Fraction = Field(
+        default=0.6, description="Least confidence of a detection that is tracked at all, 0-1."
+    )
+    max_side_px: int = Field(
+        default=640,
+        ge=64,
+        le=4096,
+        description="Frames are scaled so that their longer side has at most this many pixels "
+        "before detection; boxes are given in the original frame. Bigger finds smaller faces, "
+        "slower.",
+    )
+    duplicate_iou: Fraction = Field(
+        default=0.4, description="Boxes that overlap more than this (IoU) are one face."
+    )
+    max_faces: int = Field(
+        default=32, ge=1, le=512, description="At most this many faces a frame, best first."
+    )
+
+
+class TrackerSection(Section):
+    """How faces are followed from frame to frame."""
+
+    max_gap_s: Seconds = Field(
+        default=1.0, description="A face may be hidden for this long and keep its track, seconds."
+    )
+    min_iou: Fraction = Field(
+        default=0.2, description="Least overlap (IoU) of a face with its track's predicted box."
+    )
+    high_score: Fraction = Field(
+        default=0.7,
+        description="Detections above this confidence start tracks; weaker ones only extend them.",
+    )
+
+
+class PrecheckSection(Section):
+    """Cheap tests in the original frame; a face that fails one is never scored."""
+
+    min_size_px: float = Field(
+        default=32, ge=0, description="Least shorter side of the face's box, pixels."
+    )
+    min_eye_distance_px: float = Field(
+        default=12, ge=0, description="Least distance between the eyes, pixels."
+    )
+    min_detector_score: Fraction = Field(default=0.7, description="Least confidence, 0-1.")
+    max_yaw_deg: float = Field(
+        default=60, ge=0, le=90, description="Most head turn either way, degrees (estimated)."
+    )
+    max_roll_deg: float = Field(
+        default=45, ge=0, le=180, description="Most tilt either way, degrees."
+    )
+    min_sharpness: float = Field(
+        default=8.0,
+        ge=0,
+        description="Least variance of the Laplacian of the aligned crop; a smeared face has less.",
+    )
+    min_brightness: float = Field(
+        default=25, ge=0, le=255, description="Least mean luma of the aligned crop, 0-255."
+    )
+    max_brightness: float = Field(
+        default=235, ge=0, le=255, description="Most mean luma of the aligned crop, 0-255."
+    )
+    min_contrast: float = Field(
+        default=10,
+        ge=0,
+        description="Least standard deviation of the crop's luma: a flat picture scores well "
+        "although it holds no face.",
+    )
+    min_edge_distance_px: float = Field(
+        default=1, ge=0, description="Least distance of the box from the frame's edge, pixels."
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> PrecheckSection:
+        if self.min_brightness >= self.max_brightness:
+            raise ValueError("min_brightness must be below max_brightness")
+        return self
+
+
+class QualitySection(Section):
+    """The quality score (GraFIQs)."""
+
+    weights: Literal["default"] | Path = Field(
+        default="default",
+        description="Recognition network with BatchNorm statistics: default, or a .safetensors or "
+        ".pth file in the published IResNet key names.",
+    )
+    group: Literal["image", "block1", "block2", "block3", "block4"] = Field(
+        default="block4",
+        description="Where the gradient is taken; block4 needs no backward pass.",
+    )
+    device: str = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="auto, cpu, cuda or cuda:N; auto takes CUDA where there is one.",
+    )
+    precision: Literal["float32", "float64", "tf32", "float16", "bfloat16"] = Field(
+        default="float32",
+        description="float32 is exact to 2e-4; the README lists the errors of the others.",
+    )
+    batch_size: int = Field(
+        default=8, ge=1, le=256, description="Most faces that are scored at once."
+    )
+    threads: int | None = Field(
+        default=None, ge=1, le=256, description="CPU threads of the network; default half of them."
+    )
+    calibration: Path | None = Field(
+        default=None,
+        description="Calibration file raw → quality; default the one beside the weights.",
+    )
+    max_pending: int = Field(
+        default=16,
+        ge=1,
+        le=1024,
+        description="Most faces that wait for the scorer; the least promising are skipped first.",
+    )
+
+
+class GateSection(Section):
+    """Which faces go through."""
+
+    min_quality: Quality = Field(
+        default=30, description="Least quality (0-100) of a face that is forwarded."
+    )
+    min_age_s: float = Field(
+        default=0.2,
+        ge=0,
+        le=3600,
+        description="Least age of a track before anything of it is forwarded, seconds: a ghost "
+        "of the detector does not live that long.",
+    )
+    top_k: int = Field(
+        default=1, ge=1, le=10, description="Most faces that one release forwards, best first."
+    )
+    min_gap_s: float = Field(
+        default=0.5,
+        ge=0,
+        le=60,
+        description="Least time between two faces of one release, seconds, so that they differ.",
+    )
+    release_quality: Quality | None = Field(
+        default=None,
+        description="Forward at once when a face reaches this quality; default: wait for the end.",
+    )
+    max_wait_s: Seconds | None = Field(
+        default=None,
+        description="Forward the best so far when a track has lived this long, seconds; default: "
+        "wait for the track's end.",
+    )
+    improve_by: Annotated[float, Field(gt=0, le=100)] | None = Field(
+        default=None,
+        description="After a release, forward a later face that is better by this many points; "
+        "default: one release a track.",
+    )
+    cooldown_s: float = Field(
+        default=2.0, ge=0, le=3600, description="Least time between two releases of one track."
+    )
+    max_per_track: int = Field(
+        default=3, ge=1, le=100, description="Most faces of one track that are ever forwarded."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> GateSection:
+        if self.release_quality is not None and self.release_quality < self.min_quality:
+            raise ValueError("release_quality must not be below min_quality")
+        if self.top_k > self.max_per_track:
+            raise ValueError("top_k must not exceed max_per_track")
+        return self

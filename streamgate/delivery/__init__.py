@@ -1,0 +1,1 @@
+"""Best shots on their way to whoever asked for them."""

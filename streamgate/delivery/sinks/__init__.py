@@ -1,0 +1,1 @@
+"""The places where best shots can go."""

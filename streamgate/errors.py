@@ -1,0 +1,56 @@
+"""Failures as types, so that callers catch what they can name.
+
+Every message names the place and the remedy, and never holds a password or a token.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConfigError",
+    "DeliveryError",
+    "DetectorError",
+    "ModelError",
+    "ScoreError",
+    "SourceError",
+    "StreamgateError",
+]
+
+
+class StreamgateError(Exception):
+    """Anything that streamgate raises on purpose."""
+
+
+class ConfigError(StreamgateError):
+    """A configuration cannot be used; the message lists every fault with file and line."""
+
+
+class SourceError(StreamgateError):
+    """A source cannot be opened or read."""
+
+
+class DetectorError(StreamgateError):
+    """The face detector cannot be loaded or run."""
+
+
+class ModelError(StreamgateError):
+    """A model's file is missing, damaged, of another architecture or of another hash."""
+
+
+class ScoreError(StreamgateError):
+    """Crops cannot be scored."""
+
+
+class DeliveryError(StreamgateError):
+    """A sink did not take a best shot.
+
+    Attributes:
+        permanent: whether the sink has refused it for good, so that a retry is useless.
+        retry_after_s: how long the sink asked to wait before the next attempt, if it did.
+    """
+
+    def __init__(
+        self, message: str, *, permanent: bool = False, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+        self.retry_after_s = retry_after_s

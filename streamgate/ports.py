@@ -1,0 +1,103 @@
+"""Extension points: what the pipeline needs of its parts, as Protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamgate.values import BestShot, Face, Frame, Image, Interruption, Scores
+
+__all__ = ["Clock", "FaceDetector", "FrameSink", "FrameSource", "QualityScorer", "Sink"]
+
+
+class Clock(Protocol):
+    """Time, so that tests can bring their own."""
+
+    def monotonic(self) -> float:
+        """Seconds that never run backwards."""
+        ...
+
+    def wall(self) -> float:
+        """Unix seconds."""
+        ...
+
+
+class FrameSink(Protocol):
+    """Where a source leaves its frames; every method may be called from any thread."""
+
+    def put(self, frame: Frame) -> None:
+        """Leave the newest frame; one that nobody has read yet is replaced and counted."""
+        ...
+
+    def interrupt(self, interruption: Interruption) -> None:
+        """Say that the stream was lost; it is read in order with the frames."""
+        ...
+
+
+class FrameSource(Protocol):
+    """A camera, a file or a browser."""
+
+    async def run(self, sink: FrameSink) -> None:
+        """Leave frames until the source has ended for good or the task is cancelled.
+
+        A source that can come back reconnects for ever. Whatever it opened is closed when this
+        returns or raises.
+
+        Raises:
+            SourceError: it can never work (a missing file, say).
+        """
+        ...
+
+
+class FaceDetector(Protocol):
+    """Finds faces."""
+
+    def detect(self, image: Image) -> Sequence[Face]:
+        """Return the faces in an RGB uint8 [H, W, 3] picture, best first, without duplicates."""
+        ...
+
+
+class QualityScorer(Protocol):
+    """Scores aligned crops; one call at a time per caller is not required."""
+
+    @property
+    def batch_size(self) -> int:
+        """The most crops that are scored at once."""
+        ...
+
+    @property
+    def model_hash(self) -> str:
+        """sha256 of the weights."""
+        ...
+
+    async def score(self, crops: NDArray[np.uint8]) -> Scores:
+        """Score RGB uint8 [N, 112, 112, 3] crops, 1 ≤ N ≤ batch_size, without blocking the loop.
+
+        Raises:
+            ScoreError: the device failed.
+        """
+        ...
+
+
+class Sink(Protocol):
+    """A place where best shots are delivered."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the config, bounded and fit for a metric label."""
+        ...
+
+    async def deliver(self, shot: BestShot) -> None:
+        """Deliver one best shot; returning means that it was acknowledged.
+
+        Raises:
+            DeliveryError: it was not; `permanent` says whether a retry is useless.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...

@@ -1,0 +1,105 @@
+"""The hand-off of size one from the decode thread to the event loop.
+
+A queue of frames grows stale while inference is busy. The slot holds the newest frame alone, so
+that decoding never waits and the reader is never late by more than one frame. Its reader is woken
+once per item that it can take, not once per item that arrives: a `call_soon_threadsafe` for every
+frame would pin one frame in memory for each turn that a busy loop has not made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+
+from streamgate.values import Frame, Interruption
+
+__all__ = ["LatestSlot"]
+
+
+class LatestSlot:
+    """Newest frame wins; an interruption is never lost and keeps its place among the frames.
+
+    `put`, `interrupt` and `close` may be called from any thread; `frames` is for one task.
+
+    Args:
+        on_replaced: called, on the writer's thread, for each frame that nobody had read.
+    """
+
+    def __init__(self, on_replaced: Callable[[], None] = lambda: None) -> None:
+        self._lock = threading.Lock()
+        self._frame: Frame | None = None
+        self._before: Interruption | None = None
+        self._after: Interruption | None = None
+        self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._reader: asyncio.Future[None] | None = None
+        self._on_replaced = on_replaced
+
+    def put(self, frame: Frame) -> None:
+        """Leave the newest frame; after `close` it is dropped."""
+        with self._lock:
+            if self._closed:
+                return
+            replaced = self._frame is not None
+            if self._after is not None:
+                self._before, self._after = self._after, None
+            self._frame = frame
+            self._wake()
+        if replaced:
+            self._on_replaced()
+
+    def interrupt(self, interruption: Interruption) -> None:
+        """Leave word that the stream was lost after the frames that came before."""
+        with self._lock:
+            if self._closed:
+                return
+            if self._frame is None:
+                self._before = interruption
+            else:
+                self._after = interruption
+            self._wake()
+
+    def close(self) -> None:
+        """End the reader once it has taken what is there."""
+        with self._lock:
+            self._closed = True
+            self._wake()
+
+    async def frames(self) -> AsyncIterator[Frame | Interruption]:
+        """Yield frames and interruptions in order until the slot is closed and empty."""
+        self._loop = asyncio.get_running_loop()
+        while True:
+            with self._lock:
+                item = self._take()
+                if item is None:
+                    if self._closed:
+                        return
+                    self._reader = self._loop.create_future()
+                reader = self._reader
+            if item is not None:
+                yield item
+                # The generator's frame must not keep a picture alive while it waits.
+                item = None
+            elif reader is not None:
+                await reader
+
+    def _take(self) -> Frame | Interruption | None:
+        item: Frame | Interruption | None
+        if self._before is not None:
+            item, self._before = self._before, None
+        elif self._frame is not None:
+            item, self._frame = self._frame, None
+        else:
+            item, self._after = self._after, None
+        return item
+
+    def _wake(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None and self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(_resolve, reader)
+
+
+def _resolve(reader: asyncio.Future[None]) -> None:
+    if not reader.done():
+        reader.set_result(None)

@@ -1,0 +1,1 @@
+"""Cameras, files and browsers: open, read, reconnect."""

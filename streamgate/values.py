@@ -1,0 +1,298 @@
+"""What travels through the gate: frozen values without behaviour beyond derivations.
+
+Every picture is RGB, uint8, height × width × 3, read-only. Colour order is fixed by the type and
+never by an option: RGB taken for BGR moves scores by up to a tenth. `captured_at` and the other
+`*_at` fields are monotonic seconds; `captured_wall` is Unix time, for people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "BestShot",
+    "Candidate",
+    "Crop",
+    "Face",
+    "FaceMeasures",
+    "Frame",
+    "Image",
+    "Interruption",
+    "ReleaseReason",
+    "ScoredFace",
+    "Scores",
+    "TrackDecision",
+    "TrackOutcome",
+    "TrackedFace",
+]
+
+Image = NDArray[np.uint8]
+"""RGB picture, uint8 [H, W, 3]."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One decoded picture.
+
+    Attributes:
+        image: RGB uint8 [H, W, 3], read-only.
+        index: how many frames this source had decoded before, since the process started.
+        connection: how many times the source had been opened before; tracks never span two.
+        captured_at: monotonic seconds at which the camera took the picture, as well as is known.
+        captured_wall: the same instant in Unix seconds.
+        decoded_at: monotonic seconds at which the picture was ready.
+    """
+
+    image: Image
+    index: int
+    connection: int
+    captured_at: float
+    captured_wall: float
+    decoded_at: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Interruption:
+    """The stream was lost or has ended: whatever tracks are live belong to the past."""
+
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """A detected face.
+
+    Attributes:
+        box: x1, y1, x2, y2 in pixels of the frame, clamped to it, float64 [4].
+        landmarks: left eye, right eye, nose, left and right mouth corner as seen in the picture
+            (left = smaller x on an upright face), x and y in pixels, float64 [5, 2].
+        detector_score: the detector's confidence, 0-1.
+    """
+
+    box: NDArray[np.float64]
+    landmarks: NDArray[np.float64]
+    detector_score: float
+
+    @property
+    def width(self) -> float:
+        """Width of the box in pixels."""
+        return float(self.box[2] - self.box[0])
+
+    @property
+    def height(self) -> float:
+        """Height of the box in pixels."""
+        return float(self.box[3] - self.box[1])
+
+    @property
+    def area(self) -> float:
+        """Area of the box in square pixels."""
+        return self.width * self.height
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackedFace:
+    """A detected face with the number of the track that it belongs to.
+
+    Track ids start at 1 for each camera and boot and are never used twice.
+    """
+
+    face: Face
+    track_id: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceMeasures:
+    """Cheap measures of a face, taken in the original frame.
+
+    Attributes:
+        size_px: shorter side of the box.
+        eye_distance_px: distance between the eyes.
+        detector_score: the detector's confidence, 0-1.
+        yaw_deg: estimated head turn, 0 frontal, positive to the picture's right.
+        roll_deg: tilt of the line between the eyes, positive clockwise.
+        sharpness: variance of the Laplacian of the aligned crop's luma, on 8-bit values.
+        brightness: mean luma of the aligned crop, 0-255.
+        contrast: standard deviation of the aligned crop's luma, 0-127.5.
+        edge_distance_px: distance of the detector's box (before clamping) to the frame's nearest
+            edge; zero or negative where it touches or leaves the frame.
+    """
+
+    size_px: float
+    eye_distance_px: float
+    detector_score: float
+    yaw_deg: float
+    roll_deg: float
+    sharpness: float
+    brightness: float
+    contrast: float
+    edge_distance_px: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Crop:
+    """An aligned face.
+
+    Attributes:
+        image: RGB uint8 [112, 112, 3], aligned to the ArcFace template, read-only.
+    """
+
+    image: Image
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A tracked face that has passed the prechecks and may be scored.
+
+    Attributes:
+        tracked: the face and its track.
+        measures: its cheap measures.
+        crop: its aligned crop.
+        context: wider crop around the face, RGB uint8, where the config asks for one.
+        frame_index: index of its frame.
+        captured_at, captured_wall, decoded_at, detected_at: times, see `Frame`.
+    """
+
+    tracked: TrackedFace
+    measures: FaceMeasures
+    crop: Crop
+    context: Image | None
+    frame_index: int
+    captured_at: float
+    captured_wall: float
+    decoded_at: float
+    detected_at: float
+
+    @property
+    def track_id(self) -> int:
+        """The track that the face belongs to."""
+        return self.tracked.track_id
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """Scores of a batch, in input order.
+
+    Attributes:
+        raw: GraFIQs as defined, lower is better, float64 [N].
+        quality: calibrated quality, 0-100, higher is better, float64 [N].
+        embedding: L2-normalised embeddings, float32 [N, E].
+    """
+
+    raw: NDArray[np.float64]
+    quality: NDArray[np.float64]
+    embedding: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredFace:
+    """A candidate with its score; see `Scores` for the units."""
+
+    candidate: Candidate
+    raw: float
+    quality: float
+    embedding: NDArray[np.float32]
+    scored_at: float
+
+
+class ReleaseReason(StrEnum):
+    """Why the gate let a face go."""
+
+    TRACK_ENDED = "track_ended"
+    QUALITY_REACHED = "quality_reached"
+    MAX_WAIT = "max_wait"
+    IMPROVED = "improved"
+    STREAM_LOST = "stream_lost"
+    STREAM_ENDED = "stream_ended"
+    SHUTDOWN = "shutdown"
+
+
+class TrackOutcome(StrEnum):
+    """How a track ended: exactly one for every track."""
+
+    FORWARDED = "forwarded"
+    TOO_YOUNG = "too_young"
+    BELOW_MIN_QUALITY = "below_min_quality"
+    ALL_REJECTED = "all_rejected"
+    NOTHING_SCORED = "nothing_scored"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BestShot:
+    """A face that the gate forwards.
+
+    Attributes:
+        camera: name of the camera.
+        boot_id: identifies this run of the process.
+        revision: 1 for the first face of the track that was forwarded, then 2, 3, ...
+        rank: 1 for the best of those released together, then 2, 3, ...
+        reason: why it was released now.
+        face: the scored face.
+        decided_at: monotonic seconds.
+        decided_wall: Unix seconds.
+        model_hash: sha256 of the weights that scored it.
+        config_hash: sha256 of the configuration.
+    """
+
+    camera: str
+    boot_id: str
+    revision: int
+    rank: int
+    reason: ReleaseReason
+    face: ScoredFace
+    decided_at: float
+    decided_wall: float
+    model_hash: str
+    config_hash: str
+
+    @property
+    def track_id(self) -> int:
+        """The track that the face belongs to."""
+        return self.face.candidate.track_id
+
+    @property
+    def key(self) -> str:
+        """Idempotency key: the same for every attempt to deliver this face."""
+        return f"{self.camera}-{self.boot_id}-{self.track_id}-{self.revision}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackDecision:
+    """The terminal decision on a track, forwarded or not.
+
+    Attributes:
+        outcome: what became of it.
+        reason: what ended it.
+        first_seen_at, last_seen_at, decided_at: monotonic seconds.
+        first_seen_wall, last_seen_wall: Unix seconds.
+        faces: detected faces of the track.
+        scored: how many of them were scored.
+        skipped: how many were not scored because they could not win or time was short.
+        rejected: rejected faces by reason.
+        best_quality, best_raw: of the best scored face; None where none was scored.
+        forwarded: revisions that were forwarded.
+    """
+
+    track_id: int
+    outcome: TrackOutcome
+    reason: ReleaseReason
+    first_seen_at: float
+    last_seen_at: float
+    first_seen_wall: float
+    last_seen_wall: float
+    decided_at: float
+    faces: int
+    scored: int
+    skipped: int
+    best_quality: float | None
+    best_raw: float | None
+    forwarded: int
+    rejected: Mapping[str, int] = field(default_factory=dict)

@@ -1,0 +1,34 @@
+"""What a test needs of the machine; absent on a user's machine it is skipped, under CI it fails."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def _missing(what: str, remedy: str) -> None:
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what} is missing, and CI must have it: {remedy}")
+    pytest.skip(f"{what} is missing: {remedy}")
+
+
+def program(name: str, *, package: str | None = None) -> str:
+    """Return the path of a program, or skip the test."""
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin:/usr/local/sbin")
+    if found is None:
+        _missing(f"the program {name}", f"apt-get install {package or name}")
+    return str(found)
+
+
+def reference_data(relative: str) -> Path:
+    """Return a file of the reference data that lies beside the project, or skip the test."""
+    folder = Path(os.environ.get("STREAMGATE_SHARED", ROOT.parent / "shared"))
+    path = folder / relative
+    if not path.exists():
+        pytest.skip(f"reference data {relative} is not beside the project")
+    return path
