@@ -8,9 +8,18 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgate.values import BestShot, Face, Frame, Image, Interruption, Scores
+from streamgate.values import Analysis, BestShot, Face, Frame, Image, Interruption, Scores
 
-__all__ = ["Clock", "FaceDetector", "FrameSink", "FrameSource", "QualityScorer", "Sink"]
+__all__ = [
+    "Clock",
+    "FaceDetector",
+    "FrameAnalyser",
+    "FrameSink",
+    "FrameSource",
+    "QualityScorer",
+    "ShotOutbox",
+    "Sink",
+]
 
 
 class Clock(Protocol):
@@ -57,6 +66,26 @@ class FaceDetector(Protocol):
 
     def detect(self, image: Image) -> Sequence[Face]:
         """Return the faces in an RGB uint8 [H, W, 3] picture, best first, without duplicates."""
+        ...
+
+
+class FrameAnalyser(Protocol):
+    """Finds, follows, checks and aligns the faces of a stream; called by one thread."""
+
+    def analyse(self, frame: Frame) -> Analysis:
+        """Return what is seen in the next frame."""
+        ...
+
+    def flush(self) -> tuple[int, ...]:
+        """End every live track and return their ids."""
+        ...
+
+
+class ShotOutbox(Protocol):
+    """Where best shots are left for delivery."""
+
+    async def accept(self, shot: BestShot) -> None:
+        """Take a best shot; returning means that it is as safe as the outbox can make it."""
         ...
 
 

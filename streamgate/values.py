@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "Analysis",
     "BestShot",
     "Candidate",
     "Crop",
@@ -23,9 +24,11 @@ __all__ = [
     "Frame",
     "Image",
     "Interruption",
+    "Release",
     "ReleaseReason",
     "ScoredFace",
     "Scores",
+    "SeenFace",
     "TrackDecision",
     "TrackOutcome",
     "TrackedFace",
@@ -58,10 +61,17 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Interruption:
-    """The stream was lost or has ended: whatever tracks are live belong to the past."""
+    """The stream was lost or has ended: whatever tracks are live belong to the past.
+
+    Attributes:
+        reason: why, for the log.
+        at: monotonic seconds.
+        ended: whether the source is at its end (a file) rather than lost.
+    """
 
     reason: str
     at: float
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -203,6 +213,37 @@ class ScoredFace:
     scored_at: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SeenFace:
+    """A tracked face after the prechecks: a candidate, or the reason why it is none.
+
+    Exactly one of `candidate` and `rejection` is set.
+    """
+
+    tracked: TrackedFace
+    candidate: Candidate | None
+    rejection: str | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Analysis:
+    """What was seen in one frame.
+
+    Attributes:
+        frame_index, captured_at, captured_wall: of the frame.
+        faces: every tracked face.
+        ended: tracks that ended before this frame.
+        seconds: time spent, by stage.
+    """
+
+    frame_index: int
+    captured_at: float
+    captured_wall: float
+    faces: tuple[SeenFace, ...]
+    ended: tuple[int, ...]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
 class ReleaseReason(StrEnum):
     """Why the gate let a face go."""
 
@@ -223,6 +264,24 @@ class TrackOutcome(StrEnum):
     BELOW_MIN_QUALITY = "below_min_quality"
     ALL_REJECTED = "all_rejected"
     NOTHING_SCORED = "nothing_scored"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Release:
+    """A face that the gate lets go: what a `BestShot` is made of.
+
+    Attributes:
+        revision: 1 for the first face of the track that was let go, then 2, 3, ...
+        rank: 1 for the best of those released together, then 2, 3, ...
+        at: monotonic seconds of the decision.
+    """
+
+    track_id: int
+    revision: int
+    rank: int
+    reason: ReleaseReason
+    face: ScoredFace
+    at: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
