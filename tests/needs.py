@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-def _missing(what: str, remedy: str) -> None:
+def missing(what: str, remedy: str) -> None:
+    """Skip the test because of `what`, or fail it under CI."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"{what} is missing, and CI must have it: {remedy}")
     pytest.skip(f"{what} is missing: {remedy}")
@@ -21,7 +22,7 @@ def program(name: str, *, package: str | None = None) -> str:
     """Return the path of a program, or skip the test."""
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin:/usr/local/sbin")
     if found is None:
-        _missing(f"the program {name}", f"apt-get install {package or name}")
+        missing(f"the program {name}", f"apt-get install {package or name}")
     return str(found)
 
 
