@@ -14,7 +14,7 @@ __all__ = ["Scorer", "__version__"]
 def __getattr__(name: str) -> Any:
     # Importing torch takes seconds; commands that score nothing should not pay for it.
     if name == "Scorer":
-        from streamgate.quality import Scorer
+        from streamgate.quality import Scorer  # noqa: PLC0415
 
         return Scorer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

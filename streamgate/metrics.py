@@ -104,7 +104,7 @@ class Metrics:
         )
         self.capture_to_decision = self._histogram(
             "capture_to_decision_seconds",
-            "From the capture of a best shot to its release; it includes the wait for a better one.",
+            "From the capture of a best shot to its release, with the wait for a better one.",
             WAIT_BUCKETS_S,
         )
         self.capture_to_score = self._histogram(

@@ -8,7 +8,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgate.values import Analysis, BestShot, Face, Frame, Image, Interruption, Scores
+from streamgate.values import (
+    Analysis,
+    EncodedShot,
+    Face,
+    Frame,
+    Image,
+    Interruption,
+    Scores,
+)
 
 __all__ = [
     "Clock",
@@ -119,8 +127,11 @@ class Sink(Protocol):
         """Its name in the config, bounded and fit for a metric label."""
         ...
 
-    async def deliver(self, shot: BestShot) -> None:
+    async def deliver(self, shot: EncodedShot) -> None:
         """Deliver one best shot; returning means that it was acknowledged.
+
+        It may be called again while an earlier call has not returned, and with a best shot that it
+        was given before.
 
         Raises:
             DeliveryError: it was not; `permanent` says whether a retry is useless.

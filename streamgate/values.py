@@ -7,6 +7,7 @@ never by an option: RGB taken for BGR moves scores by up to a tenth. `captured_a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -19,6 +20,7 @@ __all__ = [
     "BestShot",
     "Candidate",
     "Crop",
+    "EncodedShot",
     "Face",
     "FaceMeasures",
     "Frame",
@@ -83,11 +85,14 @@ class Face:
         landmarks: left eye, right eye, nose, left and right mouth corner as seen in the picture
             (left = smaller x on an upright face), x and y in pixels, float64 [5, 2].
         detector_score: the detector's confidence, 0-1.
+        edge_distance_px: distance of the detector's box, before it was clamped, to the frame's
+            nearest edge; negative where it leaves the frame.
     """
 
     box: NDArray[np.float64]
     landmarks: NDArray[np.float64]
     detector_score: float
+    edge_distance_px: float = math.inf
 
     @property
     def width(self) -> float:
@@ -321,6 +326,75 @@ class BestShot:
     def key(self) -> str:
         """Idempotency key: the same for every attempt to deliver this face."""
         return f"{self.camera}-{self.boot_id}-{self.track_id}-{self.revision}"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An encoded picture.
+
+    Attributes:
+        media_type: `image/jpeg` or `image/png`.
+        data: the file's bytes.
+    """
+
+    media_type: str
+    data: bytes
+
+    @property
+    def suffix(self) -> str:
+        """What its file's name ends with, the dot included."""
+        return ".jpg" if self.media_type == "image/jpeg" else ".png"
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedShot:
+    """A best shot as it is stored and delivered: bytes that no later step changes.
+
+    Attributes:
+        key: idempotency key, see `BestShot.key`.
+        camera, boot_id, track_id, revision, quality: see `BestShot`.
+        captured_wall, decided_wall: Unix seconds.
+        metadata: JSON, UTF-8, as the published schema describes it.
+        crop: the aligned face.
+        context: the wider picture around it, where one was asked for.
+    """
+
+    key: str
+    camera: str
+    boot_id: str
+    track_id: int
+    revision: int
+    quality: float
+    captured_wall: float
+    decided_wall: float
+    metadata: bytes
+    crop: Picture
+    context: Picture | None
+
+    @property
+    def track(self) -> tuple[str, int]:
+        """Boot and track: best shots that share them are delivered in order."""
+        return self.boot_id, self.track_id
+
+    @property
+    def size(self) -> int:
+        """Bytes of metadata and pictures."""
+        return (
+            len(self.metadata)
+            + len(self.crop.data)
+            + len(self.context.data if self.context else b"")
+        )
+
+
+class Acceptance(StrEnum):
+    """What became of a best shot when it was handed to delivery."""
+
+    ACCEPTED = "accepted"
+    """It is in the outbox as safely as the outbox can keep it."""
+    HELD = "held"
+    """The outbox could not be written: it is delivered from memory and lost with the process."""
+    DROPPED = "dropped"
+    """The outbox is full of better or equal ones."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,9 +6,10 @@ shown by `streamgate schema`.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from streamgate.config.delivery import DeliverySection
 from streamgate.config.section import Name, Seconds, Section
@@ -28,7 +29,7 @@ class CameraSection(Section):
     """Which camera this process serves."""
 
     name: Name = Field(
-        description="Name in metrics, logs and idempotency keys: lower-case letters, digits, - and _."
+        description="Name in metrics, logs and keys: lower-case letters, digits, - and _."
     )
 
 
@@ -42,9 +43,22 @@ class WebSection(Section):
     port: int = Field(
         default=9109, ge=0, le=65_535, description="TCP port; 0 takes a free one and logs it."
     )
+    cert_file: Path | None = Field(
+        default=None, description="PEM certificate (chain) to serve HTTPS with."
+    )
+    key_file: Path | None = Field(default=None, description="PEM key of cert_file.")
     ready_frame_age_s: Seconds = Field(
         default=5.0, description="/readyz fails when the last frame is older, seconds."
     )
+
+    @model_validator(mode="after")
+    def _certificate_with_key(self) -> WebSection:
+        for path in (self.cert_file, self.key_file):
+            if path is not None and not path.is_file():
+                raise ValueError(f"no file at {path}")
+        if self.key_file is not None and self.cert_file is None:
+            raise ValueError("key_file is given without cert_file")
+        return self
 
 
 class LogSection(Section):

@@ -94,7 +94,7 @@ class FileSource(Section):
     path: Path = Field(description="Video file in any container and codec that FFmpeg reads.")
     pace: Literal["realtime", "fast"] = Field(
         default="realtime",
-        description="realtime: as a camera would send it; fast: every frame, as fast as it is read.",
+        description="realtime: as a camera sends it; fast: every frame, as fast as it is read.",
     )
     loop: bool = Field(default=False, description="Start again at the end, for ever.")
 

@@ -1,0 +1,247 @@
+"""The path of a frame through one camera, against Protocols only.
+
+Three tasks and one thread: the *watching* task hands each frame to the detection thread and gives
+what was seen to the gate; the *scoring* task keeps the scorer busy with the most promising faces;
+the *publishing* task (see `publisher`) leaves best shots in the outbox. The gate, the shortlist and
+the counts belong to the event loop, so nothing here takes a lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import numpy as np
+import structlog
+
+from streamgate.errors import DetectorError, ScoreError
+from streamgate.gate import QualityGate
+from streamgate.metrics import Metrics
+from streamgate.pipeline.publisher import Publisher
+from streamgate.ports import Clock, FrameAnalyser, QualityScorer
+from streamgate.shortlist import Shortlist
+from streamgate.values import (
+    Analysis,
+    Candidate,
+    Frame,
+    Interruption,
+    ReleaseReason,
+    ScoredFace,
+    Scores,
+)
+
+__all__ = ["CameraPipeline", "PipelineParts"]
+
+log = structlog.get_logger(__name__)
+
+_TICK_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineParts:
+    """What the pipeline is made of.
+
+    Attributes:
+        detection: executor of one thread, which alone calls the analyser.
+        on_scored: told of each scored face; must not block.
+        lossless: wait for the scorer after each frame instead of shedding load, and take the
+            frames' own time for the gate's: for files that are read as fast as they can be.
+    """
+
+    analyser: FrameAnalyser
+    detection: Executor
+    scorer: QualityScorer
+    gate: QualityGate
+    shortlist: Shortlist
+    publisher: Publisher
+    metrics: Metrics
+    clock: Clock
+    on_scored: Callable[[ScoredFace], None] = lambda _face: None
+    lossless: bool = False
+
+
+class CameraPipeline:
+    """Takes frames until they end, then drains, so that nothing that was due is lost."""
+
+    def __init__(self, parts: PipelineParts) -> None:
+        self.parts = parts
+        self.last_frame_at: float | None = None
+        self._media_time = 0.0
+        self._drain_s: float | None = None
+        self._closing = False
+        self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._in_flight: Counter[int] = Counter()
+        self._ending: dict[int, tuple[ReleaseReason, float]] = {}
+
+    def hurry(self, drain_s: float) -> None:
+        """Let the drain take at most this long; faces that still wait are then skipped."""
+        self._drain_s = drain_s
+
+    async def run(self, frames: AsyncIterator[Frame | Interruption]) -> None:
+        """Process frames until the iterator ends, then end every track and publish what is due."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.parts.publisher.run())
+            scoring = group.create_task(self._score_faces())
+            ticking = group.create_task(self._tick())
+            async for item in frames:
+                if isinstance(item, Interruption):
+                    await self._interrupted(item)
+                else:
+                    await self._watch(item)
+                # A picture must not stay in memory while its successor is awaited.
+                del item
+            await self._end_tracks(ReleaseReason.SHUTDOWN, self._now())
+            await self._drain(scoring)
+            ticking.cancel()
+            await self.parts.publisher.close()
+
+    def _now(self) -> float:
+        return self._media_time if self.parts.lossless else self.parts.clock.monotonic()
+
+    # Watching
+
+    async def _watch(self, frame: Frame) -> None:
+        parts = self.parts
+        age_s = parts.clock.monotonic() - frame.captured_at
+        if not parts.lossless:
+            parts.metrics.frame_age.observe(max(0.0, age_s))
+        loop = asyncio.get_running_loop()
+        try:
+            analysis = await loop.run_in_executor(parts.detection, parts.analyser.analyse, frame)
+        except DetectorError as error:
+            log.error("frame not analysed", frame=frame.index, error=str(error))
+            parts.metrics.frames_dropped.labels("detector_failed").inc()
+            return
+        self._media_time = frame.captured_at
+        for stage, seconds in analysis.seconds.items():
+            parts.metrics.stage_seconds.labels(stage).observe(seconds)
+        await self._take(analysis)
+        self.last_frame_at = parts.clock.monotonic()
+
+    async def _take(self, analysis: Analysis) -> None:
+        parts = self.parts
+        for track_id in analysis.ended:
+            await self._end(track_id, ReleaseReason.TRACK_ENDED, self._now())
+        for seen in analysis.faces:
+            track_id = seen.tracked.track_id
+            parts.gate.seen(track_id, at=analysis.captured_at, wall=analysis.captured_wall)
+            if seen.candidate is not None:
+                self._offer(seen.candidate)
+            elif seen.rejection is not None:
+                parts.gate.rejected(track_id, seen.rejection)
+                parts.metrics.faces_rejected.labels(seen.rejection).inc()
+        parts.metrics.faces_detected.inc(len(analysis.faces))
+        parts.metrics.live_tracks.set(len(parts.gate.live_tracks))
+        if parts.lossless:
+            await self._idle.wait()
+            await self.parts.publisher.publish(parts.gate.tick(self._now()))
+
+    def _offer(self, candidate: Candidate) -> None:
+        for lost in self.parts.shortlist.offer(candidate):
+            self._skip(lost, "more_promising_face")
+        self._work.set()
+        self._idle.clear()
+        self.parts.metrics.pending_faces.set(len(self.parts.shortlist))
+
+    def _skip(self, candidate: Candidate, reason: str) -> None:
+        self.parts.gate.skipped(candidate.track_id)
+        self.parts.metrics.faces_skipped.labels(reason).inc()
+
+    async def _interrupted(self, interruption: Interruption) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self.parts.detection, self.parts.analyser.flush)
+        reason = ReleaseReason.STREAM_ENDED if interruption.ended else ReleaseReason.STREAM_LOST
+        await self._end_tracks(reason, self._now())
+
+    async def _end_tracks(self, reason: ReleaseReason, at: float) -> None:
+        for track_id in self.parts.gate.live_tracks:
+            if track_id not in self._ending:
+                await self._end(track_id, reason, at)
+
+    async def _end(self, track_id: int, reason: ReleaseReason, at: float) -> None:
+        """End a track, after its waiting faces have been scored if there are any."""
+        if self.parts.shortlist.waits(track_id) or self._in_flight[track_id]:
+            self._ending[track_id] = reason, at
+        else:
+            self._ending.pop(track_id, None)
+            await self.parts.publisher.publish(self.parts.gate.end(track_id, reason, at=at))
+
+    # Scoring
+
+    async def _score_faces(self) -> None:
+        while not self._closing:
+            batch = self.parts.shortlist.take(self.parts.scorer.batch_size)
+            self.parts.metrics.pending_faces.set(len(self.parts.shortlist))
+            if batch:
+                await self._score(batch)
+                continue
+            self._idle.set()
+            self._work.clear()
+            await self._work.wait()
+
+    async def _score(self, batch: Sequence[Candidate]) -> None:
+        tracks = Counter(candidate.track_id for candidate in batch)
+        self._in_flight.update(tracks)
+        started = time.perf_counter()
+        try:
+            scores = await self.parts.scorer.score(np.stack([c.crop.image for c in batch]))
+        except asyncio.CancelledError:
+            for candidate in batch:
+                self._skip(candidate, "shutdown")
+            raise
+        except ScoreError as error:
+            log.error("scoring failed", error=str(error), faces=len(batch))
+            for candidate in batch:
+                self._skip(candidate, "scorer_failed")
+        else:
+            self.parts.metrics.stage_seconds.labels("score").observe(time.perf_counter() - started)
+            await self._take_scores(batch, scores)
+        finally:
+            self._in_flight -= tracks
+        for track_id in tracks:
+            if track_id in self._ending:
+                await self._end(track_id, *self._ending[track_id])
+
+    async def _take_scores(self, batch: Sequence[Candidate], scores: Scores) -> None:
+        parts, scored_at = self.parts, self.parts.clock.monotonic()
+        for i, candidate in enumerate(batch):
+            face = ScoredFace(
+                candidate=candidate,
+                raw=float(scores.raw[i]),
+                quality=float(scores.quality[i]),
+                embedding=scores.embedding[i],
+                scored_at=scored_at,
+            )
+            parts.metrics.faces_scored.inc()
+            parts.metrics.face_quality.observe(face.quality)
+            parts.metrics.face_raw_score.observe(face.raw)
+            if not parts.lossless:
+                parts.metrics.capture_to_score.observe(scored_at - candidate.captured_at)
+            parts.on_scored(face)
+            await self.parts.publisher.publish(parts.gate.scored(face, at=self._now()))
+
+    async def _drain(self, scoring: asyncio.Task[None]) -> None:
+        try:
+            async with asyncio.timeout(self._drain_s):
+                await self._idle.wait()
+        except TimeoutError:
+            scoring.cancel()
+            await asyncio.wait([scoring])
+            for candidate in self.parts.shortlist.take(len(self.parts.shortlist)):
+                self._skip(candidate, "shutdown")
+        self._closing = True
+        self._work.set()
+        self._in_flight.clear()
+        for track_id, (reason, at) in list(self._ending.items()):
+            await self._end(track_id, reason, at)
+
+    async def _tick(self) -> None:
+        while not self.parts.lossless:
+            await asyncio.sleep(_TICK_S)
+            await self.parts.publisher.publish(self.parts.gate.tick(self._now()))

@@ -1,0 +1,132 @@
+"""From the gate's events to best shots in the outbox and a decision told for each track."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from streamgate.errors import DeliveryError
+from streamgate.gate import GateEvent
+from streamgate.metrics import Metrics
+from streamgate.ports import Clock, ShotOutbox
+from streamgate.values import BestShot, Release, TrackDecision
+
+__all__ = ["PipelineIdentity", "Publisher", "SystemClock"]
+
+log = structlog.get_logger(__name__)
+
+_EVENTS = 256
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def monotonic(self) -> float:
+        """Seconds that never run backwards."""
+        return time.monotonic()
+
+    def wall(self) -> float:
+        """Unix seconds."""
+        return time.time()
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineIdentity:
+    """What every best shot of this run carries."""
+
+    camera: str
+    boot_id: str
+    config_hash: str
+    model_hash: str
+
+
+class Publisher:
+    """Publishes in the order of the gate's events; a slow outbox slows the gate, never decoding.
+
+    Args:
+        on_decision: told of each track's terminal decision, after its best shots were kept.
+    """
+
+    def __init__(
+        self,
+        identity: PipelineIdentity,
+        outbox: ShotOutbox,
+        *,
+        metrics: Metrics,
+        clock: Clock,
+        on_decision: Callable[[TrackDecision], Awaitable[None]],
+    ) -> None:
+        self.identity = identity
+        self.outbox = outbox
+        self.metrics = metrics
+        self.clock = clock
+        self.on_decision = on_decision
+        self._events: asyncio.Queue[GateEvent | None] = asyncio.Queue(_EVENTS)
+        self._order = asyncio.Lock()
+        self._faces = 0
+        self._shots = 0
+
+    async def publish(self, events: Sequence[GateEvent]) -> None:
+        """Queue events; those of one call stay together."""
+        if not events:
+            return
+        async with self._order:
+            for event in events:
+                await self._events.put(event)
+
+    async def close(self) -> None:
+        """Let `run` return once everything queued before is published."""
+        await self._events.put(None)
+
+    async def run(self) -> None:
+        """Publish until `close`."""
+        while (event := await self._events.get()) is not None:
+            if isinstance(event, Release):
+                await self._deliver(self._best_shot(event))
+            else:
+                self._count(event)
+                await self.on_decision(event)
+
+    def _best_shot(self, release: Release) -> BestShot:
+        captured = release.face.candidate
+        return BestShot(
+            camera=self.identity.camera,
+            boot_id=self.identity.boot_id,
+            revision=release.revision,
+            rank=release.rank,
+            reason=release.reason,
+            face=release.face,
+            decided_at=release.at,
+            decided_wall=captured.captured_wall + (release.at - captured.captured_at),
+            model_hash=self.identity.model_hash,
+            config_hash=self.identity.config_hash,
+        )
+
+    async def _deliver(self, shot: BestShot) -> None:
+        metrics, face = self.metrics, shot.face
+        metrics.shots_released.labels(shot.reason.value).inc()
+        metrics.capture_to_decision.observe(shot.decided_at - face.candidate.captured_at)
+        log.info(
+            "best shot", track=shot.track_id, revision=shot.revision, reason=shot.reason.value,
+            quality=round(face.quality, 1), key=shot.key,
+        )  # fmt: skip
+        try:
+            await self.outbox.accept(shot)
+        except DeliveryError as error:
+            log.error("best shot not kept", key=shot.key, error=str(error))
+
+    def _count(self, decision: TrackDecision) -> None:
+        self.metrics.tracks_decided.labels(decision.outcome.value).inc()
+        self._faces += decision.faces
+        self._shots += decision.forwarded
+        self.metrics.forwarded_ratio.set(self._shots / max(1, self._faces))
+        log.info(
+            "track decided", track=decision.track_id, outcome=decision.outcome.value,
+            reason=decision.reason.value, faces=decision.faces, scored=decision.scored,
+            best_quality=decision.best_quality and round(decision.best_quality, 1),
+            rejected=dict(decision.rejected) or None,
+        )  # fmt: skip
