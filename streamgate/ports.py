@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgate.values import (
+    Acceptance,
     Analysis,
+    BestShot,
     EncodedShot,
     Face,
     Frame,
@@ -92,7 +94,7 @@ class FrameAnalyser(Protocol):
 class ShotOutbox(Protocol):
     """Where best shots are left for delivery."""
 
-    async def accept(self, shot: BestShot) -> None:
+    async def accept(self, shot: BestShot) -> Acceptance:
         """Take a best shot; returning means that it is as safe as the outbox can make it."""
         ...
 
