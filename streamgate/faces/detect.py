@@ -1,0 +1,158 @@
+"""Find faces with YuNet: boxes and five landmarks.
+
+The network takes BGR and gives boxes that may leave the picture; what comes out of here is in the
+pixels of the original frame, clamped, finite and without duplicates, so that nothing downstream
+has to ask.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamgate.config.stages import DetectorSection
+from streamgate.errors import DetectorError
+from streamgate.values import Face, Image
+
+__all__ = ["YuNetDetector", "distinct"]
+
+_CONTAINED = 0.8
+"""A box of which this share lies inside a better one is the same face found twice: no two faces
+are visible that way."""
+_MOST_CANDIDATES = 1000
+_WARM_UP_SIDE_PX = 64
+_MOST_THREADS = 4
+
+
+class YuNetDetector:
+    """The face detector; one thread at a time may use it.
+
+    Args:
+        settings: the detector's section of the config.
+        model: path of YuNet's ONNX file.
+
+    Raises:
+        DetectorError: the file is missing or is not YuNet.
+    """
+
+    def __init__(self, settings: DetectorSection, model: Path) -> None:
+        self._settings = settings
+        # OpenCV's threads are a setting of the process; half the cores leave room for the scorer.
+        cv2.setNumThreads(min(_MOST_THREADS, max(1, (os.cpu_count() or 2) // 2)))
+        self._input_size = (_WARM_UP_SIDE_PX, _WARM_UP_SIDE_PX)
+        if not model.is_file():
+            raise DetectorError(
+                f"face detector {model} is not a file; fetch it with: streamgate models pull yunet"
+            )
+        try:
+            self._network = _load(model, self._input_size, settings)
+            self.detect(np.zeros((_WARM_UP_SIDE_PX, _WARM_UP_SIDE_PX, 3), np.uint8))
+        except (cv2.error, DetectorError) as error:
+            raise DetectorError(
+                f"face detector {model} cannot be used, is it YuNet's ONNX file? "
+                f"streamgate models verify yunet says whether it is intact ({_short(error)})"
+            ) from None
+
+    def detect(self, image: Image) -> list[Face]:
+        """Return the faces in a picture, best first, without duplicates.
+
+        Args:
+            image: RGB uint8 [H, W, 3].
+
+        Raises:
+            DetectorError: the picture is of another shape or type, or the network failed.
+        """
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise DetectorError(
+                f"a frame must be RGB uint8 [H, W, 3], not {image.dtype} {list(image.shape)}"
+            )
+        height, width = image.shape[:2]
+        if height == 0 or width == 0:
+            return []
+        rows, scale = self._run(image)
+        faces = [
+            face
+            for row in rows
+            if (face := _face(row / scale, float(row[14]), width, height)) is not None
+        ]
+        faces.sort(key=lambda face: -face.detector_score)
+        return distinct(faces, self._settings.duplicate_iou)[: self._settings.max_faces]
+
+    def _run(self, image: Image) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        height, width = image.shape[:2]
+        shrink = min(1.0, self._settings.max_side_px / max(height, width))
+        size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+        scaled: cv2.typing.MatLike = image
+        try:
+            if size != (width, height):
+                scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+            if size != self._input_size:
+                self._network.setInputSize(size)
+                self._input_size = size
+            _, found = self._network.detect(cv2.cvtColor(scaled, cv2.COLOR_RGB2BGR))
+        except cv2.error as error:
+            raise DetectorError(f"the face detector failed: {_short(error)}") from None
+        rows = np.empty((0, 15)) if found is None else found.astype(np.float64)
+        # Sides are rounded to whole pixels, so the two scales may differ a little.
+        return rows, np.append(np.tile([size[0] / width, size[1] / height], 7), 1.0)
+
+
+def distinct(faces: list[Face], duplicate_iou: float) -> list[Face]:
+    """Keep each face once: the first of those that overlap or that contain one another.
+
+    Args:
+        faces: best first.
+        duplicate_iou: boxes with a greater IoU are one face.
+    """
+    kept: list[Face] = []
+    for face in faces:
+        if not any(_same(face, better, duplicate_iou) for better in kept):
+            kept.append(face)
+    return kept
+
+
+def _same(one: Face, other: Face, duplicate_iou: float) -> bool:
+    sides = np.minimum(one.box[2:], other.box[2:]) - np.maximum(one.box[:2], other.box[:2])
+    if (sides <= 0).any():
+        return False
+    shared = float(sides.prod())
+    iou = shared / (one.area + other.area - shared)
+    return iou > duplicate_iou or shared > _CONTAINED * min(one.area, other.area)
+
+
+def _face(row: NDArray[np.float64], score: float, width: int, height: int) -> Face | None:
+    """Make a face of a row of YuNet: x, y, width, height, five points, score.
+
+    YuNet names its points from the person's side: the person's right eye, which is the left one
+    in the picture, comes first. That is the order of `Face.landmarks`.
+    """
+    if not (np.isfinite(row[:14]).all() and math.isfinite(score)):
+        return None
+    left, top, right, bottom = row[0], row[1], row[0] + row[2], row[1] + row[3]
+    box = np.clip([left, top, right, bottom], 0.0, [width, height, width, height])
+    if box[2] - box[0] < 1 or box[3] - box[1] < 1:
+        return None
+    landmarks = row[4:14].reshape(5, 2).copy()
+    box.flags.writeable = landmarks.flags.writeable = False
+    edge_distance = float(min(left, top, width - right, height - bottom))
+    return Face(box, landmarks, min(1.0, max(0.0, score)), edge_distance)
+
+
+def _load(model: Path, size: tuple[int, int], settings: DetectorSection) -> cv2.FaceDetectorYN:
+    # OpenCV warns on stderr, for every load, of a setting that nobody has made.
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+    try:
+        return cv2.FaceDetectorYN.create(
+            str(model), "", size, settings.min_score, settings.duplicate_iou, _MOST_CANDIDATES
+        )
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
+def _short(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
