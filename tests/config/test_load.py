@@ -1,0 +1,164 @@
+"""Configuration files as people write them, with their mistakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streamgate.config import RtspSource, load_config
+from streamgate.errors import ConfigError
+
+GOOD = """\
+camera:
+  name: door
+source:
+  kind: rtsp
+  url: rtsp://camera.example/stream
+  username: viewer
+  password: ${DOOR_PASSWORD}
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "door.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def faults(path: Path, **environment: str) -> list[str]:
+    """The lines of the error that loading the file raises, without the path."""
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, environment)
+    return [line.removeprefix(f"{path}:") for line in str(caught.value).splitlines()]
+
+
+def test_secret_comes_from_the_environment(tmp_path: Path) -> None:
+    """${NAME} is replaced, and the secret is masked wherever the settings are shown."""
+    loaded = load_config(write(tmp_path, GOOD), {"DOOR_PASSWORD": "hunter2"})
+    source = loaded.config.source
+    assert isinstance(source, RtspSource)
+    assert source.password is not None
+    assert source.password.get_secret_value() == "hunter2"
+    assert "hunter2" not in repr(loaded)
+
+
+def test_secret_comes_from_a_file(tmp_path: Path) -> None:
+    """password_file names a file whose text, less the line's end, is the password."""
+    secret = tmp_path / "secret"
+    secret.write_text("two words \n")
+    text = GOOD.replace("password: ${DOOR_PASSWORD}", f"password_file: {secret}")
+    source = load_config(write(tmp_path, text), {}).config.source
+    assert isinstance(source, RtspSource)
+    assert source.password is not None
+    assert source.password.get_secret_value() == "two words "
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\x00"])
+def test_unusable_secret_file_is_named(tmp_path: Path, content: bytes | None) -> None:
+    """A secret's file that is missing, empty or no text is named with its key's line."""
+    secret = tmp_path / "secret"
+    if content is not None:
+        secret.write_bytes(content)
+    text = GOOD.replace("password: ${DOOR_PASSWORD}", f"password_file: {secret}")
+    (fault,) = faults(write(tmp_path, text))
+    assert fault.startswith(("3:", "7:"))
+    assert str(secret) in fault
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    """Five faults of five kinds are each named with line, key, what was found and wanted."""
+    text = """\
+camera:
+  name: Front Door
+source:
+  kind: rtsp
+  url: rtsp://camera.example/stream
+  transprot: udp
+gate:
+  min_quality: 140
+quality:
+  batch_size: many
+delivery:
+  sinks:
+    - kind: http
+      url: https://example.com/faces
+      token: ${NOT_SET}
+"""
+    found = faults(write(tmp_path, text))
+    assert len(found) == 5
+    expected = [
+        ("2: camera.name:", "'Front Door'", "pattern"),
+        ("6: source.transprot:", "an unknown key", "transport"),
+        ("8: gate.min_quality:", "140", "less than or equal to 100"),
+        ("10: quality.batch_size:", "'many'", "integer"),
+        ("15: delivery.sinks[0].token:", "${NOT_SET}, which is not set", "variable NOT_SET"),
+    ]
+    for fault, (start, got, wanted) in zip(found, expected, strict=True):
+        assert fault.startswith(start)
+        assert got in fault
+        assert wanted in fault
+
+
+def test_missing_section_is_named(tmp_path: Path) -> None:
+    """Without a source there is one fault, and it names the key."""
+    assert any("source: got nothing" in f for f in faults(write(tmp_path, "camera: {name: a}\n")))
+
+
+def test_unknown_kind_lists_the_known(tmp_path: Path) -> None:
+    """A source of unknown kind is answered with the kinds that there are."""
+    text = "camera: {name: a}\nsource:\n  kind: carrier-pigeon\n"
+    (fault,) = faults(write(tmp_path, text))
+    assert fault.startswith("2: source: got kind: carrier-pigeon")
+    assert "rtsp" in fault
+    assert "file" in fault
+
+
+def test_key_given_twice_is_a_fault(tmp_path: Path) -> None:
+    """YAML would let the second value win in silence; here both lines are named."""
+    (fault,) = faults(write(tmp_path, GOOD + "camera:\n  name: back\n"), DOOR_PASSWORD="x")
+    assert fault.startswith("8: camera: got the key a second time")
+    assert "line: 1" in fault or "line 1" in fault
+
+
+@pytest.mark.parametrize("url", ["rtsp://admin:hunter2@camera/x", "http://admin:hunter2@camera/x"])
+def test_credentials_in_a_url_are_refused_unseen(tmp_path: Path, url: str) -> None:
+    """A URL with a password is refused without showing it."""
+    text = GOOD.replace("rtsp://camera.example/stream", url)
+    told = "\n".join(faults(write(tmp_path, text), DOOR_PASSWORD="x"))
+    assert "5: source.url" in told
+    assert "hunter2" not in told
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("camera: [", "not valid YAML"),
+        ("- a\n- b\n", "wanted sections"),
+        ("", "wanted sections"),
+        (
+            "camera: {name: !!python/object:os.system x}\nsource: {kind: file, path: a}",
+            "camera.name",
+        ),
+        ("a: " * 2000 + "b", "not valid YAML"),
+    ],
+)
+def test_hostile_text_is_told_with_its_line(tmp_path: Path, text: str, told: str) -> None:
+    """Text that is no configuration gives one clear fault, and nothing of it is executed."""
+    found = faults(write(tmp_path, text))
+    assert told in found[0]
+
+
+def test_missing_file_is_told(tmp_path: Path) -> None:
+    """A file that cannot be read is named with the system's reason."""
+    with pytest.raises(ConfigError, match="No such file"):
+        load_config(tmp_path / "absent.yaml", {})
+
+
+def test_hash_tells_settings_not_text(tmp_path: Path) -> None:
+    """Comments and order do not change the hash; a threshold does; a secret does not enter it."""
+    first = load_config(write(tmp_path, GOOD), {"DOOR_PASSWORD": "a"}).config_hash
+    same = load_config(write(tmp_path, "# door\n" + GOOD), {"DOOR_PASSWORD": "b"}).config_hash
+    text = GOOD + "gate:\n  min_quality: 31\n"
+    other = load_config(write(tmp_path, text), {"DOOR_PASSWORD": "a"}).config_hash
+    assert first == same != other
