@@ -19,7 +19,9 @@ from streamgate.config import LogSection
 
 __all__ = ["configure_logs", "redact"]
 
-_URL_CREDENTIALS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^\s/@\"']*(?:@[^\s/@\"']*)*@", re.I)
+_URL_CREDENTIALS = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^\s/@\"']*(?:@[^\s/@\"']*)*@", re.IGNORECASE
+)
 _SHORTEST_SECRET = 3
 
 
@@ -33,9 +35,7 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     return text
 
 
-def configure_logs(
-    settings: LogSection, *, secrets: Iterable[str] = (), **context: str
-) -> None:
+def configure_logs(settings: LogSection, *, secrets: Iterable[str] = (), **context: str) -> None:
     """Send the program's and the libraries' log to standard error.
 
     Args:
@@ -48,9 +48,7 @@ def configure_logs(
     def strike_out(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         return {key: _struck(value, known) for key, value in event.items()}
 
-    as_json = settings.format == "json" or (
-        settings.format == "auto" and not sys.stderr.isatty()
-    )
+    as_json = settings.format == "json" or (settings.format == "auto" and not sys.stderr.isatty())
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
