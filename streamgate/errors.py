@@ -5,6 +5,8 @@ Every message names the place and the remedy, and never holds a password or a to
 
 from __future__ import annotations
 
+import re
+
 __all__ = [
     "ConfigError",
     "DeliveryError",
@@ -13,7 +15,16 @@ __all__ = [
     "ScoreError",
     "SourceError",
     "StreamgateError",
+    "redact_urls",
 ]
+
+# The last @ before the path ends the credentials: a careless password may hold one itself.
+_CREDENTIALS = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^\s/?#'\"<>]*@", re.IGNORECASE)
+
+
+def redact_urls(text: str) -> str:
+    """Replace the credentials of every URL in a text by asterisks."""
+    return _CREDENTIALS.sub(r"\g<scheme>***@", text)
 
 
 class StreamgateError(Exception):

@@ -60,6 +60,9 @@ class Metrics:
         self.source_faults = self._counter(
             "source_faults", "Failed openings and lost streams, by reason.", "reason"
         )
+        self.source_frozen = self._gauge(
+            "source_frozen", "1 while frames arrive that all show the very same picture, else 0."
+        )
         self.frames_received = self._counter("frames_received", "Frames decoded.")
         self.frames_dropped = self._counter(
             "frames_dropped", "Frames that were not looked at, by reason.", "reason"

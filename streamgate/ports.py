@@ -51,6 +51,16 @@ class FrameSink(Protocol):
         """Leave the newest frame; one that nobody has read yet is replaced and counted."""
         ...
 
+    def offer(self, frame: Frame, *, timeout_s: float) -> bool:
+        """Leave a frame once the one before has been read, waiting for that at most `timeout_s`.
+
+        This is for recordings of which every frame counts: nothing is replaced.
+
+        Returns:
+            Whether the frame was left (or the reader has gone); False asks to offer it again.
+        """
+        ...
+
     def interrupt(self, interruption: Interruption) -> None:
         """Say that the stream was lost; it is read in order with the frames."""
         ...

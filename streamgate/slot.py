@@ -4,11 +4,15 @@ A queue of frames grows stale while inference is busy. The slot holds the newest
 that decoding never waits and the reader is never late by more than one frame. Its reader is woken
 once per item that it can take, not once per item that arrives: a `call_soon_threadsafe` for every
 frame would pin one frame in memory for each turn that a busy loop has not made.
+
+A recording that is read faster than it was made is the exception: there every frame counts, and
+its writer waits, by `offer`, until the frame before has been taken.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable
 
@@ -20,7 +24,8 @@ __all__ = ["LatestSlot"]
 class LatestSlot:
     """Newest frame wins; an interruption is never lost and keeps its place among the frames.
 
-    `put`, `interrupt` and `close` may be called from any thread; `frames` is for one task.
+    Interruptions with no frame between them become one. `put`, `offer`, `interrupt` and `close` may
+    be called from any thread; `frames` is for one task at a time.
 
     Args:
         on_replaced: called, on the writer's thread, for each frame that nobody had read.
@@ -28,6 +33,7 @@ class LatestSlot:
 
     def __init__(self, on_replaced: Callable[[], None] = lambda: None) -> None:
         self._lock = threading.Lock()
+        self._taken = threading.Condition(self._lock)
         self._frame: Frame | None = None
         self._before: Interruption | None = None
         self._after: Interruption | None = None
@@ -42,12 +48,18 @@ class LatestSlot:
             if self._closed:
                 return
             replaced = self._frame is not None
-            if self._after is not None:
-                self._before, self._after = self._after, None
-            self._frame = frame
-            self._wake()
+            self._store(frame)
         if replaced:
             self._on_replaced()
+
+    def offer(self, frame: Frame, *, timeout_s: float) -> bool:
+        """Leave a frame once the one before has been taken; see `FrameSink.offer`."""
+        with self._taken:
+            if not self._taken.wait_for(self._is_free, timeout_s):
+                return False
+            if not self._closed:
+                self._store(frame)
+        return True
 
     def interrupt(self, interruption: Interruption) -> None:
         """Leave word that the stream was lost after the frames that came before."""
@@ -61,9 +73,10 @@ class LatestSlot:
             self._wake()
 
     def close(self) -> None:
-        """End the reader once it has taken what is there."""
+        """End the reader once it has taken what is there, and let a waiting writer go."""
         with self._lock:
             self._closed = True
+            self._taken.notify_all()
             self._wake()
 
     async def frames(self) -> AsyncIterator[Frame | Interruption]:
@@ -84,6 +97,15 @@ class LatestSlot:
             elif reader is not None:
                 await reader
 
+    def _is_free(self) -> bool:
+        return self._closed or (self._frame is None and self._after is None)
+
+    def _store(self, frame: Frame) -> None:
+        if self._after is not None:
+            self._before, self._after = self._after, None
+        self._frame = frame
+        self._wake()
+
     def _take(self) -> Frame | Interruption | None:
         item: Frame | Interruption | None
         if self._before is not None:
@@ -92,12 +114,16 @@ class LatestSlot:
             item, self._frame = self._frame, None
         else:
             item, self._after = self._after, None
+        if self._is_free():
+            self._taken.notify_all()
         return item
 
     def _wake(self) -> None:
         reader, self._reader = self._reader, None
-        if reader is not None and self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(_resolve, reader)
+        if reader is not None and self._loop is not None:
+            # A loop that has been closed meanwhile has no reader left to wake.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(_resolve, reader)
 
 
 def _resolve(reader: asyncio.Future[None]) -> None:
