@@ -40,6 +40,7 @@ class Metrics:
         self._faces()
         self._gate()
         self._delivery()
+        self._webrtc()
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"streamgate_{name}", text, labels, registry=self.registry)
@@ -138,6 +139,35 @@ class Metrics:
         )
         self.outbox_dropped = self._counter(
             "outbox_dropped", "Best shots that were given up, by sink and reason.", "sink", "reason"
+        )
+
+    def _webrtc(self) -> None:
+        self.webrtc_state = self._gauge(
+            "webrtc_state", "1 for the state that the WebRTC source is in, else 0.", "state"
+        )
+        self.webrtc_packets_received = self._counter(
+            "webrtc_packets_received", "RTP packets received."
+        )
+        self.webrtc_packets_lost = self._counter(
+            "webrtc_packets_lost", "RTP packets that did not come at first; some came when asked."
+        )
+        self.webrtc_jitter = self._gauge(
+            "webrtc_jitter_seconds", "Variation of the packets' transit times (RFC 3550)."
+        )
+        self.webrtc_bitrate = self._gauge(
+            "webrtc_bitrate_bits_per_second", "Video received over the last second."
+        )
+        self.webrtc_keyframes_asked = self._counter(
+            "webrtc_plis_sent", "Times that the sender was asked for a keyframe."
+        )
+        self.webrtc_nacks_sent = self._counter(
+            "webrtc_nacks_sent", "Packets that the sender was asked to send again."
+        )
+        self.webrtc_decode_errors = self._counter(
+            "webrtc_decode_errors", "Frames that could not be decoded whole, by codec.", "codec"
+        )
+        self.whip_requests = self._counter(
+            "whip_requests", "WHIP requests, by method and status.", "method", "status"
         )
 
     def watch(self, gauge: Gauge, read: Callable[[], float]) -> None:

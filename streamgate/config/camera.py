@@ -6,6 +6,7 @@ shown by `streamgate schema`.
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +22,7 @@ from streamgate.config.stages import (
     QualitySection,
     TrackerSection,
 )
+from streamgate.config.webrtc_source import WhipSource
 
 __all__ = ["CameraConfig", "CameraSection", "LogSection", "WebSection"]
 
@@ -83,3 +85,24 @@ class CameraConfig(Section):
     delivery: DeliverySection = Field(default_factory=DeliverySection)
     web: WebSection = Field(default_factory=WebSection)
     log: LogSection = Field(default_factory=LogSection)
+
+    @model_validator(mode="after")
+    def _publishers_can_come(self) -> CameraConfig:
+        if isinstance(self.source, WhipSource):
+            if not self.web.enabled:
+                raise ValueError("source.kind whip needs the web server: set web.enabled")
+            if self.source.token is None and not _is_loopback(self.web.host):
+                raise ValueError(
+                    f"web.host {self.web.host} can be reached from outside: "
+                    "set source.token (or token_file), or anybody could publish"
+                )
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

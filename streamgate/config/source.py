@@ -7,32 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
-from streamgate.config.section import Fraction, Seconds, Section
+from streamgate.config.reconnect import ReconnectSection
+from streamgate.config.section import Seconds, Section
+from streamgate.config.webrtc_source import WhepSource, WhipSource
 
 __all__ = ["DeviceSource", "FileSource", "ReconnectSection", "RtspSource", "SourceSection"]
-
-
-class ReconnectSection(Section):
-    """How long to wait before a lost source is opened again; it is tried for ever."""
-
-    initial_s: Seconds = Field(
-        default=0.5, description="First pause in seconds: a short network fault heals within it."
-    )
-    max_s: Seconds = Field(
-        default=30.0,
-        description="Longest pause in seconds: a camera that was away for hours is back soon.",
-    )
-    jitter: Fraction = Field(
-        default=0.3,
-        description="Random share by which each pause is shortened, so that a fleet does not "
-        "come back in one wave.",
-    )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> ReconnectSection:
-        if self.initial_s > self.max_s:
-            raise ValueError(f"initial_s ({self.initial_s}) must not exceed max_s ({self.max_s})")
-        return self
 
 
 def _rtsp_url(url: str) -> str:
@@ -113,4 +92,6 @@ class DeviceSource(Section):
     reconnect: ReconnectSection = Field(default_factory=ReconnectSection)
 
 
-SourceSection = Annotated[RtspSource | FileSource | DeviceSource, Field(discriminator="kind")]
+SourceSection = Annotated[
+    RtspSource | FileSource | DeviceSource | WhipSource | WhepSource, Field(discriminator="kind")
+]
