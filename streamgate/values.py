@@ -26,6 +26,7 @@ __all__ = [
     "Frame",
     "Image",
     "Interruption",
+    "PublishAnswer",
     "Release",
     "ReleaseReason",
     "ScoredFace",
@@ -130,12 +131,14 @@ class FaceMeasures:
         eye_distance_px: distance between the eyes.
         detector_score: the detector's confidence, 0-1.
         yaw_deg: estimated head turn, 0 frontal, positive to the picture's right.
-        roll_deg: tilt of the line between the eyes, positive clockwise.
-        sharpness: variance of the Laplacian of the aligned crop's luma, on 8-bit values.
-        brightness: mean luma of the aligned crop, 0-255.
-        contrast: standard deviation of the aligned crop's luma, 0-127.5.
+        roll_deg: tilt of the face, 0 upright, positive clockwise.
+        sharpness: share of fine detail in the variance of the face's luma, in thousandths: 0 for
+            a smeared face, about 25 for a sharp one, whatever its size, exposure and contrast.
+        brightness: mean luma of the face, 0-255.
+        contrast: standard deviation of the face's luma, 0-127.5.
         edge_distance_px: distance of the detector's box (before clamping) to the frame's nearest
             edge; zero or negative where it touches or leaves the frame.
+        pitch_deg: estimated nod, 0 level, positive downwards.
     """
 
     size_px: float
@@ -147,6 +150,7 @@ class FaceMeasures:
     brightness: float
     contrast: float
     edge_distance_px: float
+    pitch_deg: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -197,11 +201,13 @@ class Scores:
         raw: GraFIQs as defined, lower is better, float64 [N].
         quality: calibrated quality, 0-100, higher is better, float64 [N].
         embedding: L2-normalised embeddings, float32 [N, E].
+        calibrated: whether `quality` means the same for every network; if not, it only ranks.
     """
 
     raw: NDArray[np.float64]
     quality: NDArray[np.float64]
     embedding: NDArray[np.float32]
+    calibrated: bool = True
 
     def __len__(self) -> int:
         return len(self.raw)
@@ -429,3 +435,18 @@ class TrackDecision:
     best_raw: float | None
     forwarded: int
     rejected: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishAnswer:
+    """What a publisher is told when its offer was taken.
+
+    Attributes:
+        session_id: names the session in its URL; cannot be guessed.
+        entity_tag: names its ICE session, without quotes.
+        sdp: the answer.
+    """
+
+    session_id: str
+    entity_tag: str
+    sdp: str

@@ -17,6 +17,7 @@ from torch.nn import functional
 __all__ = ["CHANNELS_LAST", "Convolution"]
 
 CHANNELS_LAST = torch.channels_last
+_SMALLEST = 1e-30
 
 
 class Convolution:
@@ -27,10 +28,21 @@ class Convolution:
         bias: [out], or None.
         stride: 1 or 2.
         size: height and width of the input.
+        dtype: to compute in, if not the weight's own; inputs and outputs keep theirs.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, *, stride: int, size: int) -> None:
-        self._bias = bias
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        *,
+        stride: int,
+        size: int,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self._outer_dtype = weight.dtype
+        weight = weight.to(dtype or weight.dtype)
+        self._bias = None if bias is None else bias.to(weight.dtype)
         self._stride = stride
         self._padding = weight.shape[-1] // 2
         self._plain = weight.contiguous(memory_format=CHANNELS_LAST)
@@ -43,7 +55,9 @@ class Convolution:
         """Return the convolution of `x` [N, in, H, W], plus `add` (broadcast over N) if given."""
         if not self._packs:
             stride, padding = self._stride, self._padding
+            x = x.to(self._plain.dtype)
             out = functional.conv2d(x, self._weight, self._bias, stride, padding)
+            out = out.to(self._outer_dtype)
             return out if add is None else out.add_(add)
         if add is None:
             return _packed(x, self._weight, self._bias, self._stride, self._padding)
@@ -76,9 +90,17 @@ class Convolution:
 
     def input_gradient(self, gradient: Tensor) -> Tensor:
         """Return ∂L/∂x [N, in, H, W] for ∂L/∂out [N, out, H', W']."""
+        if self._plain.dtype == self._outer_dtype:
+            return self._transposed(gradient)
+        # Gradients of 1e-8 would vanish in half precision; each picture gets its own scale.
+        scale = gradient.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(_SMALLEST)
+        reduced = (gradient / scale).to(self._plain.dtype)
+        return self._transposed(reduced).to(self._outer_dtype).mul_(scale)
+
+    def _transposed(self, gradient: Tensor) -> Tensor:
         padding = self._padding
         if self._stride > 1:
-            # The input is even, so the last row that a stride skipped has to be asked for.
+            # The input is even: output padding asks for the last row, which the stride skipped.
             return functional.conv_transpose2d(
                 gradient, self._plain, None, self._stride, padding, self._stride - 1
             )

@@ -21,8 +21,8 @@ __all__ = ["FoldedBlock", "FoldedStem", "affine"]
 class FoldedStem:
     """The layers before stage 1."""
 
-    def __init__(self, network: IResNet, *, size: int) -> None:
-        self._convolution = _folded(network.conv1, network.bn1, size)
+    def __init__(self, network: IResNet, *, size: int, dtype: torch.dtype) -> None:
+        self._convolution = _folded(network.conv1, network.bn1, size, dtype)
         self._slope = network.prelu.weight
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -33,15 +33,17 @@ class FoldedStem:
 class FoldedBlock:
     """One residual block."""
 
-    def __init__(self, block: Block, *, size: int) -> None:
+    def __init__(self, block: Block, *, size: int, dtype: torch.dtype) -> None:
         self._norm = block.bn1
-        self._convolution1 = _folded(block.conv1, block.bn2, size)
+        self._convolution1 = _folded(block.conv1, block.bn2, size, dtype)
         self._slope = block.prelu.weight
-        self._convolution2 = _folded(block.conv2, block.bn3, size)
+        self._convolution2 = _folded(block.conv2, block.bn3, size, dtype)
         self._shortcut: Convolution | None = None
         if block.downsample is not None:
             convolution, norm = block.downsample
-            self._shortcut = _folded(cast(nn.Conv2d, convolution), cast(nn.BatchNorm2d, norm), size)
+            self._shortcut = _folded(
+                cast(nn.Conv2d, convolution), cast(nn.BatchNorm2d, norm), size, dtype
+            )
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the block's output."""
@@ -58,7 +60,9 @@ def affine(norm: nn.BatchNorm2d | nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
     return scale, norm.bias - scale * norm.running_mean
 
 
-def _folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d, size: int) -> Convolution:
+def _folded(
+    convolution: nn.Conv2d, norm: nn.BatchNorm2d, size: int, dtype: torch.dtype
+) -> Convolution:
     scale, shift = affine(norm)
     weight = convolution.weight * scale[:, None, None, None]
-    return Convolution(weight, shift, stride=convolution.stride[0], size=size)
+    return Convolution(weight, shift, stride=convolution.stride[0], size=size, dtype=dtype)

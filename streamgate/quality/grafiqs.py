@@ -66,11 +66,12 @@ class Grafiqs:
     """A network prepared to give the score of one group and of every later one.
 
     Args:
-        network: frozen, on the device and in the precision that are wanted.
+        network: frozen, on the device and in the precision of everything but convolutions.
         tap: the earliest group that is wanted.
+        dtype: of the convolutions.
     """
 
-    def __init__(self, network: IResNet, tap: Group) -> None:
+    def __init__(self, network: IResNet, tap: Group, *, dtype: torch.dtype) -> None:
         self._tap = tap
         first_measured = GROUPS.index(tap)
         layers = network.layout.batch_norms
@@ -79,16 +80,16 @@ class Grafiqs:
         # One list of parts per tap that is passed on the way back.
         self._measured: list[list[MeasuredPart]] = [[] for _ in GROUPS[first_measured:-1]]
         if tap is Group.IMAGE:
-            self._measured[0].append(MeasuredStem(network, size=size))
+            self._measured[0].append(MeasuredStem(network, size=size, dtype=dtype))
         else:
-            self._folded.append(FoldedStem(network, size=size))
+            self._folded.append(FoldedStem(network, size=size, dtype=dtype))
         for number, stage in enumerate(network.stages):
             for block in stage:
                 assert isinstance(block, Block)
                 if number < first_measured:
-                    self._folded.append(FoldedBlock(block, size=size))
+                    self._folded.append(FoldedBlock(block, size=size, dtype=dtype))
                 else:
-                    part = MeasuredBlock(block, size=size, layers=layers)
+                    part = MeasuredBlock(block, size=size, layers=layers, dtype=dtype)
                     self._measured[number - first_measured].append(part)
                 size //= block.conv2.stride[0]
         self._last_norm = MeasuredNorm(network.bn2, layers=layers)

@@ -112,8 +112,8 @@ class MeasuredNorm:
 class MeasuredStem:
     """The layers before stage 1."""
 
-    def __init__(self, network: IResNet, *, size: int) -> None:
-        self._convolution = _differentiable(network.conv1, size)
+    def __init__(self, network: IResNet, *, size: int, dtype: torch.dtype) -> None:
+        self._convolution = _differentiable(network.conv1, size, dtype)
         self._norm = MeasuredNorm(network.bn1, layers=network.layout.batch_norms)
         self._slope = network.prelu.weight
 
@@ -132,18 +132,18 @@ class MeasuredStem:
 class MeasuredBlock:
     """One residual block."""
 
-    def __init__(self, block: Block, *, size: int, layers: int) -> None:
+    def __init__(self, block: Block, *, size: int, layers: int, dtype: torch.dtype) -> None:
         self._norm1 = MeasuredNorm(block.bn1, layers=layers)
-        self._convolution1 = _differentiable(block.conv1, size)
+        self._convolution1 = _differentiable(block.conv1, size, dtype)
         self._norm2 = MeasuredNorm(block.bn2, layers=layers)
         self._slope = block.prelu.weight
-        self._convolution2 = _differentiable(block.conv2, size)
+        self._convolution2 = _differentiable(block.conv2, size, dtype)
         self._norm3 = MeasuredNorm(block.bn3, layers=layers)
         self._shortcut: tuple[Convolution, MeasuredNorm] | None = None
         if block.downsample is not None:
             convolution, norm = block.downsample
             self._shortcut = (
-                _differentiable(cast(nn.Conv2d, convolution), size),
+                _differentiable(cast(nn.Conv2d, convolution), size, dtype),
                 MeasuredNorm(cast(nn.BatchNorm2d, norm), layers=layers),
             )
 
@@ -182,7 +182,9 @@ def _prelu_gradient(gradient: Tensor, x: Tensor, slope: Tensor) -> Tensor:
     return torch.lerp(right, gradient, slope[None, :, None, None])
 
 
-def _differentiable(convolution: nn.Conv2d, size: int) -> Convolution:
-    prepared = Convolution(convolution.weight, None, stride=convolution.stride[0], size=size)
+def _differentiable(convolution: nn.Conv2d, size: int, dtype: torch.dtype) -> Convolution:
+    prepared = Convolution(
+        convolution.weight, None, stride=convolution.stride[0], size=size, dtype=dtype
+    )
     prepared.prepare_gradient()
     return prepared

@@ -1,0 +1,148 @@
+"""From a raw score, which means nothing across networks, to a quality that people can set.
+
+A raw GraFIQs score depends on the network and on the tap. Quality is the percentage of reference
+faces that score worse, so 30 means the same after a change of weights: better than 30 % of the
+reference. A calibration belongs to one file of weights and one group and is refused for others.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamgate.errors import ModelError
+
+__all__ = [
+    "Calibration",
+    "calibration_path",
+    "fit_percentile",
+    "load_calibration",
+    "uncalibrated_quality",
+]
+
+FORMAT_VERSION = 1
+MOST_KNOTS = 201
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibration:
+    """A decreasing map from raw score to quality, linear in log(raw) between its knots.
+
+    Attributes:
+        weights_sha256: of the weights that gave the raw scores.
+        group: the tap that gave them.
+        raw: knots, strictly increasing, above zero.
+        quality: at the knots, strictly decreasing, 0-100.
+        source: what the reference faces were, for people.
+        count: how many there were.
+    """
+
+    weights_sha256: str
+    group: str
+    raw: tuple[float, ...]
+    quality: tuple[float, ...]
+    source: str
+    count: int
+
+    def __call__(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return qualities 0-100 [N] for raw scores [N]; 0 for a score that is no number."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            quality = np.interp(np.log(raw), np.log(self.raw), self.quality)
+        return np.where(np.isfinite(raw), quality, 0.0)
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        content = {"version": FORMAT_VERSION, **asdict(self)}
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def fit_percentile(
+    raw: NDArray[np.float64], *, weights_sha256: str, group: str, source: str
+) -> Calibration:
+    """Fit quality = percentage of the reference that scores worse.
+
+    Args:
+        raw: scores of reference faces, [N], N ≥ 2, above zero.
+        weights_sha256: of the weights that gave them.
+        group: the tap that gave them.
+        source: what the faces were.
+
+    Raises:
+        ModelError: there are too few different scores, or some are no positive numbers.
+    """
+    raw = np.asarray(raw, dtype=np.float64)
+    if len(raw) < 2 or not np.all(np.isfinite(raw) & (raw > 0)):
+        raise ModelError("a calibration needs two or more finite raw scores above zero")
+    shares = np.linspace(0.0, 1.0, min(MOST_KNOTS, len(raw)))
+    knots, first = np.unique(np.quantile(raw, shares), return_index=True)
+    if len(knots) < 2:
+        raise ModelError("a calibration needs at least two different raw scores")
+    return Calibration(
+        weights_sha256=weights_sha256,
+        group=group,
+        raw=tuple(knots.tolist()),
+        quality=tuple((100.0 * (1.0 - shares[first])).tolist()),
+        source=source,
+        count=len(raw),
+    )
+
+
+def uncalibrated_quality(raw: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return 100 / (1 + raw) [N]: it ranks as the raw score does, and claims nothing else."""
+    with np.errstate(over="ignore"):
+        return np.where(np.isfinite(raw), 100.0 / (1.0 + raw), 0.0)
+
+
+def calibration_path(weights: Path) -> Path:
+    """Return where the calibration of these weights lies: `<weights>.calibration.json`."""
+    return weights.with_name(weights.name + ".calibration.json")
+
+
+def load_calibration(path: Path, *, weights_sha256: str) -> Calibration:
+    """Read a calibration and refuse one that was made for other weights.
+
+    Raises:
+        ModelError: it cannot be read, is malformed, or belongs to other weights.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path}: the calibration cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ModelError(f"{path}: no calibration, since it is no JSON: {error}") from error
+    calibration = _parse(path, content)
+    if calibration.weights_sha256 != weights_sha256:
+        raise ModelError(
+            f"{path}: made for weights {calibration.weights_sha256[:12]}…, but these are "
+            f"{weights_sha256[:12]}…; calibrate again"
+        )
+    return calibration
+
+
+def _parse(path: Path, content: object) -> Calibration:
+    if not isinstance(content, dict) or content.pop("version", None) != FORMAT_VERSION:
+        raise ModelError(f"{path}: expected a calibration of version {FORMAT_VERSION}")
+    try:
+        calibration = Calibration(
+            weights_sha256=str(content["weights_sha256"]),
+            group=str(content["group"]),
+            raw=tuple(map(float, content["raw"])),
+            quality=tuple(map(float, content["quality"])),
+            source=str(content["source"]),
+            count=int(content["count"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: damaged calibration: {error!r}") from error
+    raw, quality = np.array(calibration.raw), np.array(calibration.quality)
+    monotone = len(raw) >= 2 and np.all(np.diff(raw) > 0) and np.all(np.diff(quality) < 0)
+    inside = np.all(np.isfinite(raw) & (raw > 0)) and np.all((quality >= 0) & (quality <= 100))
+    if len(raw) != len(quality) or not (monotone and inside):
+        raise ModelError(
+            f"{path}: damaged calibration: expected raw knots that rise from above 0, and as many "
+            "qualities that fall within 100..0"
+        )
+    return calibration
