@@ -1,0 +1,49 @@
+"""Which decoded pictures may be looked at: after damage, none until the next keyframe.
+
+A damaged picture does not end with itself. Those after it are drawn as changes to it, and the
+decoder calls them sound.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = ["Drop", "KeyframeGate"]
+
+
+class Drop(StrEnum):
+    """Why a decoded picture is not looked at; the label of the metric."""
+
+    CORRUPT = "corrupt"
+    WAITING_FOR_KEYFRAME = "waiting_for_keyframe"
+    STALE = "stale"
+
+
+class KeyframeGate:
+    """Lets pictures through from a sound keyframe until the next damage."""
+
+    def __init__(self) -> None:
+        self._waiting_since: float | None = None
+        self._open = False
+
+    def damaged(self, now: float) -> None:
+        """Learn that packets were lost or could not be decoded."""
+        self._open = False
+        if self._waiting_since is None:
+            self._waiting_since = now
+
+    def verdict(self, *, is_keyframe: bool, is_corrupt: bool, now: float) -> Drop | None:
+        """Return why a decoded picture must be dropped, or None."""
+        if is_corrupt:
+            self.damaged(now)
+            return Drop.CORRUPT
+        if is_keyframe:
+            self._open, self._waiting_since = True, None
+        if self._open:
+            return None
+        self.damaged(now)
+        return Drop.WAITING_FOR_KEYFRAME
+
+    def waited_s(self, now: float) -> float:
+        """Return for how long a keyframe has been missing."""
+        return 0.0 if self._waiting_since is None else now - self._waiting_since

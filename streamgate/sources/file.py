@@ -1,0 +1,147 @@
+"""Recorded videos: played as a camera would send them, or read as fast as they can be analysed.
+
+The fast pace is for replay, where two runs over one file must see the same frames at the same
+times. It waits for its reader at every frame, and its times come from the file alone: `captured_at`
+counts from the first picture, and `captured_wall` from the file's modification time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import av
+import structlog
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from streamgate.config.source import FileSource as FileSection
+from streamgate.errors import SourceError
+from streamgate.metrics import Metrics
+from streamgate.ports import Clock, FrameSink
+from streamgate.sources.damage import Drop, KeyframeGate
+from streamgate.sources.faults import fault_of
+from streamgate.sources.frames import FrameMaker
+from streamgate.sources.opening import NoVideoError, Opening, open_video
+from streamgate.sources.timeline import Timeline
+from streamgate.sources.worker import run_in_thread
+from streamgate.values import Interruption
+
+__all__ = ["FileSource"]
+
+log = structlog.get_logger(__name__)
+
+_STOP_CHECK_S = 0.1
+_LAG_LIMIT_S = 1.0
+"""A player that fell behind by more, because the machine slept, say, does not race to catch up."""
+
+
+class FileSource:
+    """A recorded video; `run` returns at its end unless it is played in a loop."""
+
+    def __init__(self, config: FileSection, metrics: Metrics, clock: Clock) -> None:
+        self._config = config
+        self._metrics = metrics
+        self._clock = clock
+        self._frames = FrameMaker(metrics, clock)
+        self._timeline = Timeline()
+        self._began_at: float | None = None
+        self._made_wall = 0.0
+
+    async def run(self, sink: FrameSink) -> None:
+        """See `FrameSource.run`."""
+        try:
+            await run_in_thread(lambda stop: self._serve(sink, stop), name="decode")
+        finally:
+            self._metrics.source_up.set(0)
+
+    def _serve(self, sink: FrameSink, stop: threading.Event) -> None:
+        path = self._config.path
+        if not path.is_file():
+            raise SourceError(f"there is no file at {path}: check source.path")
+        self._made_wall = path.stat().st_mtime
+        again = True
+        while again and not stop.is_set():
+            played = self._play(sink, stop)
+            if stop.is_set():
+                return
+            if not played:
+                raise SourceError(f"{path} holds no picture that can be decoded: is it complete?")
+            at = self._captured_at(self._timeline.restart())
+            sink.interrupt(Interruption("end of file", at, ended=True))
+            again = self._config.loop
+        log.info("file ended", path=str(path))
+
+    def _play(self, sink: FrameSink, stop: threading.Event) -> int:
+        """Play the file once and return how many frames were left."""
+        path = self._config.path
+        played = 0
+        opening = Opening(str(path), live=self._config.pace == "realtime")
+        try:
+            with open_video(opening) as (container, stream):
+                self._frames.connected()
+                self._timeline.picture_s = 1 / float(stream.average_rate or 25)
+                for picture in self._pictures(container.demux(stream)):
+                    if not self._leave(picture, sink, stop):
+                        break
+                    played += 1
+        except NoVideoError:
+            raise SourceError(f"{path} has no video stream: choose another file") from None
+        except av.FFmpegError as error:
+            if played == 0:
+                raise SourceError(
+                    f"{path} cannot be read as video ({fault_of(error).text}): "
+                    "check that it is a complete video file"
+                ) from None
+            log.warning("file is damaged", path=str(path), error=error.strerror)
+        return played
+
+    def _pictures(self, packets: Iterator[Packet[VideoStream]]) -> Iterator[av.VideoFrame]:
+        """Yield the sound pictures, those before the first keyframe and after damage left out."""
+        gate = KeyframeGate()
+        for packet in packets:
+            now = self._clock.monotonic()
+            try:
+                pictures = packet.decode()
+            except av.InvalidDataError:
+                gate.damaged(now)
+                self._metrics.frames_dropped.labels(Drop.CORRUPT.value).inc()
+                continue
+            self._metrics.stage_seconds.labels("decode").observe(self._clock.monotonic() - now)
+            for picture in pictures:
+                drop = gate.verdict(
+                    is_keyframe=bool(picture.key_frame), is_corrupt=picture.is_corrupt, now=now
+                )
+                if drop is None:
+                    yield picture
+                else:
+                    self._frames.drop(drop)
+
+    def _leave(self, picture: av.VideoFrame, sink: FrameSink, stop: threading.Event) -> bool:
+        """Leave a picture when it is due; return False once the source is to stop."""
+        seconds = self._timeline.at(None if picture.pts is None else picture.time)
+        fast = self._config.pace == "fast"
+        if not fast and not self._wait_for(seconds, stop):
+            return False
+        frame = self._frames.make(
+            picture,
+            captured_at=self._captured_at(seconds),
+            captured_wall=self._made_wall + seconds if fast else None,
+        )
+        self._metrics.source_up.set(1)
+        if not fast:
+            sink.put(frame)
+            return not stop.is_set()
+        while not stop.is_set():
+            if sink.offer(frame, timeout_s=_STOP_CHECK_S):
+                return True
+        return False
+
+    def _wait_for(self, seconds: float, stop: threading.Event) -> bool:
+        now = self._clock.monotonic()
+        if self._began_at is None or now - (self._began_at + seconds) > _LAG_LIMIT_S:
+            self._began_at = now - seconds
+        return not stop.wait(max(0.0, self._began_at + seconds - now))
+
+    def _captured_at(self, seconds: float) -> float:
+        return seconds if self._began_at is None else self._began_at + seconds

@@ -1,0 +1,62 @@
+"""Decoded pictures become frames: numbered, timed, converted and counted."""
+
+from __future__ import annotations
+
+import av
+
+from streamgate.metrics import Metrics
+from streamgate.ports import Clock
+from streamgate.sources.damage import Drop
+from streamgate.sources.picture import RgbConverter
+from streamgate.values import Frame
+
+__all__ = ["FrameMaker"]
+
+
+class FrameMaker:
+    """Makes the frames of one source; it outlives the source's connections.
+
+    Attributes:
+        connection: how many times the source had been opened before.
+    """
+
+    def __init__(self, metrics: Metrics, clock: Clock) -> None:
+        self._metrics = metrics
+        self._clock = clock
+        self._converter = RgbConverter()
+        self._decoded = 0
+        self.connection = -1
+
+    def connected(self) -> None:
+        """Count an opening."""
+        self.connection += 1
+        self._converter = RgbConverter()
+        self._metrics.source_connects.inc()
+
+    def drop(self, reason: Drop) -> None:
+        """Count a decoded picture that nobody will see."""
+        self._decoded += 1
+        self._metrics.frames_received.inc()
+        self._metrics.frames_dropped.labels(reason.value).inc()
+
+    def make(
+        self, picture: av.VideoFrame, *, captured_at: float, captured_wall: float | None = None
+    ) -> Frame:
+        """Return a frame.
+
+        Args:
+            picture: as decoded.
+            captured_at: monotonic seconds.
+            captured_wall: Unix seconds, where they are not the clock's of that instant.
+        """
+        began_at = self._clock.monotonic()
+        image = self._converter.image(picture)
+        now = self._clock.monotonic()
+        self._metrics.stage_seconds.labels("convert").observe(now - began_at)
+        if captured_wall is None:
+            captured_wall = self._clock.wall() - (now - captured_at)
+        index = self._decoded
+        self._decoded += 1
+        self._metrics.frames_received.inc()
+        self._metrics.last_frame_wall.set(captured_wall)
+        return Frame(image, index, self.connection, captured_at, captured_wall, now)

@@ -1,0 +1,77 @@
+"""Opening a video for one thread, and how its decoder must be set so that damage shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+__all__ = ["NoVideoError", "Opening", "open_video"]
+
+# FFmpeg's log callback takes Python's lock from FFmpeg's own threads and has deadlocked programs.
+av.logging.set_level(None)
+
+
+class NoVideoError(Exception):
+    """A container without a stream of pictures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What is opened; made anew for each opening, because the address may hold a password.
+
+    Attributes:
+        address: what FFmpeg opens.
+        options: of the demuxer.
+        container_format: where it cannot be told from the address.
+        open_timeout_s, read_timeout_s: bounds on opening and on each read; None for local files.
+        lossy: whether packets may be lost on the way (UDP).
+        live: whether latency and damage matter more than speed.
+    """
+
+    address: str = field(repr=False)
+    options: Mapping[str, str] = field(default_factory=dict)
+    container_format: str | None = None
+    open_timeout_s: float | None = None
+    read_timeout_s: float | None = None
+    lossy: bool = False
+    live: bool = True
+
+
+@contextmanager
+def open_video(opening: Opening) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a video and its decoder; they are closed by the thread that opened them.
+
+    Raises:
+        av.FFmpegError: it cannot be opened; the message may hold the address.
+        NoVideoError: it has no pictures.
+    """
+    container = av.open(
+        opening.address,
+        format=opening.container_format,
+        options=dict(opening.options),
+        timeout=(opening.open_timeout_s, opening.read_timeout_s),
+    )
+    with container:
+        stream = container.streams.best("video")
+        if not isinstance(stream, VideoStream):
+            raise NoVideoError
+        _set_decoder(stream, opening)
+        yield container, stream
+
+
+def _set_decoder(stream: VideoStream, opening: Opening) -> None:
+    codec = stream.codec_context
+    if not opening.live:
+        codec.thread_type = "AUTO"
+    elif codec.name == "h264":
+        # FFmpeg leaves out its checks for missing slices when it decodes slices in parallel: a
+        # picture with half of its data gone then comes out grey, green or smeared, and unmarked.
+        codec.thread_count = 1
+    elif codec.name == "hevc" and opening.lossy:
+        # Otherwise a missing reference is replaced by some other picture, and nothing is marked.
+        codec.options = {"err_detect": "explode"}

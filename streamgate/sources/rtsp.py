@@ -1,0 +1,77 @@
+"""RTSP and RTSPS cameras."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from streamgate.config.source import RtspSource as RtspSection
+from streamgate.errors import redact_urls
+from streamgate.metrics import Metrics
+from streamgate.ports import Clock, FrameSink
+from streamgate.sources.live import LiveCamera, LiveSource
+from streamgate.sources.opening import Opening
+
+__all__ = ["RtspSource"]
+
+_UDP_BUFFER_BYTES = 1 << 21
+_SYSTEM_AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+class RtspSource:
+    """A camera at an RTSP address; it is opened for ever."""
+
+    def __init__(self, config: RtspSection, metrics: Metrics, clock: Clock) -> None:
+        camera = LiveCamera(
+            address=redact_urls(config.url),
+            opening=lambda: _opening(config),
+            encrypted=_is_encrypted(config),
+            reconnect=config.reconnect,
+        )
+        self._source = LiveSource(camera, metrics, clock)
+
+    async def run(self, sink: FrameSink) -> None:
+        """See `FrameSource.run`."""
+        await self._source.run(sink)
+
+
+def _is_encrypted(config: RtspSection) -> bool:
+    return urlsplit(config.url).scheme == "rtsps"
+
+
+def _opening(config: RtspSection) -> Opening:
+    options = {
+        "rtsp_transport": config.transport,
+        "allowed_media_types": "video",
+        "timeout": str(round(config.read_timeout_s * 1_000_000)),
+    }
+    if config.transport == "udp":
+        options["buffer_size"] = str(_UDP_BUFFER_BYTES)
+    if _is_encrypted(config) and config.tls_verify:
+        options["tls_verify"] = "1"
+    authorities = config.ca_file or _system_authorities()
+    if _is_encrypted(config) and authorities is not None:
+        options["ca_file"] = str(authorities)
+    return Opening(
+        _address(config),
+        options,
+        open_timeout_s=config.open_timeout_s,
+        read_timeout_s=config.read_timeout_s,
+        lossy=config.transport == "udp",
+    )
+
+
+def _address(config: RtspSection) -> str:
+    if config.username is None:
+        return config.url
+    password = config.password.get_secret_value() if config.password is not None else ""
+    scheme, rest = config.url.split("://", 1)
+    return f"{scheme}://{quote(config.username, safe='')}:{quote(password, safe='')}@{rest}"
+
+
+def _system_authorities() -> Path | None:
+    """Return the system's own list: the FFmpeg inside PyAV does not know where it lies."""
+    found = ssl.get_default_verify_paths().cafile
+    candidates = [Path(found)] if found else []
+    return next((path for path in (*candidates, _SYSTEM_AUTHORITIES) if path.is_file()), None)
