@@ -23,7 +23,7 @@ def promise(measures: FaceMeasures) -> float:
         measures.detector_score
         * min(1.0, measures.eye_distance_px / 48.0)
         * math.cos(math.radians(min(90.0, abs(measures.yaw_deg))))
-        * min(1.0, math.sqrt(max(0.0, measures.sharpness) / 200.0))
+        * min(1.0, math.sqrt(max(0.0, measures.sharpness) / 25.0))
         * max(0.1, 1.0 - abs(measures.brightness - 125.0) / 160.0)
     )
 

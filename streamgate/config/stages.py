@@ -57,40 +57,71 @@ class TrackerSection(Section):
 
 
 class PrecheckSection(Section):
-    """Cheap tests in the original frame; a face that fails one is never scored."""
+    """Cheap tests of a face; one that fails any of them is never scored, and the reason is counted.
+
+    They are meant to be lenient: they save the work on faces that cannot win, and leave the choice
+    among the others to the score.
+    """
 
     min_size_px: float = Field(
-        default=32, ge=0, description="Least shorter side of the face's box, pixels."
+        default=32,
+        ge=0,
+        description="Least shorter side of the face's box, pixels of the frame. Below a third of "
+        "the crop's 112 there is little left to recognise.",
     )
     min_eye_distance_px: float = Field(
-        default=12, ge=0, description="Least distance between the eyes, pixels."
+        default=12,
+        ge=0,
+        description="Least distance between the eyes, pixels of the frame; about 0.45 of a frontal "
+        "face's box, less when the head is turned.",
     )
-    min_detector_score: Fraction = Field(default=0.7, description="Least confidence, 0-1.")
+    min_detector_score: Fraction = Field(
+        default=0.7,
+        description="Least confidence of the detector, 0-1; 99.5 % of 6,839 faces have more.",
+    )
     max_yaw_deg: float = Field(
-        default=60, ge=0, le=90, description="Most head turn either way, degrees (estimated)."
+        default=60,
+        ge=0,
+        le=90,
+        description="Most head turn either way, degrees, estimated from the landmarks.",
+    )
+    max_pitch_deg: float = Field(
+        default=45,
+        ge=0,
+        le=90,
+        description="Most nod either way, degrees, estimated from the landmarks; rougher than yaw, "
+        "because noses differ.",
     )
     max_roll_deg: float = Field(
-        default=45, ge=0, le=180, description="Most tilt either way, degrees."
+        default=45,
+        ge=0,
+        le=180,
+        description="Most tilt either way, degrees. The crop is turned upright, so this only rules "
+        "out what the detector seldom gets right.",
     )
     min_sharpness: float = Field(
-        default=8.0,
+        default=2.0,
         ge=0,
-        description="Least variance of the Laplacian of the aligned crop; a smeared face has less.",
+        description="Least share of fine detail in the face's luma, thousandths. Measured on 977 "
+        "aligned faces: sharp ones have 7 or more (99 %), those of 28 pixels 1.9 or more (99 %), "
+        "those blurred by a Gaussian of 4 pixels 1.6 or less (95 %).",
     )
     min_brightness: float = Field(
-        default=25, ge=0, le=255, description="Least mean luma of the aligned crop, 0-255."
+        default=25, ge=0, le=255, description="Least mean luma of the aligned face, 0-255."
     )
     max_brightness: float = Field(
-        default=235, ge=0, le=255, description="Most mean luma of the aligned crop, 0-255."
+        default=235, ge=0, le=255, description="Most mean luma of the aligned face, 0-255."
     )
     min_contrast: float = Field(
-        default=10,
+        default=6,
         ge=0,
-        description="Least standard deviation of the crop's luma: a flat picture scores well "
-        "although it holds no face.",
+        description="Least standard deviation of the face's luma, 0-127.5: a flat picture scores "
+        "well although it holds no face. Faces have 22 or more (99 %), in a fifth of the light 4.",
     )
-    min_edge_distance_px: float = Field(
-        default=1, ge=0, description="Least distance of the box from the frame's edge, pixels."
+    min_edge_distance: Fraction = Field(
+        default=0.04,
+        description="Least distance of the detector's box from the frame's edge, as a part of the "
+        "box's shorter side; 0.04 rejects 99 % of faces that the edge cuts.",
     )
 
     @model_validator(mode="after")

@@ -1,0 +1,53 @@
+"""The way of one face from its box to a crop that may be scored, cheap steps first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamgate.config.stages import PrecheckSection
+from streamgate.faces.align import align, similarity_to_template
+from streamgate.faces.precheck import (
+    Rejection,
+    geometry_of,
+    measure,
+    reject_geometry,
+    reject_reason,
+)
+from streamgate.values import Crop, Face, FaceMeasures, Image
+
+__all__ = ["Examination", "examine"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examination:
+    """What was found out about a face.
+
+    Attributes:
+        rejection: why it is not worth a score; None where it is.
+        measures: its measures; None where its geometry alone was reason enough.
+        crop: its aligned crop; None where its geometry alone was reason enough.
+    """
+
+    rejection: Rejection | None
+    measures: FaceMeasures | None
+    crop: Crop | None
+
+
+def examine(image: Image, face: Face, settings: PrecheckSection) -> Examination:
+    """Align and measure a face, unless its geometry already rules it out.
+
+    Args:
+        image: the frame, RGB uint8 [H, W, 3].
+        face: a face detected in it.
+        settings: the prechecks' section of the config.
+    """
+    geometry = geometry_of(face)
+    rejection = reject_geometry(geometry, settings)
+    if rejection is not None:
+        return Examination(rejection, None, None)
+    similarity = similarity_to_template(face.landmarks)
+    if similarity is None:
+        return Examination(Rejection.NOT_ALIGNABLE, None, None)
+    crop = align(image, similarity)
+    measures = measure(geometry, crop)
+    return Examination(reject_reason(measures, settings), measures, crop)
