@@ -6,11 +6,14 @@ Every message names the place and the remedy, and never holds a password or a to
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 
 __all__ = [
     "ConfigError",
     "DeliveryError",
     "DetectorError",
+    "IngestError",
+    "IngestFault",
     "ModelError",
     "ScoreError",
     "SourceError",
@@ -49,6 +52,30 @@ class ModelError(StreamgateError):
 
 class ScoreError(StreamgateError):
     """Crops cannot be scored."""
+
+
+class IngestFault(StrEnum):
+    """What is wrong with a publisher's request."""
+
+    MALFORMED = "malformed"
+    UNSUPPORTED = "unsupported"
+    BUSY = "busy"
+    UNKNOWN_SESSION = "unknown_session"
+    NO_CONDITION = "no_condition"
+    STALE = "stale"
+    NOT_RUNNING = "not_running"
+
+
+class IngestError(StreamgateError):
+    """A publisher's request is refused; the message may be shown to the publisher.
+
+    Attributes:
+        fault: what is wrong with it.
+    """
+
+    def __init__(self, fault: IngestFault, message: str) -> None:
+        super().__init__(message)
+        self.fault = fault
 
 
 class DeliveryError(StreamgateError):

@@ -17,6 +17,7 @@ from streamgate.values import (
     Frame,
     Image,
     Interruption,
+    PublishAnswer,
     Scores,
 )
 
@@ -29,6 +30,7 @@ __all__ = [
     "QualityScorer",
     "ShotOutbox",
     "Sink",
+    "WebRtcIngest",
 ]
 
 
@@ -152,4 +154,25 @@ class Sink(Protocol):
 
     async def close(self) -> None:
         """Release connections."""
+        ...
+
+
+class WebRtcIngest(Protocol):
+    """Where the web server leaves what publishers ask for; each method may raise IngestError."""
+
+    async def offer(self, sdp: str) -> PublishAnswer:
+        """Take a publisher's offer and return the answer."""
+        ...
+
+    async def patch(self, session_id: str, fragment: str, *, entity_tag: str | None) -> None:
+        """Take trickled candidates.
+
+        Args:
+            fragment: an SDP fragment.
+            entity_tag: the ICE session that the publisher means, `*` for any, None if not said.
+        """
+        ...
+
+    async def delete(self, session_id: str) -> None:
+        """End a session and return when nothing of it is left."""
         ...
