@@ -2,14 +2,24 @@
 
 from streamgate.config.camera import CameraConfig, CameraSection, LogSection, WebSection
 from streamgate.config.delivery import (
+    DecisionLogSection,
     DeliverySection,
-    DirectorySink,
-    HttpSink,
     MemoryOutbox,
+    OutboxKey,
+    OutboxSection,
     RetrySection,
-    SinkSection,
+    SqliteOutbox,
 )
 from streamgate.config.load import LoadedConfig, load_config
+from streamgate.config.sinks import (
+    DirectorySink,
+    HttpSink,
+    KafkaSink,
+    MqttSink,
+    NatsSink,
+    RedisSink,
+    SinkSection,
+)
 from streamgate.config.source import (
     DeviceSource,
     FileSource,
@@ -24,10 +34,12 @@ from streamgate.config.stages import (
     QualitySection,
     TrackerSection,
 )
+from streamgate.config.webrtc_source import IceServer, WhepSource, WhipSource
 
 __all__ = [
     "CameraConfig",
     "CameraSection",
+    "DecisionLogSection",
     "DeliverySection",
     "DetectorSection",
     "DeviceSource",
@@ -35,17 +47,27 @@ __all__ = [
     "FileSource",
     "GateSection",
     "HttpSink",
+    "IceServer",
+    "KafkaSink",
     "LoadedConfig",
     "LogSection",
     "MemoryOutbox",
+    "MqttSink",
+    "NatsSink",
+    "OutboxKey",
+    "OutboxSection",
     "PrecheckSection",
     "QualitySection",
     "ReconnectSection",
+    "RedisSink",
     "RetrySection",
     "RtspSource",
     "SinkSection",
     "SourceSection",
+    "SqliteOutbox",
     "TrackerSection",
     "WebSection",
+    "WhepSource",
+    "WhipSource",
     "load_config",
 ]

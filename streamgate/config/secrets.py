@@ -1,0 +1,32 @@
+"""Keys as people write them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+
+from pydantic import SecretStr
+
+__all__ = ["KEY_BYTES", "key_bytes"]
+
+KEY_BYTES = 32
+_HEXADECIMAL = re.compile(r"[0-9a-fA-F]{64}")
+
+
+def key_bytes(key: SecretStr) -> bytes:
+    """The 32 bytes of a key in base64 or hexadecimal digits.
+
+    Raises:
+        ValueError: it is no such key; the message does not show it.
+    """
+    text = key.get_secret_value().strip()
+    if _HEXADECIMAL.fullmatch(text):
+        return bytes.fromhex(text)
+    try:
+        found = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        found = b""
+    if len(found) != KEY_BYTES:
+        raise ValueError("wanted 32 bytes in base64, or 64 hexadecimal digits")
+    return found

@@ -1,0 +1,100 @@
+"""What the outbox knows of a best shot without looking at its bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["DropReason", "Dropped", "Entry", "Limits", "Standing", "Ticket", "Track"]
+
+Track = tuple[str, int]
+"""Boot and track, see `EncodedShot.track`."""
+
+
+class DropReason(StrEnum):
+    """Why a best shot was given up."""
+
+    FULL = "full"
+    EXPIRED = "expired"
+    REFUSED = "refused"
+    DAMAGED = "damaged"
+    PURGED = "purged"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may wait, and for how long."""
+
+    max_shots: int
+    max_bytes: int
+    ttl_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What the ledger needs to know of a best shot.
+
+    Attributes:
+        key: idempotency key.
+        track: boot and track.
+        quality: 0-100.
+        size: bytes that it occupies.
+        decided_wall: Unix seconds, from which its age is counted.
+    """
+
+    key: str
+    track: Track
+    quality: float
+    size: int
+    decided_wall: float
+
+
+@dataclass(slots=True)
+class Standing:
+    """How a best shot stands with one sink.
+
+    Attributes:
+        refusals: how often the sink has refused it.
+        due: Unix seconds before which it is not offered again.
+        dead: whether it is no longer offered.
+        claimed: whether it is being delivered now.
+    """
+
+    refusals: int = 0
+    due: float = 0.0
+    dead: bool = False
+    claimed: bool = False
+
+
+@dataclass(slots=True)
+class Entry:
+    """A best shot and the sinks that have not acknowledged it."""
+
+    number: int
+    ticket: Ticket
+    sinks: dict[str, Standing]
+
+    @property
+    def dead(self) -> bool:
+        """Whether no sink is left that it will be offered to."""
+        return all(standing.dead for standing in self.sinks.values())
+
+    @property
+    def claimed(self) -> bool:
+        """Whether it is being delivered now."""
+        return any(standing.claimed for standing in self.sinks.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A best shot that was given up.
+
+    Attributes:
+        sinks: those that it still waited for; a dead letter waits for none.
+    """
+
+    number: int
+    key: str
+    quality: float
+    reason: DropReason
+    sinks: tuple[str, ...]

@@ -1,0 +1,204 @@
+"""What the dispatcher needs of an outbox, and the outbox that lives in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from streamgate.config import MemoryOutbox as MemoryOutboxSection
+from streamgate.delivery.entry import Dropped, Limits, Ticket
+from streamgate.delivery.ledger import Ledger
+from streamgate.metrics import Metrics
+from streamgate.ports import Clock
+from streamgate.values import Acceptance, EncodedShot
+
+__all__ = ["Claim", "MemoryOutbox", "Outbox", "tell_dropped"]
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A best shot that is being delivered to one sink.
+
+    Attributes:
+        number: its number in the outbox.
+        refusals: how often the sink has refused it before.
+    """
+
+    number: int
+    sink: str
+    refusals: int
+    shot: EncodedShot
+
+
+class Outbox(Protocol):
+    """Keeps best shots until every sink has acknowledged them; for one event loop."""
+
+    @property
+    def durable(self) -> bool:
+        """Whether what it keeps outlives the process."""
+        ...
+
+    @property
+    def pending(self) -> int:
+        """How many best shots wait for at least one sink."""
+        ...
+
+    def waiting(self, sink: str) -> int:
+        """How many best shots wait for a sink."""
+        ...
+
+    def next_due(self, sink: str) -> float | None:
+        """Unix seconds at which a best shot may next be offered to a sink, if any waits."""
+        ...
+
+    async def open(self) -> None:
+        """Make it ready; calling it again does nothing.
+
+        Raises:
+            OutboxError: it can never work as it is configured.
+        """
+        ...
+
+    async def add(self, shot: EncodedShot) -> Acceptance:
+        """Take up a best shot; a key that it has already is taken once."""
+        ...
+
+    async def claim(self, sink: str) -> Claim | None:
+        """Take the next best shot that may be offered to a sink now."""
+        ...
+
+    async def acknowledge(self, claim: Claim) -> None:
+        """Note that the sink has it."""
+        ...
+
+    async def release(self, claim: Claim) -> None:
+        """Give it back, to be offered again."""
+        ...
+
+    async def refuse(self, claim: Claim, *, due: float, error: str) -> None:
+        """Give it back after a refusal, to be offered again when due (Unix seconds)."""
+        ...
+
+    async def bury(self, claim: Claim, *, error: str) -> None:
+        """Offer it to this sink no more."""
+        ...
+
+    async def tend(self) -> bool:
+        """Do what is due by time; return whether something new may be claimed."""
+        ...
+
+    async def close(self) -> None:
+        """Release what it holds."""
+        ...
+
+
+def tell_dropped(dropped: Iterable[Dropped], metrics: Metrics) -> None:
+    """Count and log what was given up, by key."""
+    for gone in dropped:
+        for sink in gone.sinks:
+            metrics.outbox_dropped.labels(sink, gone.reason.value).inc()
+        log.warning(
+            "best shot given up", key=gone.key, reason=gone.reason.value,
+            quality=round(gone.quality, 1), sinks=list(gone.sinks),
+        )  # fmt: skip
+
+
+class MemoryOutbox:
+    """Keeps best shots in memory: what waits is lost with the process.
+
+    Args:
+        sinks: names of those that every best shot goes to.
+    """
+
+    durable = False
+
+    def __init__(
+        self, section: MemoryOutboxSection, sinks: Sequence[str], *, metrics: Metrics, clock: Clock
+    ) -> None:
+        limits = Limits(section.max_shots, section.max_bytes, section.ttl_s)
+        self._ledger = Ledger(sinks, limits)
+        self._shots: dict[int, EncodedShot] = {}
+        self._last_number = 0
+        self._metrics = metrics
+        self._clock = clock
+        self._is_open = False
+
+    @property
+    def pending(self) -> int:
+        """How many best shots wait for at least one sink."""
+        return self._ledger.pending
+
+    def waiting(self, sink: str) -> int:
+        """How many best shots wait for a sink."""
+        return self._ledger.waiting(sink)
+
+    def next_due(self, sink: str) -> float | None:
+        """Unix seconds at which a best shot may next be offered to a sink, if any waits."""
+        return self._ledger.next_due(sink)
+
+    async def open(self) -> None:
+        """Say what this outbox cannot promise."""
+        if not self._is_open and self._ledger.sinks:
+            log.warning(
+                "the outbox is in memory: best shots that wait are lost when the process ends",
+                remedy="set delivery.outbox to kind: sqlite",
+            )
+        self._is_open = True
+
+    async def add(self, shot: EncodedShot) -> Acceptance:
+        """Take up a best shot; a key that it has already is taken once."""
+        if not self._ledger.sinks or shot.key in self._ledger:
+            return Acceptance.ACCEPTED
+        self._last_number += 1
+        number = self._last_number
+        ticket = Ticket(shot.key, shot.track, shot.quality, shot.size, shot.decided_wall)
+        self._ledger.add(number, ticket)
+        self._shots[number] = shot
+        self._drop(self._ledger.shrink())
+        return Acceptance.ACCEPTED if number in self._shots else Acceptance.DROPPED
+
+    async def claim(self, sink: str) -> Claim | None:
+        """Take the next best shot that may be offered to a sink now."""
+        entry = self._ledger.claim(sink, self._clock.wall())
+        if entry is None:
+            return None
+        return Claim(entry.number, sink, entry.sinks[sink].refusals, self._shots[entry.number])
+
+    async def acknowledge(self, claim: Claim) -> None:
+        """Note that the sink has it."""
+        if self._ledger.acknowledge(claim.number, claim.sink):
+            del self._shots[claim.number]
+
+    async def release(self, claim: Claim) -> None:
+        """Give it back, to be offered again."""
+        self._ledger.release(claim.number, claim.sink)
+
+    async def refuse(self, claim: Claim, *, due: float, error: str) -> None:  # noqa: ARG002 - nothing here can show it later
+        """Give it back after a refusal, to be offered again when due."""
+        self._ledger.refuse(claim.number, claim.sink, due)
+
+    async def bury(self, claim: Claim, *, error: str) -> None:  # noqa: ARG002 - nothing here can show it later
+        """Give it up for this sink: dead letters in memory could never be retried."""
+        await self.acknowledge(claim)
+
+    async def tend(self) -> bool:
+        """Give up what is too old."""
+        expired = self._ledger.expire(self._clock.wall())
+        self._drop(expired)
+        return bool(expired)
+
+    async def close(self) -> None:
+        """Say what is lost."""
+        lost = self._ledger.pending
+        if lost:
+            log.warning("best shots are lost with the outbox in memory", shots=lost)
+
+    def _drop(self, dropped: Sequence[Dropped]) -> None:
+        for gone in dropped:
+            del self._shots[gone.number]
+        tell_dropped(dropped, self._metrics)
