@@ -43,7 +43,7 @@ class GroupScores:
         embedding: L2-normalised embeddings, float32 [N, E].
     """
 
-    raw: Mapping[Group, NDArray[np.float64]]
+    raw: Mapping[str, NDArray[np.float64]]
     embedding: NDArray[np.float32]
 
     def __len__(self) -> int:
@@ -170,7 +170,7 @@ class Scorer:
             ScoreError: the array is another one, or the device failed.
         """
         batches = list(self._run(crops, Group.IMAGE))
-        raw = {group: _join([batch.raw[group] for batch in batches]) for group in GROUPS}
+        raw = {str(group): _join([batch.raw[group] for batch in batches]) for group in GROUPS}
         return GroupScores(raw, self._embedding(batches))
 
     def explain(self, crop: Image) -> Explanation:

@@ -11,6 +11,7 @@ import hashlib
 import math
 import pickle
 import struct
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -116,7 +117,9 @@ def _parse(path: Path, content: bytes) -> object:
                 f"{path}: damaged or no safetensors file ({_first_line(error)}); fetch it again"
             ) from error
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # It warns of pickle protocols that it then refuses, which the refusal says better.
+        with warnings.catch_warnings(action="ignore"):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"{path}: refused, because it is damaged or holds more than tensors, and nothing in "

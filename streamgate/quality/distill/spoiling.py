@@ -1,0 +1,195 @@
+"""What the student is shown beside clean faces: spoiled ones, covered ones, and no faces at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+
+from streamgate.quality.distill.degradations import DEGRADATIONS
+from streamgate.values import Image
+
+__all__ = ["NON_FACE", "OCCLUSION", "Spoiled", "jitter", "non_face", "occlude", "spoil"]
+
+OCCLUSION = "occlusion"
+NON_FACE = "non_face"
+_KINDS = (*DEGRADATIONS, OCCLUSION, NON_FACE)
+# Compression weighs more than the rest: at equal shares it was learnt last and worst.
+_WEIGHTS = dict.fromkeys(_KINDS, 1.0) | {"compression": 2.6, "haze": 0.5, "misalignment": 0.7}
+_SHARES = np.array([_WEIGHTS[kind] for kind in _KINDS]) / sum(_WEIGHTS.values())
+_SECOND_SHARE = 0.25
+_SECOND_KINDS = (*DEGRADATIONS, OCCLUSION)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spoiled:
+    """A spoiled picture.
+
+    Attributes:
+        image: RGB uint8 [112, 112, 3].
+        strength: how badly, 0-1.
+        is_face: whether a face is left to be recognised.
+    """
+
+    image: Image
+    strength: float
+    is_face: bool
+
+
+def spoil(image: Image, other: Image, chance: Generator) -> Spoiled:
+    """Spoil a face in one way at random, at times in two.
+
+    Args:
+        image: the face.
+        other: another face, which may hide parts of this one.
+        chance: source of every choice.
+    """
+    kind = str(chance.choice(_KINDS, p=_SHARES))
+    if kind == NON_FACE:
+        return Spoiled(non_face(image, chance), 1.0, is_face=False)
+    strength = chance.random()
+    spoiled = _apply(kind, image, strength, other, chance)
+    # Compression disturbs recognisers less than eyes, and would else be taken for harmless.
+    seen = 0.2 + 0.8 * strength if kind == "compression" else strength
+    if chance.random() < _SECOND_SHARE:
+        second = chance.random() * 0.6
+        spoiled = _apply(str(chance.choice(_SECOND_KINDS)), spoiled, second, other, chance)
+        seen = min(1.0, float(np.hypot(seen, second)))
+    return Spoiled(np.ascontiguousarray(spoiled), seen, is_face=True)
+
+
+def _apply(kind: str, image: Image, strength: float, other: Image, chance: Generator) -> Image:
+    if kind == OCCLUSION:
+        return occlude(image, strength, other, chance)
+    return DEGRADATIONS[kind](image, strength, chance)
+
+
+def occlude(image: Image, strength: float, other: Image, chance: Generator) -> Image:
+    """Cover a part: the lower face, the eyes, a side, a patch, or many small ones."""
+    height, width = image.shape[:2]
+    mask = np.zeros((height, width), dtype=np.uint8)
+    area = 0.1 + 0.6 * strength
+    kind = chance.random()
+    if kind < 0.25:
+        mask[height - int(height * area) :] = 1
+    elif kind < 0.4:
+        band = int(height * area * 0.7)
+        # The eyes lie at 0.46 of the template's height.
+        top = int(np.clip(0.41 * height - band / 2 + chance.normal() * 4, 0, height - band))
+        mask[top : top + band] = 1
+    elif kind < 0.5:
+        side = int(width * area)
+        mask[:, slice(0, side) if chance.random() < 0.5 else slice(width - side, width)] = 1
+    elif kind < 0.9:
+        _patch(mask, area, chance)
+    else:
+        for _ in range(round(2 + 12 * strength)):
+            top, left, size = chance.integers((0, 0, 10), (height - 12, width - 12, 26))
+            mask[top : top + size, left : left + size] = 1
+    return np.where(mask[..., None] > 0, _cover(image.shape, other, chance), image)
+
+
+def _patch(mask: Image, area: float, chance: Generator) -> None:
+    """Mark a rectangle or an ellipse of about this share of the picture."""
+    height, width = mask.shape
+    aspect = float(np.exp(chance.normal() * 0.3))
+    rows = min(height, int(height * np.sqrt(area) * aspect))
+    columns = min(width, int(width * np.sqrt(area) / aspect))
+    top, left = chance.integers((0, 0), (height - rows + 1, width - columns + 1))
+    if chance.random() < 0.7:
+        mask[top : top + rows, left : left + columns] = 1
+    else:
+        centre = (int(left + columns // 2), int(top + rows // 2))
+        turn = float(chance.random() * 180)
+        cv2.ellipse(mask, centre, (columns // 2, rows // 2), turn, 0, 360, 1, -1)
+
+
+def _cover(shape: tuple[int, ...], other: Image, chance: Generator) -> Image:
+    """Return what hides the face: a colour, a grey, black, noise, or skin of another face."""
+    kind = chance.integers(5)
+    if kind == 0:
+        return np.zeros(shape, dtype=np.uint8)
+    if kind == 1:
+        return np.full(shape, chance.integers(0, 256, 3), dtype=np.uint8)
+    if kind == 2:
+        return chance.integers(0, 256, shape, dtype=np.uint8)
+    if kind == 3:
+        return np.full(shape, chance.integers(90, 256), dtype=np.uint8)
+    corner = int(chance.integers(0, 60))
+    piece = other[corner : corner + 40, corner : corner + 40]
+    return np.asarray(cv2.resize(piece, shape[1::-1]), dtype=np.uint8)
+
+
+def non_face(image: Image, chance: Generator) -> Image:
+    """Return something that no recogniser should be shown, some of it made of a face's pixels."""
+    kind = chance.integers(7)
+    if kind <= 1:
+        return _shuffled(image, int(chance.choice((8, 14, 16, 28, 56))), chance)
+    if kind == 2:
+        return _plain(image.shape, chance)
+    if kind == 3:
+        size = int(chance.choice((2, 3, 5, 8, 14, 28, 56, 112)))
+        depth = 3 if chance.random() < 0.5 else 1
+        pixels = np.broadcast_to(chance.integers(0, 256, (size, size, depth)), (size, size, 3))
+        mode = int(chance.choice((cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_CUBIC)))
+        return _resized(pixels.astype(np.uint8), image.shape, mode)
+    if kind == 4:
+        return _stripes(image.shape, chance)
+    if kind == 5:
+        size = int(chance.integers(12, 34))
+        top, left = chance.integers(0, len(image) - size, 2)
+        return _resized(image[top : top + size, left : left + size], image.shape, cv2.INTER_CUBIC)
+    if chance.random() < 0.5:
+        return np.ascontiguousarray(image[::-1])
+    return np.roll(image, len(image) // 2, axis=int(chance.integers(2)))
+
+
+def _shuffled(image: Image, size: int, chance: Generator) -> Image:
+    count = len(image) // size
+    cut = image[: count * size, : count * size]
+    blocks = cut.reshape(count, size, count, size, 3).swapaxes(1, 2).reshape(-1, size, size, 3)
+    blocks = blocks[chance.permutation(len(blocks))]
+    mixed = blocks.reshape(count, count, size, size, 3).swapaxes(1, 2).reshape(cut.shape)
+    return _resized(mixed, image.shape, cv2.INTER_LINEAR)
+
+
+def _plain(shape: tuple[int, ...], chance: Generator) -> Image:
+    values = np.broadcast_to(chance.integers(0, 256, 3).astype(np.float32), shape)
+    if chance.random() < 0.5:
+        values = values + chance.standard_normal(shape) * chance.choice((1, 3, 8))
+    if chance.random() < 0.4:
+        ramp = np.linspace(-60, 60, shape[0])
+        values = values + (ramp[:, None] * chance.normal() + ramp * chance.normal())[..., None]
+    return np.clip(values, 0, 255).astype(np.uint8)
+
+
+def _stripes(shape: tuple[int, ...], chance: Generator) -> Image:
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    angle, phase = chance.random() * np.pi, chance.random() * 2 * np.pi
+    frequency = 2 * np.pi / (3 * 20 ** chance.random())
+    along = rows * np.sin(angle) + columns * np.cos(angle)
+    wave = np.sin(along * frequency + phase)
+    if chance.random() < 0.4:
+        wave = wave * np.sin((columns * np.sin(angle) - rows * np.cos(angle)) * frequency)
+    if chance.random() < 0.5:
+        wave = np.sign(wave)
+    first, second = chance.integers(0, 256, (2, 3))
+    grain = chance.normal(size=(*shape[:2], 1)) * 6 * chance.random()
+    values = first + (second - first) * (wave[..., None] + 1) / 2 + grain
+    return np.clip(values, 0, 255).astype(np.uint8)
+
+
+def _resized(image: Image, shape: tuple[int, ...], mode: int) -> Image:
+    return np.asarray(cv2.resize(image, shape[1::-1], interpolation=mode), dtype=np.uint8)
+
+
+def jitter(image: Image, chance: Generator) -> Image:
+    """Return a clean face as another detector or camera might have given it."""
+    offset = chance.integers(-3, 4, 2)
+    matrix = np.array([[1, 0, offset[0]], [0, 1, offset[1]]], dtype=np.float64)
+    size = image.shape[1::-1]
+    moved = cv2.warpAffine(image, matrix, size, borderMode=cv2.BORDER_REFLECT)
+    values = moved.astype(np.float32) * (1 + chance.normal() * 0.1) + chance.normal() * 8
+    return np.clip(values, 0, 255).astype(np.uint8)
