@@ -10,11 +10,13 @@ from enum import StrEnum
 
 __all__ = [
     "ConfigError",
+    "DataError",
     "DeliveryError",
     "DetectorError",
     "IngestError",
     "IngestFault",
     "ModelError",
+    "OutboxError",
     "ScoreError",
     "SourceError",
     "StreamgateError",
@@ -36,6 +38,10 @@ class StreamgateError(Exception):
 
 class ConfigError(StreamgateError):
     """A configuration cannot be used; the message lists every fault with file and line."""
+
+
+class DataError(StreamgateError):
+    """Pictures or tables that a command was given cannot be used."""
 
 
 class SourceError(StreamgateError):
@@ -76,6 +82,10 @@ class IngestError(StreamgateError):
     def __init__(self, fault: IngestFault, message: str) -> None:
         super().__init__(message)
         self.fault = fault
+
+
+class OutboxError(StreamgateError):
+    """The outbox cannot be used as it is configured: another key, another camera, no access."""
 
 
 class DeliveryError(StreamgateError):

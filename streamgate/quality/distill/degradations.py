@@ -7,6 +7,7 @@ knows Gaussian blur. Every function draws its own variant, so no two pictures su
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,8 +32,8 @@ def _geometric(weak: float, strong: float, strength: float) -> float:
     return float(weak * (strong / weak) ** strength)
 
 
-def _rounded(values: NDArray[np.floating]) -> Image:
-    return np.clip(values, 0, 255).astype(np.uint8)
+def _rounded(values: NDArray[Any]) -> Image:
+    return np.asarray(np.clip(values, 0, 255), dtype=np.uint8)
 
 
 def _image(values: object) -> Image:
@@ -108,22 +109,21 @@ def noise(image: Image, strength: float, chance: Generator) -> Image:
 
 def dark(image: Image, strength: float, chance: Generator) -> Image:
     """Too little light: a gain or a gamma, at times with the noise that comes with it."""
-    values = image.astype(np.float32) / 255
+    values: NDArray[Any] = image.astype(np.float32) / 255
     gain = _geometric(0.6, 0.04, strength)
     if chance.random() < 0.3:
         values = values ** _between(1.3, 3.5, strength) * min(1.0, gain * 2.5)
     else:
         values = values * gain
-    values = values * 255
     if chance.random() < 0.35:
         grain = chance.standard_normal(values.shape, dtype=np.float32)
-        values = values + grain * _between(1, 6, chance.random())
-    return _rounded(values)
+        values = values + grain * np.float32(_between(1, 6, chance.random()) / 255)
+    return _rounded(values * 255)
 
 
 def bright(image: Image, strength: float, chance: Generator) -> Image:
     """Over-exposed: a gain, an offset, both, or a gamma; what is white stays white."""
-    values = image.astype(np.float32)
+    values: NDArray[Any] = image.astype(np.float32)
     kind = chance.random()
     if kind < 0.5:
         values = values * _between(1.4, 5.0, strength**1.3)
@@ -178,7 +178,8 @@ def misalignment(image: Image, strength: float, chance: Generator) -> Image:
     height, width = image.shape[:2]
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), float(angle), float(scale))
     direction = chance.random() * 2 * np.pi
-    matrix[:, 2] += shift * np.array([np.cos(direction), np.sin(direction)])
+    matrix[0, 2] += shift * np.cos(direction)
+    matrix[1, 2] += shift * np.sin(direction)
     border = int(chance.choice((cv2.BORDER_CONSTANT, _REFLECT, cv2.BORDER_REPLICATE)))
     return _image(cv2.warpAffine(image, matrix, (width, height), borderMode=border))
 

@@ -9,18 +9,19 @@ import numpy as np
 from numpy.random import Generator
 
 from streamgate.quality.distill.degradations import DEGRADATIONS
+from streamgate.quality.distill.nonfaces import non_face
 from streamgate.values import Image
 
-__all__ = ["NON_FACE", "OCCLUSION", "Spoiled", "jitter", "non_face", "occlude", "spoil"]
+__all__ = ["Spoiled", "jitter", "occlude", "spoil"]
 
-OCCLUSION = "occlusion"
-NON_FACE = "non_face"
-_KINDS = (*DEGRADATIONS, OCCLUSION, NON_FACE)
+_OCCLUSION = "occlusion"
+_NON_FACE = "non_face"
+_KINDS = (*DEGRADATIONS, _OCCLUSION, _NON_FACE)
 # Compression weighs more than the rest: at equal shares it was learnt last and worst.
 _WEIGHTS = dict.fromkeys(_KINDS, 1.0) | {"compression": 2.6, "haze": 0.5, "misalignment": 0.7}
 _SHARES = np.array([_WEIGHTS[kind] for kind in _KINDS]) / sum(_WEIGHTS.values())
 _SECOND_SHARE = 0.25
-_SECOND_KINDS = (*DEGRADATIONS, OCCLUSION)
+_SECOND_KINDS = (*DEGRADATIONS, _OCCLUSION)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +48,7 @@ def spoil(image: Image, other: Image, chance: Generator) -> Spoiled:
         chance: source of every choice.
     """
     kind = str(chance.choice(_KINDS, p=_SHARES))
-    if kind == NON_FACE:
+    if kind == _NON_FACE:
         return Spoiled(non_face(image, chance), 1.0, is_face=False)
     strength = chance.random()
     spoiled = _apply(kind, image, strength, other, chance)
@@ -61,7 +62,7 @@ def spoil(image: Image, other: Image, chance: Generator) -> Spoiled:
 
 
 def _apply(kind: str, image: Image, strength: float, other: Image, chance: Generator) -> Image:
-    if kind == OCCLUSION:
+    if kind == _OCCLUSION:
         return occlude(image, strength, other, chance)
     return DEGRADATIONS[kind](image, strength, chance)
 
@@ -88,7 +89,8 @@ def occlude(image: Image, strength: float, other: Image, chance: Generator) -> I
         for _ in range(round(2 + 12 * strength)):
             top, left, size = chance.integers((0, 0, 10), (height - 12, width - 12, 26))
             mask[top : top + size, left : left + size] = 1
-    return np.where(mask[..., None] > 0, _cover(image.shape, other, chance), image)
+    covered = np.where(mask[..., None] > 0, _cover(image.shape, other, chance), image)
+    return np.asarray(covered, dtype=np.uint8)
 
 
 def _patch(mask: Image, area: float, chance: Generator) -> None:
@@ -122,74 +124,11 @@ def _cover(shape: tuple[int, ...], other: Image, chance: Generator) -> Image:
     return np.asarray(cv2.resize(piece, shape[1::-1]), dtype=np.uint8)
 
 
-def non_face(image: Image, chance: Generator) -> Image:
-    """Return something that no recogniser should be shown, some of it made of a face's pixels."""
-    kind = chance.integers(7)
-    if kind <= 1:
-        return _shuffled(image, int(chance.choice((8, 14, 16, 28, 56))), chance)
-    if kind == 2:
-        return _plain(image.shape, chance)
-    if kind == 3:
-        size = int(chance.choice((2, 3, 5, 8, 14, 28, 56, 112)))
-        depth = 3 if chance.random() < 0.5 else 1
-        pixels = np.broadcast_to(chance.integers(0, 256, (size, size, depth)), (size, size, 3))
-        mode = int(chance.choice((cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_CUBIC)))
-        return _resized(pixels.astype(np.uint8), image.shape, mode)
-    if kind == 4:
-        return _stripes(image.shape, chance)
-    if kind == 5:
-        size = int(chance.integers(12, 34))
-        top, left = chance.integers(0, len(image) - size, 2)
-        return _resized(image[top : top + size, left : left + size], image.shape, cv2.INTER_CUBIC)
-    if chance.random() < 0.5:
-        return np.ascontiguousarray(image[::-1])
-    return np.roll(image, len(image) // 2, axis=int(chance.integers(2)))
-
-
-def _shuffled(image: Image, size: int, chance: Generator) -> Image:
-    count = len(image) // size
-    cut = image[: count * size, : count * size]
-    blocks = cut.reshape(count, size, count, size, 3).swapaxes(1, 2).reshape(-1, size, size, 3)
-    blocks = blocks[chance.permutation(len(blocks))]
-    mixed = blocks.reshape(count, count, size, size, 3).swapaxes(1, 2).reshape(cut.shape)
-    return _resized(mixed, image.shape, cv2.INTER_LINEAR)
-
-
-def _plain(shape: tuple[int, ...], chance: Generator) -> Image:
-    values = np.broadcast_to(chance.integers(0, 256, 3).astype(np.float32), shape)
-    if chance.random() < 0.5:
-        values = values + chance.standard_normal(shape) * chance.choice((1, 3, 8))
-    if chance.random() < 0.4:
-        ramp = np.linspace(-60, 60, shape[0])
-        values = values + (ramp[:, None] * chance.normal() + ramp * chance.normal())[..., None]
-    return np.clip(values, 0, 255).astype(np.uint8)
-
-
-def _stripes(shape: tuple[int, ...], chance: Generator) -> Image:
-    rows, columns = np.mgrid[: shape[0], : shape[1]]
-    angle, phase = chance.random() * np.pi, chance.random() * 2 * np.pi
-    frequency = 2 * np.pi / (3 * 20 ** chance.random())
-    along = rows * np.sin(angle) + columns * np.cos(angle)
-    wave = np.sin(along * frequency + phase)
-    if chance.random() < 0.4:
-        wave = wave * np.sin((columns * np.sin(angle) - rows * np.cos(angle)) * frequency)
-    if chance.random() < 0.5:
-        wave = np.sign(wave)
-    first, second = chance.integers(0, 256, (2, 3))
-    grain = chance.normal(size=(*shape[:2], 1)) * 6 * chance.random()
-    values = first + (second - first) * (wave[..., None] + 1) / 2 + grain
-    return np.clip(values, 0, 255).astype(np.uint8)
-
-
-def _resized(image: Image, shape: tuple[int, ...], mode: int) -> Image:
-    return np.asarray(cv2.resize(image, shape[1::-1], interpolation=mode), dtype=np.uint8)
-
-
 def jitter(image: Image, chance: Generator) -> Image:
     """Return a clean face as another detector or camera might have given it."""
     offset = chance.integers(-3, 4, 2)
     matrix = np.array([[1, 0, offset[0]], [0, 1, offset[1]]], dtype=np.float64)
     size = image.shape[1::-1]
     moved = cv2.warpAffine(image, matrix, size, borderMode=cv2.BORDER_REFLECT)
-    values = moved.astype(np.float32) * (1 + chance.normal() * 0.1) + chance.normal() * 8
-    return np.clip(values, 0, 255).astype(np.uint8)
+    values = moved * (1 + chance.normal() * 0.1) + chance.normal() * 8
+    return np.asarray(np.clip(values, 0, 255), dtype=np.uint8)
