@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -23,7 +24,10 @@ from streamgate.quality.grafiqs import Grafiqs, Group, NetworkScores
 from streamgate.quality.iresnet import INPUT_SIZE
 from streamgate.quality.weights import Weights
 
-__all__ = ["RING_SIZE", "Engine", "RawScores", "Ticket"]
+__all__ = ["RING_SIZE", "Crops", "Engine", "RawScores", "Ticket"]
+
+Crops: TypeAlias = NDArray[np.uint8] | NDArray[np.float32]
+"""RGB, 0-255, [N, 112, 112, 3]."""
 
 RING_SIZE = 2
 """Batches that may be under way at once."""
@@ -107,8 +111,8 @@ class Engine:
                 dtype = self.device.precision.convolution_dtype
                 self._grafiqs[tap] = Grafiqs(self._network, tap, dtype=dtype)
 
-    def submit(self, crops: NDArray[np.uint8], tap: Group) -> Ticket:
-        """Start scoring RGB crops [N, 112, 112, 3], 1 ≤ N ≤ batch_size.
+    def submit(self, crops: Crops, tap: Group) -> Ticket:
+        """Start scoring RGB crops 0-255 [N, 112, 112, 3], 1 ≤ N ≤ batch_size.
 
         Raises:
             ScoreError: the device failed.
@@ -143,7 +147,7 @@ class Engine:
 
     def _forward(self, crops: Tensor, tap: Group) -> NetworkScores:
         pictures = crops.permute(0, 3, 1, 2).to(self.device.precision.statistics_dtype)
-        return self._grafiqs[tap](pictures.div_(127.5).sub_(1.0))
+        return self._grafiqs[tap](pictures.div(127.5).sub_(1.0))
 
     def _on_stream(self) -> AbstractContextManager[object]:
         return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
@@ -167,12 +171,13 @@ class _Slot:
     def __post_init__(self) -> None:
         shape = (self.batch_size, INPUT_SIZE, INPUT_SIZE, 3)
         cuda = self.device.is_cuda
-        self.host = torch.zeros(shape, dtype=torch.uint8, pin_memory=cuda)
+        # Floats, because a picture that was resized to a crop need not have whole numbers.
+        self.host = torch.zeros(shape, dtype=torch.float32, pin_memory=cuda)
         self.crops = self.host.to(self.device.torch_device)
         if cuda:
             self.done = torch.cuda.Event()  # type: ignore[no-untyped-call] # torch's own
 
-    def stage(self, crops: NDArray[np.uint8]) -> Tensor:
+    def stage(self, crops: Crops) -> Tensor:
         """Bring the crops to the device, padded with whatever lay there before."""
         count = len(crops)
         np.copyto(self.host.numpy()[:count], crops)

@@ -31,12 +31,12 @@ def settings(weights: Path, **changed: object) -> QualitySection:
 @pytest.mark.parametrize(
     "crops",
     [
-        np.zeros((2, 112, 112, 3), np.float32),
+        np.zeros((2, 112, 112, 3), np.float64),
         np.zeros((2, 3, 112, 112), np.uint8),
         np.zeros((112, 112, 3), np.uint8),
         [[1]],
     ],
-    ids=["float", "channels first", "one crop", "list"],
+    ids=["double", "channels first", "one crop", "list"],
 )
 def test_another_array_is_refused(weights: Path, crops: NDArray[np.uint8]) -> None:
     """The message says which one is expected."""
