@@ -34,8 +34,9 @@ class LatestSlot:
     def __init__(self, on_replaced: Callable[[], None] = lambda: None) -> None:
         self._lock = threading.Lock()
         self._taken = threading.Condition(self._lock)
-        self._frame: Frame | None = None
+        # At most one interruption on either side of the frame; none after it without a frame.
         self._before: Interruption | None = None
+        self._frame: Frame | None = None
         self._after: Interruption | None = None
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -98,7 +99,7 @@ class LatestSlot:
                 await reader
 
     def _is_free(self) -> bool:
-        return self._closed or (self._frame is None and self._after is None)
+        return self._closed or self._frame is None
 
     def _store(self, frame: Frame) -> None:
         if self._after is not None:
@@ -110,11 +111,9 @@ class LatestSlot:
         item: Frame | Interruption | None
         if self._before is not None:
             item, self._before = self._before, None
-        elif self._frame is not None:
-            item, self._frame = self._frame, None
         else:
-            item, self._after = self._after, None
-        if self._is_free():
+            item, self._frame = self._frame, None
+            self._before, self._after = self._after, None
             self._taken.notify_all()
         return item
 

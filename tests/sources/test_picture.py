@@ -1,0 +1,70 @@
+"""Colours, orientation and frozen pictures."""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from streamgate.sources.picture import FrozenPicture, RgbConverter
+
+BT601 = (0.299, 0.114)
+BT709 = (0.2126, 0.0722)
+LUMA, BLUE, RED = 120, 90, 170
+
+
+def as_rgb(weights: tuple[float, float], full_range: bool) -> NDArray[np.float64]:
+    """The definition of BT.601 and BT.709 for one colour."""
+    red_weight, blue_weight = weights
+    luma, blue, red = float(LUMA), BLUE - 128.0, RED - 128.0
+    if not full_range:
+        luma, blue, red = (luma - 16) * 255 / 219, blue * 255 / 224, red * 255 / 224
+    r = luma + 2 * (1 - red_weight) * red
+    b = luma + 2 * (1 - blue_weight) * blue
+    g = (luma - red_weight * r - blue_weight * b) / (1 - red_weight - blue_weight)
+    return np.array([r, g, b])
+
+
+@pytest.mark.parametrize(
+    ("pixels", "colorspace", "color_range", "weights", "full_range"),
+    [
+        ("yuv420p", 1, 1, BT709, False),
+        ("yuv420p", 6, 1, BT601, False),
+        ("yuv420p", 1, 2, BT709, True),
+        ("yuv420p", 5, 2, BT601, True),
+        ("yuvj420p", 5, 2, BT601, True),
+        ("yuv420p", 2, 0, BT601, False),
+    ],
+    ids=["709", "601", "709 full", "601 full", "jpeg", "untagged"],
+)
+def test_colours_follow_the_tags_of_the_stream(
+    pixels: str, colorspace: int, color_range: int, weights: tuple[float, float], full_range: bool
+) -> None:
+    """Matrix and range are those of the definition, within two levels."""
+    frame = av.VideoFrame(64, 64, pixels)
+    for plane, level in zip(frame.planes, (LUMA, BLUE, RED), strict=True):
+        plane.update(bytes([level]) * plane.buffer_size)
+    frame.colorspace, frame.color_range = colorspace, color_range
+    image = RgbConverter().image(frame)
+    assert image.shape == (64, 64, 3)
+    assert not image.flags.writeable
+    np.testing.assert_allclose(image[20, 20], as_rgb(weights, full_range), atol=2)
+
+
+def test_pictures_of_changing_size_are_converted() -> None:
+    """One converter serves a stream that changes its resolution."""
+    converter = RgbConverter()
+    shapes = [converter.image(av.VideoFrame(w, 48, "yuv420p")).shape for w in (64, 130, 64)]
+    assert shapes == [(48, 64, 3), (48, 130, 3), (48, 64, 3)]
+
+
+def test_a_picture_that_does_not_change_is_frozen() -> None:
+    """Time runs while the picture is the very same, and starts anew with any change."""
+    watch = FrozenPicture()
+    still = np.zeros((64, 64, 3), np.uint8)
+    moved = still.copy()
+    moved[8, 8] = 1
+    assert [watch.unchanged_s(image, at) for image, at in (
+        (still, 1.0), (still, 5.0), (still, 12.0), (moved, 13.0), (moved, 14.0),
+    )] == [0.0, 4.0, 11.0, 0.0, 1.0]  # fmt: skip
