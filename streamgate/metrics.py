@@ -140,6 +140,20 @@ class Metrics:
         self.outbox_dropped = self._counter(
             "outbox_dropped", "Best shots that were given up, by sink and reason.", "sink", "reason"
         )
+        self.outbox_held = self._gauge(
+            "outbox_held_shots",
+            "Best shots that are in memory only because the outbox's file cannot be written.",
+        )
+        self.outbox_dead_letters = self._gauge(
+            "outbox_dead_letters", "Best shots that are kept although a sink has refused them.",
+            "sink",
+        )  # fmt: skip
+        self.outbox_bytes = self._gauge(
+            "outbox_bytes", "Bytes that the best shots in the outbox occupy."
+        )
+        self.outbox_faults = self._counter(
+            "outbox_faults", "Times the outbox's file could not be used, by reason.", "reason"
+        )
 
     def _webrtc(self) -> None:
         self.webrtc_state = self._gauge(

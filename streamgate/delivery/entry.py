@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["DropReason", "Dropped", "Entry", "Limits", "Standing", "Ticket", "Track"]
+__all__ = [
+    "DropReason",
+    "Dropped",
+    "Entry",
+    "Limits",
+    "Standing",
+    "Ticket",
+    "Track",
+    "dropped_from",
+]
 
 Track = tuple[str, int]
 """Boot and track, see `EncodedShot.track`."""
@@ -15,6 +24,7 @@ class DropReason(StrEnum):
     """Why a best shot was given up."""
 
     FULL = "full"
+    UNWRITABLE = "unwritable"
     EXPIRED = "expired"
     REFUSED = "refused"
     DAMAGED = "damaged"
@@ -58,12 +68,14 @@ class Standing:
         due: Unix seconds before which it is not offered again.
         dead: whether it is no longer offered.
         claimed: whether it is being delivered now.
+        error: what the sink said when it last refused it.
     """
 
     refusals: int = 0
     due: float = 0.0
     dead: bool = False
     claimed: bool = False
+    error: str = ""
 
 
 @dataclass(slots=True)
@@ -98,3 +110,9 @@ class Dropped:
     quality: float
     reason: DropReason
     sinks: tuple[str, ...]
+
+
+def dropped_from(entry: Entry, reason: DropReason) -> Dropped:
+    """What is told of an entry that is given up."""
+    alive = tuple(name for name, standing in entry.sinks.items() if not standing.dead)
+    return Dropped(entry.number, entry.ticket.key, entry.ticket.quality, reason, alive)

@@ -17,7 +17,15 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
 
-from streamgate.delivery.entry import Dropped, DropReason, Entry, Limits, Standing, Ticket
+from streamgate.delivery.entry import (
+    Dropped,
+    DropReason,
+    Entry,
+    Limits,
+    Standing,
+    Ticket,
+    dropped_from,
+)
 from streamgate.delivery.line import SinkLine
 
 __all__ = ["Ledger"]
@@ -57,6 +65,11 @@ class Ledger:
     def waiting(self, sink: str) -> int:
         """How many best shots wait for a sink; its dead letters do not."""
         return self._lines[sink].waiting if sink in self._lines else 0
+
+    def dead_letters(self, sink: str) -> int:
+        """How many best shots a sink has refused for good."""
+        found = (entry.sinks.get(sink) for entry in self._entries.values())
+        return sum(standing is not None and standing.dead for standing in found)
 
     @property
     def pending(self) -> int:
@@ -99,21 +112,29 @@ class Ledger:
         if entry is not None and sink in entry.sinks:
             self._lines[sink].release(entry)
 
-    def refuse(self, number: int, sink: str, due: float) -> None:
+    def postpone(self, number: int, sink: str, due: float) -> None:
+        """Give a claimed best shot back, to be offered again when due."""
+        entry = self._entries.get(number)
+        if entry is not None and sink in entry.sinks:
+            entry.sinks[sink].due = due
+            self._lines[sink].release(entry)
+
+    def refuse(self, number: int, sink: str, due: float, error: str) -> None:
         """Give a claimed best shot back that the sink has refused; offer it again when due."""
         entry = self._entries.get(number)
         if entry is not None and sink in entry.sinks:
             entry.sinks[sink].refusals += 1
-            entry.sinks[sink].due = due
-            self._lines[sink].release(entry)
+            entry.sinks[sink].error = error
+            self.postpone(number, sink, due)
 
-    def bury(self, number: int, sink: str) -> None:
+    def bury(self, number: int, sink: str, error: str) -> None:
         """Make a claimed best shot a dead letter for a sink that has refused it."""
         entry = self._entries.get(number)
         if entry is None or sink not in entry.sinks:
             return
         standing = entry.sinks[sink]
         standing.refusals += 1
+        standing.error = error
         standing.claimed = False
         standing.dead = True
         self._lines[sink].remove(entry)
@@ -142,11 +163,11 @@ class Ledger:
         entry = self._entries.get(number)
         if entry is None:
             return None
-        alive = tuple(name for name, standing in entry.sinks.items() if not standing.dead)
-        for name in alive:
+        dropped = dropped_from(entry, reason)
+        for name in dropped.sinks:
             self._lines[name].remove(entry)
         self._forget(entry)
-        return Dropped(number, entry.ticket.key, entry.ticket.quality, reason, alive)
+        return dropped
 
     def shrink(self) -> list[Dropped]:
         """Give up what is over the size limits."""

@@ -178,9 +178,9 @@ class MemoryOutbox:
         """Give it back, to be offered again."""
         self._ledger.release(claim.number, claim.sink)
 
-    async def refuse(self, claim: Claim, *, due: float, error: str) -> None:  # noqa: ARG002 - nothing here can show it later
+    async def refuse(self, claim: Claim, *, due: float, error: str) -> None:
         """Give it back after a refusal, to be offered again when due."""
-        self._ledger.refuse(claim.number, claim.sink, due)
+        self._ledger.refuse(claim.number, claim.sink, due, error)
 
     async def bury(self, claim: Claim, *, error: str) -> None:  # noqa: ARG002 - nothing here can show it later
         """Give it up for this sink: dead letters in memory could never be retried."""

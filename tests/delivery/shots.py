@@ -97,8 +97,6 @@ def encoded_shot(
     )
 
 
-def real_encoded_shot(
-    track_id: int = 1, revision: int = 1, *, context: bool = False
-) -> EncodedShot:
+def real_shot(track_id: int = 1, revision: int = 1, *, context: bool = False) -> EncodedShot:
     """One whose bytes are what a sink's reader would get."""
     return encode_shot(best_shot(track_id, revision, context=context))

@@ -1,0 +1,155 @@
+"""How the outbox's file is made, opened and judged."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from streamgate.delivery.durable.cipher import Cipher
+from streamgate.delivery.durable.faults import FULL_ERRNOS, StoreFaultError, faults_of
+from streamgate.errors import OutboxError
+
+__all__ = ["open_file", "transaction"]
+
+_SCHEMA_VERSION = 1
+_BUSY_S = 5.0
+_WAL_BYTES = 4_194_304
+_SCHEMA = """
+CREATE TABLE about(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE keys(id TEXT PRIMARY KEY, proof BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE shots(
+    number INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE,
+    camera TEXT NOT NULL,
+    boot_id TEXT NOT NULL,
+    track_id INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    quality REAL NOT NULL,
+    captured_wall REAL NOT NULL,
+    decided_wall REAL NOT NULL,
+    key_id TEXT NOT NULL,
+    body BLOB NOT NULL
+);
+CREATE TABLE standings(
+    number INTEGER NOT NULL REFERENCES shots ON DELETE CASCADE,
+    sink TEXT NOT NULL,
+    refusals INTEGER NOT NULL,
+    due REAL NOT NULL,
+    dead INTEGER NOT NULL,
+    error TEXT NOT NULL,
+    PRIMARY KEY(number, sink)
+) WITHOUT ROWID;
+"""
+
+
+def open_file(path: Path, cipher: Cipher, camera: str | None) -> sqlite3.Connection:
+    """Open an outbox; where a camera is named, make it if there is none and insist on its keys.
+
+    Raises:
+        OutboxError: it belongs to another camera, or its keys are not those of the config.
+        StoreFaultError, StoreCorruptError: see there.
+    """
+    if camera is not None:
+        _make(path)
+    elif not path.is_file():
+        raise OutboxError(f"outbox {path}: there is no such file")
+    with faults_of(path):
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_BUSY_S, isolation_level=None
+        )
+        try:
+            _set_up(connection, path, camera)
+            if camera is not None:
+                with transaction(connection):
+                    _judge_keys(connection, path, cipher)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing; the write lock is taken at once, so that no reader has to be upgraded."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # After a full disk SQLite may have rolled back by itself.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _make(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Faces are nobody else's business; SQLite gives its other files the same mode.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        if error.errno in FULL_ERRNOS:
+            raise StoreFaultError(path, "full", "the disk is full") from None
+        raise OutboxError(
+            f"outbox {path}: cannot be opened: {error.strerror}; choose another "
+            "delivery.outbox.path or change who may write there"
+        ) from None
+
+
+def _set_up(connection: sqlite3.Connection, path: Path, camera: str | None) -> None:
+    for pragma in (
+        "auto_vacuum = INCREMENTAL", "journal_mode = WAL", "synchronous = FULL",
+        "secure_delete = ON", "foreign_keys = ON", "cell_size_check = ON",
+        f"journal_size_limit = {_WAL_BYTES}",
+    ):  # fmt: skip
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+    with transaction(connection):
+        named = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'about'").fetchone()
+        if named is None:
+            if camera is None:
+                raise OutboxError(f"{path}: is not an outbox")
+            for statement in _SCHEMA.split(";\n"):
+                connection.execute(statement)
+            about = {"schema": str(_SCHEMA_VERSION), "camera": camera}
+            connection.executemany("INSERT INTO about VALUES(?, ?)", about.items())
+        _judge(dict(connection.execute("SELECT name, value FROM about")), path, camera)
+
+
+def _judge(about: dict[str, str], path: Path, camera: str | None) -> None:
+    if about.get("schema") != str(_SCHEMA_VERSION):
+        raise OutboxError(
+            f"outbox {path}: has version {about.get('schema')}, this program reads "
+            f"{_SCHEMA_VERSION}; deliver what it holds with the program that wrote it"
+        )
+    if camera is not None and about.get("camera") != camera:
+        raise OutboxError(
+            f"outbox {path}: belongs to the camera {about.get('camera')}; give each "
+            "camera a delivery.outbox.path of its own"
+        )
+
+
+def _judge_keys(connection: sqlite3.Connection, path: Path, cipher: Cipher) -> None:
+    proofs: dict[str, bytes] = dict(connection.execute("SELECT id, proof FROM keys"))
+    for key_id in cipher.key_ids:
+        if key_id not in proofs:
+            proof = cipher.proof_of(key_id)
+            connection.execute("INSERT INTO keys VALUES(?, ?)", (key_id, proof))
+        elif not cipher.proves(key_id, proofs[key_id]):
+            raise OutboxError(
+                f"outbox {path}: the key {key_id} is not the one that it was written with; give "
+                "the new key an id of its own and keep the old one in delivery.outbox.keys"
+            )
+    # An id that never was a key's comes from damage, which is found when its row is read.
+    used = connection.execute(
+        "SELECT key_id, COUNT(*) FROM shots WHERE key_id IN (SELECT id FROM keys) GROUP BY key_id"
+    )
+    for key_id, count in used:
+        if not cipher.knows(key_id):
+            raise OutboxError(
+                f"outbox {path}: {count} best shots are encrypted with the key {key_id}, which is "
+                "not in delivery.outbox.keys; add it, or give them up with "
+                f"`streamgate outbox purge --key-id {key_id}`"
+            )

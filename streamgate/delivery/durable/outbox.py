@@ -1,0 +1,291 @@
+"""The outbox that outlives the process.
+
+The ledger decides, the file remembers. A best shot is on disk before it is offered to any sink;
+what becomes of it afterwards is written behind. A full disk costs durability, never the camera:
+best shots are held in memory, delivered from there, and written as soon as there is room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+import structlog
+
+from streamgate.config import SqliteOutbox as SqliteOutboxSection
+from streamgate.delivery.durable.cipher import CLEAR, Cipher, DamagedError
+from streamgate.delivery.durable.faults import StoreFaultError
+from streamgate.delivery.durable.journal import Journal
+from streamgate.delivery.durable.owner import StoreOwner
+from streamgate.delivery.durable.store import Change, Row, Store, stored_size
+from streamgate.delivery.entry import (
+    Dropped,
+    DropReason,
+    Entry,
+    Limits,
+    Standing,
+    Ticket,
+    dropped_from,
+)
+from streamgate.delivery.ledger import Ledger
+from streamgate.delivery.outbox import Claim, tell_dropped
+from streamgate.errors import OutboxError
+from streamgate.metrics import Metrics
+from streamgate.ports import Clock
+from streamgate.values import Acceptance, EncodedShot
+
+__all__ = ["SqliteOutbox"]
+
+log = structlog.get_logger(__name__)
+
+_UNREADABLE_PAUSE_S = 1.0
+_FREE_PAGES = 1024
+
+
+class SqliteOutbox:
+    """Keeps best shots in an encrypted SQLite file.
+
+    Args:
+        sinks: names of those that every best shot goes to.
+        camera: the one camera that the file belongs to.
+    """
+
+    durable = True
+
+    def __init__(
+        self, section: SqliteOutboxSection, sinks: Sequence[str], *,
+        camera: str, metrics: Metrics, clock: Clock,
+    ) -> None:  # fmt: skip
+        self._section = section
+        self._sinks = tuple(sinks)
+        self._limits = Limits(section.max_shots, section.max_bytes, section.ttl_s)
+        self._ledger = Ledger(sinks, self._limits)
+        cipher = Cipher(section.keys)
+        self._is_clear = cipher.key_id == CLEAR
+        self._owner = StoreOwner(section.path, cipher, camera)
+        self._journal = Journal(self._owner, self._entry, metrics)
+        self._metrics = metrics
+        self._clock = clock
+        self._last_number = 0
+        self._opening = asyncio.Lock()
+        self._adding = asyncio.Lock()
+        self._is_open = False
+        self._watch()
+
+    @property
+    def pending(self) -> int:
+        """How many best shots wait for at least one sink."""
+        return self._ledger.pending
+
+    def waiting(self, sink: str) -> int:
+        """How many best shots wait for a sink."""
+        return self._ledger.waiting(sink)
+
+    def next_due(self, sink: str) -> float | None:
+        """Unix seconds at which a best shot may next be offered to a sink, if any waits."""
+        return self._ledger.next_due(sink)
+
+    async def open(self) -> None:
+        """Open the file and take up what it holds; a full disk is no reason not to start.
+
+        Raises:
+            OutboxError: it can never work as it is configured.
+        """
+        async with self._opening:
+            if self._is_open:
+                return
+            if self._is_clear:
+                log.warning(
+                    "the outbox stores pictures of faces unencrypted, as the config demands",
+                    path=str(self._section.path),
+                )
+            try:
+                await self._compare(DropReason.DAMAGED)
+            except StoreFaultError as error:
+                self._journal.note_fault(error)
+            self._is_open = True
+
+    async def close(self) -> None:
+        """Write what is still to be written and close the file."""
+        if self._is_open:
+            await self._journal.flush()
+            if self._journal.held:
+                log.error("best shots held in memory are lost", shots=len(self._journal.held))
+        await self._owner.close()
+
+    # Best shots in, best shots out
+
+    async def add(self, shot: EncodedShot) -> Acceptance:
+        """Take up a best shot; a key that it has already is taken once."""
+        async with self._adding:
+            if not self._sinks or shot.key in self._ledger:
+                return Acceptance.ACCEPTED
+            self._last_number = max(self._last_number + 1, int(self._clock.wall() * 1e6))
+            number = self._last_number
+            standings = {name: Standing() for name in self._sinks}
+            written = await self._journal.flush(Change(number, standings, shot))
+            # It may have been found in the file already, while that was being compared.
+            if self._ledger.get(number) is None:
+                size = stored_size(shot.size)
+                ticket = Ticket(shot.key, shot.track, shot.quality, size, shot.decided_wall)
+                self._ledger.add(number, ticket)
+            if not written:
+                self._hold(number, shot)
+            await self._give_up(self._ledger.shrink())
+            if self._ledger.get(number) is None:
+                return Acceptance.DROPPED
+            return Acceptance.ACCEPTED if written else Acceptance.HELD
+
+    async def claim(self, sink: str) -> Claim | None:
+        """Take the next best shot that may be offered to a sink now."""
+        while (entry := self._ledger.claim(sink, self._clock.wall())) is not None:
+            number, refusals = entry.number, entry.sinks[sink].refusals
+            try:
+                shot = await self._journal.read(number)
+            except DamagedError as error:
+                log.error("best shot is damaged", key=entry.ticket.key, error=str(error))
+                await self._drop(number, DropReason.DAMAGED)
+                continue
+            except StoreFaultError as error:
+                self._journal.note_fault(error)
+                self._ledger.postpone(number, sink, self._clock.wall() + _UNREADABLE_PAUSE_S)
+                return None
+            if shot is None:
+                lost = self._journal.version is None
+                await self._drop(number, DropReason.DAMAGED if lost else DropReason.PURGED)
+            elif self._ledger.get(number) is not None:
+                return Claim(number, sink, refusals, shot)
+        return None
+
+    async def acknowledge(self, claim: Claim) -> None:
+        """Note that the sink has it; once all have, it is deleted."""
+        if self._ledger.acknowledge(claim.number, claim.sink):
+            self._journal.held.pop(claim.number, None)
+        await self._journal.write(claim.number)
+
+    async def release(self, claim: Claim) -> None:
+        """Give it back, to be offered again."""
+        self._ledger.release(claim.number, claim.sink)
+
+    async def refuse(self, claim: Claim, *, due: float, error: str) -> None:
+        """Give it back after a refusal, to be offered again when due."""
+        self._ledger.refuse(claim.number, claim.sink, due, error)
+        await self._journal.write(claim.number)
+
+    async def bury(self, claim: Claim, *, error: str) -> None:
+        """Keep it as a dead letter of this sink."""
+        self._ledger.bury(claim.number, claim.sink, error)
+        await self._journal.write(claim.number)
+
+    async def tend(self) -> bool:
+        """Give up what is too old, write what could not be written, see what others changed."""
+        expired = self._ledger.expire(self._clock.wall())
+        await self._give_up(expired)
+        changed = False
+        try:
+            if self._journal.version is None:
+                await self._compare(DropReason.DAMAGED)
+                changed = True
+            elif not await self._journal.flush():
+                return bool(expired)
+            elif await self._journal.call(Store.version) != self._journal.version:
+                await self._compare(DropReason.PURGED)
+                changed = True
+            await self._journal.call(lambda store: store.give_back_space(_FREE_PAGES))
+        except (StoreFaultError, OutboxError) as error:
+            self._journal.note_fault(error)
+        return changed or bool(expired)
+
+    # Giving up
+
+    async def _drop(self, number: int, reason: DropReason) -> None:
+        dropped = self._ledger.drop(number, reason)
+        if dropped is not None:
+            await self._give_up([dropped])
+
+    async def _give_up(self, dropped: Sequence[Dropped]) -> None:
+        if not dropped:
+            return
+        for gone in dropped:
+            self._journal.held.pop(gone.number, None)
+            self._journal.stale.add(gone.number)
+        tell_dropped(dropped, self._metrics)
+        await self._journal.flush()
+
+    def _hold(self, number: int, shot: EncodedShot) -> None:
+        """Keep one in memory that could not be written, or the better ones where it is full."""
+        held = self._journal.held
+        held[number] = shot
+        self._journal.stale.add(number)
+        if len(held) <= self._section.held_shots:
+            return
+        idle = [n for n in held if (entry := self._ledger.get(n)) and not entry.claimed]
+        worst = min(idle, key=lambda n: (held[n].quality, n))
+        dropped = self._ledger.drop(worst, DropReason.UNWRITABLE)
+        del held[worst]
+        self._journal.stale.discard(worst)
+        if dropped is not None:
+            tell_dropped([dropped], self._metrics)
+
+    # The ledger and the file
+
+    async def _compare(self, gone: DropReason) -> None:
+        """Make the ledger agree with the file, which another process has changed, or a rescue."""
+        async with self._journal.writing:
+            rows, version = await self._journal.call(lambda store: (store.rows(), store.version()))
+            dropped = self._rebuild(rows, gone)
+            self._journal.version = version
+        await self._give_up([*dropped, *self._ledger.shrink()])
+
+    def _rebuild(self, rows: Sequence[Row], gone: DropReason) -> list[Dropped]:
+        old, self._ledger = self._ledger, Ledger(self._sinks, self._limits)
+        fresh = {row.number: row for row in rows}
+        self._last_number = max([self._last_number, *fresh])
+        dropped: list[Dropped] = []
+        for number in sorted({*fresh, *(entry.number for entry in old)}):
+            row, before = fresh.get(number), old.get(number)
+            if number in self._journal.stale:
+                # The file is behind; without an entry its row is about to go.
+                if before is not None:
+                    self._ledger.add(number, before.ticket, before.sinks)
+            elif row is None:
+                if before is not None:
+                    dropped.append(dropped_from(before, gone))
+            elif row.ticket is None:
+                dropped.append(Dropped(number, row.key, 0.0, DropReason.DAMAGED, self._sinks))
+            else:
+                self._ledger.add(number, row.ticket, self._standings(row, before))
+        self._tell_strangers()
+        return dropped
+
+    def _standings(self, row: Row, before: Entry | None) -> dict[str, Standing]:
+        """As the file tells them; what is being delivered stays claimed."""
+        standings = row.standings or {name: Standing() for name in self._sinks}
+        for name, at in standings.items():
+            at.claimed = before is not None and name in before.sinks and before.sinks[name].claimed
+        return standings
+
+    def _tell_strangers(self) -> None:
+        waiting = {name for entry in self._ledger for name in entry.sinks}
+        strangers = sorted(waiting.difference(self._sinks))
+        if strangers:
+            log.warning(
+                "best shots wait for sinks that are not configured", sinks=strangers,
+                remedy="configure them again, or wait until the best shots expire",
+            )  # fmt: skip
+
+    def _watch(self) -> None:
+        metrics = self._metrics
+        metrics.watch(metrics.outbox_held, lambda: len(self._journal.held))
+        metrics.watch(metrics.outbox_bytes, lambda: self._ledger.bytes)
+        for name in self._sinks:
+            gauge = metrics.outbox_dead_letters.labels(name)
+            metrics.watch(gauge, partial(self._dead_letters, name))
+
+    def _entry(self, number: int) -> Entry | None:
+        # The ledger is replaced when the file has changed, so nobody may keep its methods.
+        return self._ledger.get(number)
+
+    def _dead_letters(self, sink: str) -> int:
+        return self._ledger.dead_letters(sink)

@@ -1,0 +1,230 @@
+"""The outbox's rows: in, out, and what they become.
+
+Everything here runs on the one thread that owns the connection. The command line opens the same
+file beside a running camera, which is why every change is one short transaction and nothing is
+cached here.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from streamgate.delivery.durable.cipher import Cipher, DamagedError, pack, unpack
+from streamgate.delivery.durable.faults import StoreFaultError, faults_of
+from streamgate.delivery.durable.file import open_file, transaction
+from streamgate.delivery.entry import Standing, Ticket
+from streamgate.values import EncodedShot
+
+__all__ = ["Change", "Row", "Store", "standing_from", "stored_size"]
+
+_PAGE = 4096
+_ROW_BYTES = 512
+_HEAD = (
+    "number, key, camera, boot_id, track_id, revision, quality, captured_wall, decided_wall, key_id"
+)
+_HEAD_TYPES = (int, str, str, str, int, int, float, float, float, str)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A stored best shot without its body.
+
+    Attributes:
+        ticket: None where the row's values are damaged.
+    """
+
+    number: int
+    key: str
+    ticket: Ticket | None
+    key_id: str
+    standings: dict[str, Standing]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a row is to become.
+
+    Attributes:
+        standings: those of the sinks that lack it; None deletes the row.
+        shot: the best shot, where the row is new.
+    """
+
+    number: int
+    standings: Mapping[str, Standing] | None
+    shot: EncodedShot | None = None
+
+
+def stored_size(content: int) -> int:
+    """Bytes of the whole pages that a best shot of that size occupies."""
+    return -(-(content + _ROW_BYTES) // _PAGE) * _PAGE
+
+
+class Store:
+    """An open outbox file; for one thread.
+
+    Args:
+        camera: as for `open_file`.
+    """
+
+    def __init__(self, path: Path, cipher: Cipher, camera: str | None = None) -> None:
+        self.path = path
+        self._cipher = cipher
+        self._connection = open_file(path, cipher, camera)
+
+    def close(self) -> None:
+        """Close the file; the last process to do so folds the WAL into it."""
+        self._connection.close()
+
+    def rows(self) -> list[Row]:
+        """Every best shot, oldest first."""
+        with self._faults():
+            standings: dict[int, dict[str, Standing]] = {}
+            for number, sink, *values in self._connection.execute(
+                "SELECT number, sink, refusals, due, dead, error FROM standings"
+            ):
+                standings.setdefault(number, {})[str(sink)] = standing_from(values)
+            heads = self._connection.execute(
+                f"SELECT {_HEAD}, length(body) FROM shots ORDER BY number"  # noqa: S608 - constant
+            )
+            return [_row(head, standings.get(head[0], {})) for head in heads]
+
+    def read(self, number: int) -> EncodedShot | None:
+        """Return a best shot, or None where it is gone.
+
+        Raises:
+            DamagedError: its bytes are not those that were written.
+        """
+        with self._faults():
+            found = self._connection.execute(
+                f"SELECT {_HEAD}, body FROM shots WHERE number = ?",  # noqa: S608 - constant
+                (number,),
+            ).fetchone()
+        if found is None:
+            return None
+        *head, body = found
+        if not _is_sound(head) or not isinstance(body, bytes):
+            raise DamagedError("its row holds values of other types")
+        metadata, crop, context = unpack(self._cipher.open(head[-1], body, _bound(head)))
+        _, key, camera, boot_id, track_id, revision, quality, captured, decided, _ = head
+        return EncodedShot(
+            key=key, camera=camera, boot_id=boot_id, track_id=track_id, revision=revision,
+            quality=quality, captured_wall=captured, decided_wall=decided,
+            metadata=metadata, crop=crop, context=context,
+        )  # fmt: skip
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """Make changes in one transaction; they are on disk when this returns."""
+        try:
+            with self._faults(), transaction(self._connection):
+                for change in changes:
+                    self._apply(change)
+        except StoreFaultError:
+            # What the WAL holds may fit into the file's free pages, which leaves room in the WAL
+            # for the deletions that will end a full disk.
+            with suppress(sqlite3.DatabaseError):
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            raise
+
+    def version(self) -> int:
+        """A number that changes when another process has changed the file."""
+        with self._faults():
+            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def give_back_space(self, pages: int) -> None:
+        """Shorten the file by at most so many pages that are free."""
+        with self._faults():
+            free = self._connection.execute("PRAGMA freelist_count").fetchone()[0]
+            if free >= pages:
+                self._connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+
+    def retry(self, numbers: Sequence[int]) -> int:
+        """Offer dead letters again; return how many deliveries that makes."""
+        with self._faults(), transaction(self._connection):
+            return sum(
+                self._connection.execute(
+                    "UPDATE standings SET dead = 0, refusals = 0, due = 0 "
+                    "WHERE number = ? AND dead != 0",
+                    (number,),
+                ).rowcount
+                for number in numbers
+            )
+
+    def purge(self, numbers: Sequence[int]) -> int:
+        """Delete best shots for good; return how many there were."""
+        with self._faults(), transaction(self._connection):
+            return sum(self._delete(number) for number in numbers)
+
+    def _apply(self, change: Change) -> None:
+        if change.standings is None:
+            self._delete(change.number)
+            return
+        if change.shot is not None:
+            self._insert(change.number, change.shot)
+        self._set_standings(change.number, change.standings)
+
+    def _delete(self, number: int) -> int:
+        return self._connection.execute("DELETE FROM shots WHERE number = ?", (number,)).rowcount
+
+    def _insert(self, number: int, shot: EncodedShot) -> None:
+        head = [
+            number, shot.key, shot.camera, shot.boot_id, shot.track_id, shot.revision,
+            shot.quality, shot.captured_wall, shot.decided_wall, self._cipher.key_id,
+        ]  # fmt: skip
+        body = self._cipher.seal(pack(shot.metadata, shot.crop, shot.context), _bound(head))
+        marks = ", ".join("?" * (len(head) + 1))
+        self._connection.execute(
+            f"INSERT OR IGNORE INTO shots({_HEAD}, body) VALUES({marks})",
+            (*head, body),
+        )
+
+    def _set_standings(self, number: int, standings: Mapping[str, Standing]) -> None:
+        self._connection.execute("DELETE FROM standings WHERE number = ?", (number,))
+        self._connection.executemany(
+            "INSERT INTO standings(number, sink, refusals, due, dead, error) "
+            # Another process may have purged the best shot.
+            "SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE EXISTS (SELECT 1 FROM shots WHERE number = ?1)",
+            [
+                (number, sink, at.refusals, at.due, int(at.dead), at.error)
+                for sink, at in standings.items()
+            ],
+        )
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        with faults_of(self.path):
+            try:
+                yield
+            except sqlite3.ProgrammingError:
+                raise StoreFaultError(self.path, "open", "it is closed") from None
+
+
+def _bound(head: Sequence[Any]) -> bytes:
+    """What a body is bound to: every value of its row."""
+    return json.dumps(head, ensure_ascii=True, separators=(",", ":")).encode()
+
+
+def _is_sound(head: Sequence[Any]) -> bool:
+    return all(type(value) is kind for value, kind in zip(head, _HEAD_TYPES, strict=True))
+
+
+def _row(head: Sequence[Any], standings: dict[str, Standing]) -> Row:
+    *values, length = head
+    number, key, _, boot_id, track_id, _, quality, _, decided_wall, key_id = values
+    ticket = None
+    if _is_sound(values) and isinstance(length, int):
+        ticket = Ticket(key, (boot_id, track_id), quality, stored_size(length), decided_wall)
+    return Row(number, str(key), ticket, str(key_id), standings)
+
+
+def standing_from(values: Sequence[Any]) -> Standing:
+    """A standing as it was stored; a new one where its values are damaged."""
+    refusals, due, dead, error = values
+    if not isinstance(refusals, int) or not isinstance(due, float) or not isinstance(error, str):
+        return Standing()
+    return Standing(refusals=refusals, due=due, dead=bool(dead), error=error)
