@@ -95,11 +95,16 @@ class Grafiqs:
         self._last_norm = MeasuredNorm(network.bn2, layers=layers)
         self._head = _FoldedHead(network)
 
-    def __call__(self, pictures: Tensor) -> NetworkScores:
-        """Score normalised pictures [N, 3, 112, 112], RGB, -1..1, channels last."""
+    def before_tap(self, pictures: Tensor) -> Tensor:
+        """Return what the layers before the tap give; for `block4` that is the whole trunk."""
         x = pictures
         for folded in self._folded:
             x = folded(x)
+        return x
+
+    def __call__(self, pictures: Tensor) -> NetworkScores:
+        """Score normalised pictures [N, 3, 112, 112], RGB, -1..1, channels last."""
+        x = self.before_tap(pictures)
         readings: list[Readings] = []
         for part in chain.from_iterable(self._measured):
             x, reading = part.forward(x)

@@ -1,0 +1,121 @@
+"""Error-versus-discard curves: does a quality score reject the comparisons that go wrong?
+
+Faces are compared in pairs; the quality of a pair is the lower of its two. Pairs are discarded from
+the lowest quality up, and the false non-match rate (FNMR) of the mated pairs that are left is drawn
+over the share of mated pairs that went. The threshold is set for a false match rate (FMR).
+Published evaluations differ in one point, so both ways are given and named:
+
+- `fixed`: the threshold is set once, on all non-mated pairs;
+- `recomputed`: it is set anew at each step, on the non-mated pairs whose quality is no lower than
+  that of the worst mated pair left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamgate.errors import StreamgateError
+
+__all__ = ["DISCARDS", "Comparisons", "Curve", "edc", "partial_area"]
+
+DISCARDS: NDArray[np.float64] = np.arange(96) / 100.0
+"""Shares of mated pairs that are discarded: 0 to 95 %."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparisons:
+    """Pairs of faces.
+
+    Attributes:
+        first, second: index of each face, int64 [P].
+        similarity: higher is more alike, float64 [P].
+        mated: whether both show the same person, bool [P].
+    """
+
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    similarity: NDArray[np.float64]
+    mated: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """FNMR over discard.
+
+    Attributes:
+        fmr: the false match rate that the threshold is set for.
+        threshold: at the start.
+        fixed: FNMR at each of `DISCARDS`, float64 [96].
+        recomputed: likewise; NaN where too few non-mated pairs are left to resolve the rate.
+    """
+
+    fmr: float
+    threshold: float
+    fixed: NDArray[np.float64]
+    recomputed: NDArray[np.float64]
+
+    @property
+    def ways(self) -> Mapping[str, NDArray[np.float64]]:
+        """Both curves by name."""
+        return {"fixed": self.fixed, "recomputed": self.recomputed}
+
+
+def edc(comparisons: Comparisons, quality: NDArray[np.float64], fmr: float) -> Curve:
+    """Return the curves for qualities [faces], higher is better.
+
+    Raises:
+        StreamgateError: there are no mated pairs, or too few non-mated ones for this rate.
+    """
+    pair_quality = np.minimum(quality[comparisons.first], quality[comparisons.second])
+    mated, non_mated = comparisons.mated, ~comparisons.mated
+    if not mated.any():
+        raise StreamgateError("there are no mated pairs: no two faces of one person")
+    impostors = comparisons.similarity[non_mated]
+    if len(impostors) * fmr < 1.0:
+        raise StreamgateError(
+            f"{len(impostors)} non-mated pairs cannot resolve a false match rate of {fmr:g}: "
+            f"at least {int(np.ceil(1.0 / fmr))} are needed"
+        )
+    # Stable, so that ties are discarded in the order of the input and a run can be repeated.
+    order = np.argsort(pair_quality[mated], kind="stable")
+    genuine, genuine_quality = comparisons.similarity[mated][order], pair_quality[mated][order]
+    first_left = np.floor(DISCARDS * len(genuine)).astype(np.int64)
+    start = _threshold(impostors, fmr)
+    impostor_quality = pair_quality[non_mated]
+    recomputed = [
+        _fnmr(genuine[left:], _threshold(impostors[impostor_quality >= genuine_quality[left]], fmr))
+        for left in first_left
+    ]
+    return Curve(
+        fmr=fmr,
+        threshold=start,
+        fixed=np.array([_fnmr(genuine[left:], start) for left in first_left]),
+        recomputed=np.array(recomputed),
+    )
+
+
+def partial_area(curve: NDArray[np.float64], discard: float) -> float:
+    """Return the area under FNMR [96] from no discard to `discard`, by the trapezoid rule."""
+    inside = discard + 1e-9 >= DISCARDS
+    return float(np.trapezoid(curve[inside], DISCARDS[inside]))
+
+
+def _threshold(impostors: NDArray[np.float64], fmr: float) -> float:
+    """Return the lowest similarity above which at most a share `fmr` of impostors lies."""
+    # A product like 1000 × 1e-3 may fall short of 1 by rounding.
+    accepted = int(len(impostors) * fmr + 1e-9)
+    if accepted < 1:
+        return float("nan")
+    place = len(impostors) - accepted - 1
+    if place < 0:
+        return float("-inf")
+    return float(np.partition(impostors, place)[place])
+
+
+def _fnmr(genuine: NDArray[np.float64], threshold: float) -> float:
+    """Return the share of mated pairs that are not above the threshold."""
+    return float("nan") if np.isnan(threshold) else float((genuine <= threshold).mean())
