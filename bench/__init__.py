@@ -1,0 +1,1 @@
+"""How fast the engine is, against the published way and against what the machine can do."""

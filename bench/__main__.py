@@ -1,0 +1,76 @@
+"""`make bench`: measure, write `bench/results.json` and print the README's tables."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import tempfile
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from bench.memory import peak_mb
+from bench.networks import BACKBONES, weights_path
+from bench.report import tables
+from bench.speed import measure
+
+_RESULTS = Path(__file__).parent / "results.json"
+_MEMORY_WAYS = (("published", 1), ("block4", 1), ("block4", 8), ("image", 1), ("image", 8))
+
+
+def main() -> None:
+    """Run everything."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--backbones", nargs="+", choices=BACKBONES, default=BACKBONES)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--output", type=Path, default=_RESULTS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        speeds = []
+        for backbone in arguments.backbones:
+            sys.stderr.write(f"{backbone}: {arguments.rounds} rounds\n")
+            speeds.append(measure(backbone, folder, rounds=arguments.rounds))
+        memory = {
+            backbone: {
+                f"{way}@{batch}": peak_mb(weights_path(backbone, folder), way, batch)
+                for way, batch in _MEMORY_WAYS
+            }
+            for backbone in arguments.backbones
+        }
+    results = {
+        "command": "python -m bench " + " ".join(sys.argv[1:]),
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": _machine(),
+        "rounds": arguments.rounds,
+        "speed": [asdict(speed) for speed in speeds],
+        "peak_memory_mb": memory,
+    }
+    arguments.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    sys.stdout.write(tables(results))
+
+
+def _machine() -> dict[str, object]:
+    models = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if line.startswith("model name")
+    ]
+    return {
+        "processor": models[0] if models else platform.processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "cores": len(models),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""The results as markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["tables"]
+
+
+def tables(results: Mapping[str, Any]) -> str:
+    """Return the README's tables for the results as they are in the JSON file."""
+    machine = results["machine"]
+    head = (
+        f"{machine['processor']}, {machine['cores']} cores, {machine['instructions']}, "
+        f"{machine['threads']} threads, torch {machine['torch']}; `{results['command'].strip()}`, "
+        f"median of {results['rounds']} interleaved rounds.\n"
+    )
+    parts = [head]
+    for speed in results["speed"]:
+        parts.append(_speed(speed, results["peak_memory_mb"][speed["backbone"]]))
+    return "\n".join(parts)
+
+
+def _speed(speed: Mapping[str, Any], memory: Mapping[str, float]) -> str:
+    batches = list(speed["forward_ms"])
+    lines = [
+        f"**{speed['backbone']}** ({speed['gflop']} GFLOP a picture)",
+        "",
+        "| | "
+        + " | ".join(f"faces/s, batch {b}" for b in batches)
+        + " | "
+        + " | ".join(f"× published, batch {b}" for b in batches)
+        + " |",
+        "|---" * (1 + 2 * len(batches)) + "|",
+    ]
+    for group, milliseconds in reversed(speed["engine_ms"].items()):
+        rates = [f"{1e3 / milliseconds[b]:.1f}" for b in batches]
+        speedups = [f"{speed['speedup'][group][b]:.1f}" for b in batches]
+        lines.append("| " + " | ".join([f"`{group}`", *rates, *speedups]) + " |")
+    rates = [f"{1e3 / speed['forward_ms'][b]:.1f}" for b in batches]
+    lines.append("| " + " | ".join(["plain forward, no head", *rates, *[""] * len(batches)]) + " |")
+    published = f"{1e3 / speed['published_ms']:.1f}"
+    blank = [""] * (len(batches) - 1)
+    lines.append("| " + " | ".join(["published way", published, *blank, "1.0", *blank]) + " |")
+    lines += ["", _sentence(speed, batches), "", _memory(memory), ""]
+    return "\n".join(lines)
+
+
+def _sentence(speed: Mapping[str, Any], batches: list[str]) -> str:
+    def listed(values: Mapping[str, float], form: str) -> str:
+        return " / ".join(format(values[b], form) for b in batches)
+
+    return (
+        f"At batch {' / '.join(batches)} the plain forward runs at "
+        f"{listed(speed['forward_share'], '.0%')} of a large matrix product's rate "
+        f"({speed['matrix_gflops']:.0f} GFLOP/s; torch's own modules: "
+        f"{listed(speed['modules_share'], '.0%')}), and `block4` with its embedding takes "
+        f"{listed(speed['block4_over_forward'], '.2f')} times as long as the plain forward."
+    )
+
+
+def _memory(memory: Mapping[str, float]) -> str:
+    values = ", ".join(
+        f"{way.replace('@', ' at batch ')} {mb:.0f} MB" for way, mb in memory.items()
+    )
+    return f"Peak memory above an idle process, weights included: {values}."
