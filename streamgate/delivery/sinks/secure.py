@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from streamgate.errors import DeliveryError
 
-__all__ = ["TlsFiles", "clean", "tls_context"]
+__all__ = ["TlsFiles", "clean", "plain", "tls_context"]
 
 _LONGEST_MESSAGE = 200
 
@@ -50,6 +50,11 @@ def tls_context(files: TlsFiles) -> ssl.SSLContext:
         shown = ", ".join(str(path) for path in named if path is not None)
         raise DeliveryError(f"TLS cannot be set up from {shown}: {_reason(error)}") from None
     return context
+
+
+def plain(secret: SecretStr | None) -> str | None:
+    """The text of a secret, for the client library that must have it."""
+    return None if secret is None else secret.get_secret_value()
 
 
 def clean(text: object, secrets: Iterable[SecretStr | None] = ()) -> str:

@@ -1,0 +1,149 @@
+"""Best shots by MQTT 5 with QoS 1; the broker's PUBACK acknowledges, if its reason code says so.
+
+The client library takes every PUBACK for a success, a refusal too. So the reason code is read here,
+and one message at a time is under way, which leaves no doubt which one it belongs to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+from urllib.parse import urlsplit
+
+from streamgate.config import MqttSink
+from streamgate.delivery.payload import SCHEMA_NAME, SCHEMA_VERSION, single_document
+from streamgate.delivery.sinks.secure import clean, plain, tls_context
+from streamgate.errors import ConfigError, DeliveryError
+from streamgate.values import EncodedShot
+
+try:
+    import aiomqtt
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.properties import Properties
+    from paho.mqtt.reasoncodes import ReasonCode
+except ModuleNotFoundError as error:
+    raise ConfigError(
+        "an mqtt sink needs its client library: pip install 'streamgate[mqtt]'"
+    ) from error
+
+__all__ = ["MqttDelivery"]
+
+_PORTS = {"mqtt": 1883, "mqtts": 8883}
+_KEEPALIVE_S = 30
+_TOPIC_NAME_INVALID, _PACKET_TOO_LARGE, _PAYLOAD_FORMAT_INVALID = 0x90, 0x95, 0x99
+_REFUSALS = frozenset({_PACKET_TOO_LARGE, _PAYLOAD_FORMAT_INVALID})
+
+# The library logs what it also raises.
+_silent = logging.getLogger("streamgate.mqtt.library")
+_silent.addHandler(logging.NullHandler())
+_silent.propagate = False
+
+
+class _Client(aiomqtt.Client):
+    """Remembers the reason code of the last PUBACK."""
+
+    reason: ReasonCode | None = None
+
+    def _on_publish(
+        self, client: Any, userdata: Any, mid: int, reason_code: ReasonCode, properties: Any
+    ) -> None:
+        self.reason = reason_code
+        super()._on_publish(client, userdata, mid, reason_code, properties)
+
+
+class MqttDelivery:
+    """Publishes the JSON document with its pictures inside."""
+
+    def __init__(self, section: MqttSink) -> None:
+        self.name = section.name
+        self._section = section
+        self._secrets = [section.password]
+        self._client: _Client | None = None
+        self._one_at_a_time = asyncio.Lock()
+
+    async def deliver(self, shot: EncodedShot) -> None:
+        """Publish once.
+
+        Raises:
+            DeliveryError: the broker has not taken it.
+        """
+        section = self._section
+        document = await asyncio.to_thread(single_document, shot)
+        async with self._one_at_a_time:
+            try:
+                reason = await self._publish(document, _properties(shot))
+            except aiomqtt.MqttError as error:
+                await self._abandon()
+                raise DeliveryError(f"{section.url} cannot be used: {self._said(error)}") from None
+            except BaseException:
+                # The answer may still come, and would be taken for that of the next message.
+                await self._abandon()
+                raise
+        if reason is not None and reason.is_failure:
+            raise DeliveryError(
+                f"{section.url} refuses to publish to {section.topic}: {reason}",
+                permanent=reason.value in _REFUSALS,
+            )
+
+    async def close(self) -> None:
+        """Disconnect."""
+        async with self._one_at_a_time:
+            await self._abandon()
+
+    async def _publish(self, document: bytes, properties: Properties) -> ReasonCode | None:
+        if self._client is None:
+            self._client = await self._connect()
+        self._client.reason = None
+        await self._client.publish(
+            self._section.topic, document, qos=1, properties=properties,
+            timeout=self._section.timeout_s,
+        )  # fmt: skip
+        return self._client.reason
+
+    async def _connect(self) -> _Client:
+        section = self._section
+        url = urlsplit(section.url)
+        tls = None
+        if url.scheme == "mqtts":
+            tls = await asyncio.to_thread(tls_context, section)
+        client = _Client(
+            url.hostname or "",
+            url.port or _PORTS[url.scheme],
+            username=section.username,
+            password=plain(section.password),
+            identifier=section.client_id,
+            protocol=aiomqtt.ProtocolVersion.V5,
+            clean_start=True,
+            timeout=section.timeout_s,
+            keepalive=_KEEPALIVE_S,
+            tls_context=tls,
+            logger=_silent,
+        )
+        await client.__aenter__()
+        return client
+
+    async def _abandon(self) -> None:
+        client, self._client = self._client, None
+        if client is None:
+            return
+        try:
+            await client.__aexit__(None, None, None)
+        except aiomqtt.MqttError:
+            # It is gone already.
+            return
+
+    def _said(self, error: Exception) -> str:
+        return clean(error, self._secrets) or type(error).__name__
+
+
+def _properties(shot: EncodedShot) -> Properties:
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # not annotated
+    properties.ContentType = "application/json"
+    properties.UserProperty = [
+        ("idempotency-key", shot.key),
+        ("schema", SCHEMA_NAME),
+        ("schema-version", str(SCHEMA_VERSION)),
+        ("camera", shot.camera),
+    ]
+    return properties

@@ -1,0 +1,137 @@
+"""Best shots into a NATS JetStream; the stream's answer acknowledges.
+
+Each message carries its key as `Nats-Msg-Id`, so that the stream drops a repetition that comes
+within its window. The client's own reconnecting is off: it would buffer what nobody counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from streamgate.config import NatsSink
+from streamgate.delivery.payload import single_document
+from streamgate.delivery.sinks.secure import clean, plain, tls_context
+from streamgate.errors import ConfigError, DeliveryError
+from streamgate.values import EncodedShot
+
+try:
+    from nats.aio.client import Client
+    from nats.errors import Error, MaxPayloadError
+    from nats.js.api import StreamConfig
+    from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
+except ModuleNotFoundError as error:
+    raise ConfigError(
+        "a nats sink needs its client library: pip install 'streamgate[nats]'"
+    ) from error
+
+__all__ = ["NatsDelivery"]
+
+_MESSAGE_TOO_LARGE = 10054
+
+
+class NatsDelivery:
+    """Publishes the JSON document with its pictures inside."""
+
+    def __init__(self, section: NatsSink) -> None:
+        self.name = section.name
+        self._section = section
+        self._secrets = [section.password, section.token]
+        self._client: Client | None = None
+        self._opening = asyncio.Lock()
+
+    async def deliver(self, shot: EncodedShot) -> None:
+        """Publish once.
+
+        Raises:
+            DeliveryError: the stream has not taken it.
+        """
+        section = self._section
+        document = await asyncio.to_thread(single_document, shot)
+        try:
+            client = await self._connected()
+            await client.jetstream().publish(
+                section.subject,
+                document,
+                timeout=section.timeout_s,
+                headers={"Nats-Msg-Id": shot.key, "Content-Type": "application/json"},
+            )
+        except NoStreamResponseError:
+            raise DeliveryError(
+                f"{section.url}: no stream listens to {section.subject}; make one, or name one in "
+                "the sink's stream"
+            ) from None
+        except MaxPayloadError:
+            raise DeliveryError(
+                f"{section.url}: {len(document)} bytes are more than a message may have "
+                "(max_payload)", permanent=True,
+            ) from None  # fmt: skip
+        except APIError as error:
+            raise DeliveryError(
+                f"{section.url}: the stream refuses: {self._said(error.description or error)}",
+                permanent=error.err_code == _MESSAGE_TOO_LARGE,
+            ) from None
+        except (Error, TimeoutError, OSError) as error:
+            raise DeliveryError(f"{section.url} cannot be used: {self._said(error)}") from None
+
+    async def close(self) -> None:
+        """Close the connection."""
+        client, self._client = self._client, None
+        if client is not None and not client.is_closed:
+            await client.close()
+
+    async def _connected(self) -> Client:
+        async with self._opening:
+            if self._client is not None and not self._client.is_connected:
+                await self.close()
+            if self._client is None:
+                client = await self._connect()
+                try:
+                    await self._make_stream(client)
+                except BaseException:
+                    await client.close()
+                    raise
+                self._client = client
+            return self._client
+
+    async def _connect(self) -> Client:
+        section, client = self._section, Client()
+        files = (section.ca_file, section.client_cert_file)
+        tls = None
+        if section.url.startswith("tls://") or any(files):
+            tls = await asyncio.to_thread(tls_context, section)
+        await client.connect(
+            section.url,
+            name="streamgate",
+            user=section.username,
+            password=plain(section.password),
+            token=plain(section.token),
+            tls=tls,
+            connect_timeout=max(1, round(section.timeout_s)),
+            allow_reconnect=False,
+            max_reconnect_attempts=0,
+            error_cb=_ignore,
+        )
+        return client
+
+    async def _make_stream(self, client: Client) -> None:
+        section = self._section
+        if section.stream is None:
+            return
+        jetstream = client.jetstream(timeout=section.timeout_s)
+        try:
+            await jetstream.stream_info(section.stream)
+        except NotFoundError:
+            await jetstream.add_stream(
+                StreamConfig(
+                    name=section.stream,
+                    subjects=[section.subject],
+                    max_bytes=section.stream_max_bytes,
+                )
+            )
+
+    def _said(self, error: object) -> str:
+        return clean(error, self._secrets) or type(error).__name__
+
+
+async def _ignore(_error: Exception) -> None:
+    """What the client tells here, the call that failed raises as well."""

@@ -1,0 +1,104 @@
+"""Best shots into a Redis stream; the entry's id in the answer acknowledges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streamgate.config import RedisSink
+from streamgate.delivery.sinks.secure import clean, plain
+from streamgate.errors import ConfigError, DeliveryError
+from streamgate.values import EncodedShot
+
+try:
+    from redis.asyncio import Redis
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+    from redis.exceptions import AuthenticationError, RedisError, ResponseError
+except ModuleNotFoundError as error:
+    raise ConfigError(
+        "a redis sink needs its client library: pip install 'streamgate[redis]'"
+    ) from error
+
+__all__ = ["RedisDelivery"]
+
+# What the server says of this one entry; everything else it says is about its own state.
+_REFUSALS = ("Protocol error", "wrong number of arguments", "Invalid stream ID")
+
+
+class RedisDelivery:
+    """Adds an entry with the fields key, metadata, crop, crop_type, context and context_type."""
+
+    def __init__(self, section: RedisSink) -> None:
+        self.name = section.name
+        self._section = section
+        self._secrets = [section.password]
+        self._client: Redis | None = None
+
+    async def deliver(self, shot: EncodedShot) -> None:
+        """Add once.
+
+        Raises:
+            DeliveryError: the server has not taken it.
+        """
+        section = self._section
+        try:
+            if self._client is None:
+                self._client = self._connected()
+            await self._client.xadd(
+                section.stream, _fields(shot), maxlen=section.max_length, approximate=True
+            )
+        except AuthenticationError as error:
+            raise DeliveryError(f"{section.url} refuses our user: {self._said(error)}") from None
+        except ResponseError as error:
+            said = self._said(error)
+            raise DeliveryError(
+                f"{section.url} refuses to add to {section.stream}: {said}",
+                permanent=any(text in said for text in _REFUSALS),
+            ) from None
+        except (RedisError, OSError) as error:
+            raise DeliveryError(f"{section.url} cannot be used: {self._said(error)}") from None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    def _connected(self) -> Redis:
+        section = self._section
+        tls: dict[str, Any] = {}
+        if section.url.startswith("rediss://"):
+            files = {
+                "ssl_ca_certs": section.ca_file,
+                "ssl_certfile": section.client_cert_file,
+                "ssl_keyfile": section.client_key_file,
+            }
+            tls = {name: str(path) for name, path in files.items() if path is not None}
+        client: Redis = Redis.from_url(
+            section.url,
+            username=section.username,
+            password=plain(section.password),
+            socket_timeout=section.timeout_s,
+            socket_connect_timeout=section.timeout_s,
+            # The lane retries, with pauses that its config sets.
+            retry=Retry(NoBackoff(), 0),
+            max_connections=section.at_once,
+            **tls,
+        )
+        return client
+
+    def _said(self, error: Exception) -> str:
+        return clean(error, self._secrets) or type(error).__name__
+
+
+def _fields(shot: EncodedShot) -> dict[Any, Any]:
+    fields: dict[Any, Any] = {
+        "key": shot.key,
+        "metadata": shot.metadata,
+        "crop": shot.crop.data,
+        "crop_type": shot.crop.media_type,
+    }
+    if shot.context is not None:
+        fields["context"] = shot.context.data
+        fields["context_type"] = shot.context.media_type
+    return fields
