@@ -99,6 +99,12 @@ class OnnxRecogniser:
             raise ModelError(f"{self.path}: gives embeddings that are zero or no numbers")
         return np.asarray(embeddings / lengths, dtype=np.float32)
 
+    @property
+    def embedding_size(self) -> int:
+        """E, found out by embedding a grey picture."""
+        size = self.preprocessing.size
+        return int(self(np.full((1, size, size, 3), 127, dtype=np.uint8)).shape[1])
+
     def _can_batch(self, session: Any) -> bool:
         """Return whether the pictures of a batch come out as they do alone."""
         size = self.preprocessing.size

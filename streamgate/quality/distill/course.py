@@ -1,0 +1,169 @@
+"""A whole distillation: ask the teacher, train, count, whiten, examine, write weights and card."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from streamgate.errors import DataError, ModelError
+from streamgate.quality.crops import CropSet
+from streamgate.quality.distill.card import Card, card_path
+from streamgate.quality.distill.examination import Examination, examine
+from streamgate.quality.distill.graduation import graduate
+from streamgate.quality.distill.growth import grow
+from streamgate.quality.distill.lesson import Lessons, Schooling
+from streamgate.quality.distill.training import Progress, Recipe, Training
+from streamgate.quality.iresnet import IResNet, Layout
+from streamgate.quality.recogniser import OnnxRecogniser
+from streamgate.quality.scorer import Scorer
+from streamgate.quality.weights import load_weights
+
+__all__ = ["Course", "Listener", "hold_out"]
+
+_ASKED_AT_ONCE = 256
+_CHECKPOINT = "checkpoint.pt"
+_ANSWERS = "teacher.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who is told how far it is.
+
+    Attributes:
+        asked: called with the crops embedded so far and their number.
+        trained: called after each step.
+    """
+
+    asked: Callable[[int, int], None]
+    trained: Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Course:
+    """What a distillation is made of.
+
+    Attributes:
+        teacher: the recogniser to imitate.
+        taught: crops to teach with.
+        held_out: crops of other people, to examine on.
+        layout: of the student.
+        recipe: how long and how hard.
+        start: weights to start from, with the same depths and the same or smaller widths.
+        out: the `.safetensors` file to write; what is needed to resume lies in a folder beside it.
+        half: store kernels as float16.
+        license_text: that the card shall name.
+    """
+
+    teacher: OnnxRecogniser
+    taught: CropSet
+    held_out: CropSet
+    layout: Layout
+    recipe: Recipe
+    start: Path | None
+    out: Path
+    half: bool
+    license_text: str
+
+    @property
+    def folder(self) -> Path:
+        """Where checkpoint and the teacher's answers lie."""
+        return self.out.with_suffix(".training")
+
+    def run(self, listener: Listener, *, resume: bool) -> Examination:
+        """Run the course, or what a checkpoint left of it.
+
+        Raises:
+            ModelError: there is nothing to resume, or `start` does not fit.
+        """
+        # Products with denormal numbers take a hundred times as long, and training makes them.
+        torch.set_flush_denormal(True)
+        torch.manual_seed(self.recipe.seed)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        network = IResNet(self.layout)
+        if self.start is not None:
+            start = load_weights(self.start)
+            grow(network, start.tensors, start.layout)
+        schooling = self._schooling(listener)
+        sizes, seed = self.recipe.sizes, self.recipe.seed
+        lessons = Lessons(schooling, self.teacher, sizes=sizes, seed=seed)
+        training = Training(network, lessons, self.recipe, self.folder / _CHECKPOINT)
+        if resume:
+            training.resume()
+        training.run(listener.trained)
+        graduate(training.average, self.taught.images, self.out, half=self.half)
+        scorer = Scorer.load(self.out, calibration=None)
+        examination = examine(scorer, self.teacher, self.held_out)
+        card = Card(
+            weights=self.out,
+            layout=self.layout,
+            recipe=self.recipe,
+            teacher=self.teacher,
+            taught=self.taught,
+            start=self.start,
+            steps=training.step,
+            minutes=training.seconds / 60,
+            examination=examination,
+            license_text=self.license_text,
+        )
+        card_path(self.out).write_text(card.text(), encoding="utf-8")
+        return examination
+
+    def _schooling(self, listener: Listener) -> Schooling:
+        """Return the teacher's answers, from the folder if the same teacher gave them there."""
+        images = self.taught.images
+        key = hashlib.sha256(self.teacher.sha256.encode())
+        key.update(repr(self.teacher.preprocessing).encode())
+        key.update(images.tobytes())
+        path = self.folder / _ANSWERS
+        answers = _stored(path, key.hexdigest())
+        if answers is None:
+            answers = self._ask(images, listener)
+            np.savez(path, key=np.array(key.hexdigest()), answers=answers)
+        clean, mirrored = np.split(answers, 2)
+        return Schooling(images, clean, mirrored, self.taught.identities)
+
+    def _ask(self, images: NDArray[np.uint8], listener: Listener) -> NDArray[np.float32]:
+        """Embed the crops, then their mirrors, [2N, E]."""
+        parts = []
+        for done, pictures in ((0, images), (len(images), images[:, :, ::-1])):
+            for first in range(0, len(images), _ASKED_AT_ONCE):
+                crops = pictures[first : first + _ASKED_AT_ONCE]
+                parts.append(self.teacher(crops))
+                listener.asked(done + first + len(crops), 2 * len(images))
+        return np.concatenate(parts)
+
+
+def _stored(path: Path, key: str) -> NDArray[np.float32] | None:
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if str(stored["key"]) != key:
+                return None
+            return np.asarray(stored["answers"], dtype=np.float32)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{path}: damaged ({error}); delete it") from error
+
+
+def hold_out(crops: CropSet, share: float, seed: int) -> tuple[CropSet, CropSet]:
+    """Split crops into those to teach with and those to examine on, never parting a person.
+
+    Raises:
+        DataError: there are too few people to part.
+    """
+    identities = crops.identities
+    # A face of nobody known is taken for a person of its own.
+    people = np.where(identities == "", np.array(crops.names), identities)
+    names = np.unique(people)
+    count = max(round(share * len(names)), 1)
+    if len(names) - count < 1:
+        raise DataError(f"{crops.source}: one person only; none can be held out")
+    chosen = np.random.default_rng(seed).choice(names, count, replace=False)
+    held = np.isin(people, chosen)
+    return crops.take(np.flatnonzero(~held)), crops.take(np.flatnonzero(held))
