@@ -36,7 +36,9 @@ class RtspSource(Section):
         default=None, description="Password; better as ${ENV} or password_file."
     )
     transport: Literal["tcp", "udp"] = Field(
-        default="tcp", description="tcp loses nothing; udp has a little less delay."
+        default="tcp",
+        description="tcp loses nothing. udp has a little less delay; after each loss frames are "
+        "held back until the next keyframe, and in H.265 not all damage can be seen.",
     )
     ca_file: Path | None = Field(
         default=None,

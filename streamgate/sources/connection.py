@@ -21,6 +21,7 @@ from streamgate.sources.capture import CaptureClock
 from streamgate.sources.damage import Drop, KeyframeGate
 from streamgate.sources.faults import Fault, FaultReason, fault
 from streamgate.sources.frames import FrameMaker
+from streamgate.sources.h264 import FrameNumbers
 from streamgate.sources.picture import FrozenPicture
 from streamgate.values import Frame
 
@@ -39,12 +40,25 @@ FROZEN_S = 10.0
 class LiveConnection:
     """Decodes one connection; for the thread that opened it.
 
+    Args:
+        stream: its pictures.
+        frames: makes the frames of the source.
+        metrics: of the camera.
+        clock: of the process.
+        lossy: whether packets may be lost on the way.
+
     Attributes:
         first_frame_at: monotonic seconds at which the first frame was left, None before.
     """
 
     def __init__(
-        self, stream: VideoStream, frames: FrameMaker, metrics: Metrics, clock: Clock
+        self,
+        stream: VideoStream,
+        frames: FrameMaker,
+        metrics: Metrics,
+        clock: Clock,
+        *,
+        lossy: bool = False,
     ) -> None:
         self._stream = stream
         self._frames = frames
@@ -52,9 +66,9 @@ class LiveConnection:
         self._clock = clock
         self._capture = CaptureClock()
         self._gate = KeyframeGate()
+        self._numbers = _frame_numbers(stream) if lossy else None
         self._frozen = FrozenPicture()
         self._is_frozen = False
-        self._newest_backlog_pts_s: float | None = None
         self.first_frame_at: float | None = None
 
     def run(self, container: InputContainer, sink: FrameSink, stop: threading.Event) -> Fault:
@@ -102,6 +116,8 @@ class LiveConnection:
         self, packet: Packet[VideoStream], sink: FrameSink, stale_before_s: float | None
     ) -> None:
         began_at = self._clock.monotonic()
+        if self._numbers is not None and self._numbers.has_gap(bytes(packet)):
+            self._gate.damaged(began_at)
         try:
             pictures = self._stream.decode(packet)
         except av.InvalidDataError:
@@ -139,3 +155,11 @@ class LiveConnection:
             self._metrics.source_faults.labels(FaultReason.FROZEN.value).inc()
         self._is_frozen = frozen
         self._metrics.source_frozen.set(frozen)
+
+
+def _frame_numbers(stream: VideoStream) -> FrameNumbers | None:
+    if stream.codec_context.name != "h264":
+        return None
+    numbers = FrameNumbers()
+    numbers.has_gap(stream.codec_context.extradata or b"")
+    return numbers

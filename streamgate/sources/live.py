@@ -83,9 +83,12 @@ class LiveSource:
         """Serve one connection; return why it ended and for how long it had delivered frames."""
         connection: LiveConnection | None = None
         try:
-            with open_video(self._camera.opening()) as (container, stream):
+            opening = self._camera.opening()
+            with open_video(opening) as (container, stream):
                 self._frames.connected()
-                connection = LiveConnection(stream, self._frames, self._metrics, self._clock)
+                connection = LiveConnection(
+                    stream, self._frames, self._metrics, self._clock, lossy=opening.lossy
+                )
                 codec = stream.codec_context
                 self._connected(f"{codec.name} {codec.width}×{codec.height}")
                 lost = connection.run(container, sink, stop)

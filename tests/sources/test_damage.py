@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -50,13 +50,15 @@ def test_the_wait_for_a_keyframe_is_known() -> None:
     assert gate.waited_s(30.0) == 0.0
 
 
-@pytest.mark.parametrize("slices", [1, 4])
-async def test_no_smeared_picture_of_h264_passes(tmp_path: Path, slices: int) -> None:
+@pytest.mark.parametrize(("slices", "pace"), [(1, "realtime"), (4, "realtime"), (4, "fast")])
+async def test_no_smeared_picture_of_h264_passes(
+    tmp_path: Path, slices: int, pace: Literal["realtime", "fast"]
+) -> None:
     """With a packet's middle overwritten, every frame that passes is the encoder's own."""
     options = {"crf": "18", "x264-params": f"slices={slices}"}
     clip = make_clip(tmp_path / "sound.mp4", count=75, rate=100, options=options)
     source = FileSource(
-        FileSection(kind="file", path=damaged(clip, tmp_path / "bad.mp4", 30)),
+        FileSection(kind="file", path=damaged(clip, tmp_path / "bad.mp4", 30), pace=pace),
         metrics := Metrics(),
         SystemClock(),
     )

@@ -1,0 +1,80 @@
+"""Lost pictures of H.264, found in streams of a real encoder."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+from av.bitstream import BitStreamFilterContext
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamgate.sources.h264 import FrameNumbers
+from tests.sources.clips import picture
+
+
+def encode(path: Path, **parameters: str) -> list[bytes]:
+    """Return 60 coded pictures with start codes."""
+    joined = ":".join(f"{key}={value}" for key, value in parameters.items())
+    with av.open(str(path), "w") as target:
+        encoder = target.add_stream("libx264", rate=25, options={"x264-params": joined})
+        assert isinstance(encoder, av.VideoStream)
+        encoder.width, encoder.height, encoder.pix_fmt = 160, 96, "yuv420p"
+        for number in range(60):
+            frame = av.VideoFrame.from_ndarray(picture(number, 160, 96), format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            target.mux(encoder.encode(frame))
+        target.mux(encoder.encode(None))
+    with av.open(str(path)) as source:
+        video = source.streams.video[0]
+        to_start_codes = BitStreamFilterContext("h264_mp4toannexb", video)
+        packets = [p for q in source.demux(video) for p in to_start_codes.filter(q)]
+        return [bytes(p) for p in packets if p.size]
+
+
+def first_slice(packet: bytes) -> tuple[bool, bool]:
+    """Return whether others refer to a coded picture, and whether it is a keyframe."""
+    units = packet.split(b"\x00\x00\x01")[1:]
+    header = next(unit[0] for unit in units if unit[0] & 31 in (1, 5))
+    return bool(header >> 5 & 3), header & 31 == 5
+
+
+STREAMS = {
+    "baseline": {"keyint": "25", "bframes": "0", "cabac": "0"},
+    "with reordering": {"keyint": "250", "bframes": "3", "b-pyramid": "normal"},
+    "slices": {"keyint": "40", "bframes": "0", "slices": "3", "aud": "1"},
+    "scaling lists": {"keyint": "25", "bframes": "2", "cqm": "jvt"},
+    "interlaced": {"keyint": "25", "bframes": "0", "tff": "1"},
+}
+
+
+@pytest.mark.parametrize("parameters", STREAMS.values(), ids=STREAMS.keys())
+def test_a_whole_stream_has_no_gap(tmp_path: Path, parameters: dict[str, str]) -> None:
+    """Nothing is missing where nothing was lost, whatever the encoder's settings."""
+    numbers = FrameNumbers()
+    assert not any(numbers.has_gap(data) for data in encode(tmp_path / "a.mp4", **parameters))
+
+
+@pytest.mark.parametrize("parameters", STREAMS.values(), ids=STREAMS.keys())
+def test_a_lost_reference_is_found_at_the_next_picture(
+    tmp_path: Path, parameters: dict[str, str]
+) -> None:
+    """Each lost picture that others refer to is noticed, unless a keyframe comes next."""
+    packets = encode(tmp_path / "a.mp4", **parameters)
+    for lost in range(1, 24):
+        numbers = FrameNumbers()
+        gaps = [numbers.has_gap(data) for i, data in enumerate(packets) if i != lost]
+        is_reference, _ = first_slice(packets[lost])
+        _, keyframe_follows = first_slice(packets[lost + 1])
+        assert any(gaps) == (is_reference and not keyframe_follows)
+        if any(gaps):
+            # Pictures that nothing refers to may come between, and carry the number on as well.
+            assert gaps.index(True) == lost
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_make_it_fail(noise: bytes) -> None:
+    """What the network delivers is never trusted to be H.264."""
+    FrameNumbers().has_gap(b"\x00\x00\x01\x67" + noise + b"\x00\x00\x01\x65" + noise)
