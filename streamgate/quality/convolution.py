@@ -29,9 +29,10 @@ class Convolution:
         stride: 1 or 2.
         size: height and width of the input.
         dtype: to compute in, if not the weight's own; inputs and outputs keep theirs.
+        differentiable: whether `input_gradient` will be wanted, which needs memory of its own.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # it takes as much to say what a convolution is
         self,
         weight: Tensor,
         bias: Tensor | None,
@@ -39,23 +40,28 @@ class Convolution:
         stride: int,
         size: int,
         dtype: torch.dtype | None = None,
+        differentiable: bool = False,
     ) -> None:
         self._outer_dtype = weight.dtype
-        weight = weight.to(dtype or weight.dtype)
-        self._bias = None if bias is None else bias.to(weight.dtype)
+        self._dtype = dtype or weight.dtype
+        weight = weight.to(self._dtype).contiguous(memory_format=CHANNELS_LAST)
+        self._bias = None if bias is None else bias.to(self._dtype)
         self._stride = stride
         self._padding = weight.shape[-1] // 2
-        self._plain = weight.contiguous(memory_format=CHANNELS_LAST)
         self._packs = _packs(weight)
-        self._weight = self._pack(self._plain, stride, size)
-        self._flipped: Tensor | None = None
-        self._size = size
+        self._weight = self._pack(weight, stride, size)
+        self._transposed_weight: Tensor | None = None
+        if differentiable and stride == 1:
+            flipped = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=CHANNELS_LAST)
+            self._transposed_weight = self._pack(flipped, 1, size)
+        elif differentiable:
+            self._transposed_weight = weight
 
     def __call__(self, x: Tensor, *, add: Tensor | None = None) -> Tensor:
         """Return the convolution of `x` [N, in, H, W], plus `add` (broadcast over N) if given."""
         if not self._packs:
             stride, padding = self._stride, self._padding
-            x = x.to(self._plain.dtype)
+            x = x.to(self._dtype)
             out = functional.conv2d(x, self._weight, self._bias, stride, padding)
             out = out.to(self._outer_dtype)
             return out if add is None else out.add_(add)
@@ -80,34 +86,26 @@ class Convolution:
             ),
         )
 
-    def prepare_gradient(self) -> None:
-        """Keep what `input_gradient` needs; not done at once because most never need it."""
-        if self._stride == 1:
-            flipped = self._plain.flip(2, 3).transpose(0, 1)
-            self._flipped = self._pack(
-                flipped.contiguous(memory_format=CHANNELS_LAST), 1, self._size
-            )
-
     def input_gradient(self, gradient: Tensor) -> Tensor:
         """Return ∂L/∂x [N, in, H, W] for ∂L/∂out [N, out, H', W']."""
-        if self._plain.dtype == self._outer_dtype:
+        if self._dtype == self._outer_dtype:
             return self._transposed(gradient)
         # Gradients of 1e-8 would vanish in half precision; each picture gets its own scale.
         scale = gradient.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(_SMALLEST)
-        reduced = (gradient / scale).to(self._plain.dtype)
+        reduced = (gradient / scale).to(self._dtype)
         return self._transposed(reduced).to(self._outer_dtype).mul_(scale)
 
     def _transposed(self, gradient: Tensor) -> Tensor:
-        padding = self._padding
+        weight, padding = self._transposed_weight, self._padding
+        assert weight is not None, "made without differentiable=True"
         if self._stride > 1:
             # The input is even: output padding asks for the last row, which the stride skipped.
             return functional.conv_transpose2d(
-                gradient, self._plain, None, self._stride, padding, self._stride - 1
+                gradient, weight, None, self._stride, padding, self._stride - 1
             )
-        assert self._flipped is not None, "prepare_gradient() comes first"
         if self._packs:
-            return _packed(gradient, self._flipped, None, 1, padding)
-        return functional.conv2d(gradient, self._flipped, None, 1, padding)
+            return _packed(gradient, weight, None, 1, padding)
+        return functional.conv2d(gradient, weight, None, 1, padding)
 
     def _pack(self, weight: Tensor, stride: int, size: int) -> Tensor:
         if not self._packs:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from streamgate.errors import ScoreError
+from streamgate.quality.allocator import keep_freed_memory
 from streamgate.quality.device import Device
 from streamgate.quality.grafiqs import Grafiqs, Group, NetworkScores
 from streamgate.quality.iresnet import INPUT_SIZE
@@ -98,7 +99,10 @@ class Engine:
         self.device = device
         self.batch_size = batch_size
         self._cuda_graphs = cuda_graphs and device.is_cuda
-        self._network = weights.build().to(device.torch_device, device.precision.statistics_dtype)
+        if not device.is_cuda:
+            keep_freed_memory()
+        network = weights.build(copy=False)
+        self._network = network.to(device.torch_device, device.precision.statistics_dtype)
         self._stream = _new_stream(device)
         self._grafiqs: dict[Group, Grafiqs] = {}
         self._slots = [_Slot(batch_size, device, self._stream) for _ in range(RING_SIZE)]

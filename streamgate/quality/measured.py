@@ -183,8 +183,11 @@ def _prelu_gradient(gradient: Tensor, x: Tensor, slope: Tensor) -> Tensor:
 
 
 def _differentiable(convolution: nn.Conv2d, size: int, dtype: torch.dtype) -> Convolution:
-    prepared = Convolution(
-        convolution.weight, None, stride=convolution.stride[0], size=size, dtype=dtype
+    return Convolution(
+        convolution.weight,
+        None,
+        stride=convolution.stride[0],
+        size=size,
+        dtype=dtype,
+        differentiable=True,
     )
-    prepared.prepare_gradient()
-    return prepared

@@ -94,6 +94,8 @@ class Scorer:
     ) -> Scorer:
         """Load a network and prepare it for one group.
 
+        On a CPU the C library is told to keep freed memory for the next batch: see `allocator`.
+
         Args:
             weights: "default", or a `.safetensors` file or `.pth` state dict with the published
                 key names; nothing in it is executed.

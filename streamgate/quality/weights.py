@@ -8,6 +8,7 @@ tensor, because "size mismatch" from the depths of a framework helps nobody.
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 import pickle
 import struct
@@ -61,11 +62,14 @@ class Weights:
     sha256: str
     path: Path
 
-    def build(self) -> IResNet:
-        """Return the network in eval mode, frozen, on the CPU, with these weights."""
+    def build(self, *, copy: bool = True) -> IResNet:
+        """Return the network in eval mode, frozen, on the CPU, with these weights.
+
+        Without `copy` it shares the tensors and must not be changed.
+        """
         with torch.device("meta"):
             network = IResNet(self.layout)
-        state = {name: tensor.clone() for name, tensor in self.tensors.items()}
+        state = {name: tensor.clone() if copy else tensor for name, tensor in self.tensors.items()}
         for name in network.state_dict():
             if name.endswith("num_batches_tracked"):
                 state[name] = torch.zeros((), dtype=torch.int64)
@@ -96,7 +100,9 @@ def load_weights(weights: str | Path = DEFAULT_WEIGHTS, *, backbone: str | None 
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path}: the weights cannot be read: {error.strerror}") from error
+    sha256 = hashlib.sha256(content).hexdigest()
     tensors = _unwrap(_parse(path, content), path)
+    del content
     layout = _layout_of(tensors, path)
     if backbone is not None and layout.depths != DEPTHS[backbone]:
         raise ModelError(
@@ -104,7 +110,7 @@ def load_weights(weights: str | Path = DEFAULT_WEIGHTS, *, backbone: str | None 
             f"found {layout.name} with {_blocks(layout.depths)}"
         )
     checked = _check(tensors, layout, path)
-    return Weights(checked, layout, hashlib.sha256(content).hexdigest(), path)
+    return Weights(checked, layout, sha256, path)
 
 
 def _parse(path: Path, content: bytes) -> object:
@@ -119,7 +125,7 @@ def _parse(path: Path, content: bytes) -> object:
     try:
         # It warns of pickle protocols that it then refuses, which the refusal says better.
         with warnings.catch_warnings(action="ignore"):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"{path}: refused, because it is damaged or holds more than tensors, and nothing in "
