@@ -109,10 +109,10 @@ def _tasks(path: Path) -> dict[str, Callable[[], object]]:
             pictures = torch.from_numpy(crops[:batch]).permute(0, 3, 1, 2) / 127.5 - 1.0
             tasks[f"forward@{batch}"] = partial(trunk, pictures)
             tasks[f"modules@{batch}"] = partial(modules, pictures)
+    scorer = Scorer.load(path, device="cpu", batch_size=max(BATCH_SIZES))
     for group in GROUPS:
         for batch in BATCH_SIZES:
-            scorer = Scorer.load(path, group=group, device="cpu", batch_size=batch)
-            tasks[f"{group}@{batch}"] = partial(scorer.score, crops[:batch])
+            tasks[f"{group}@{batch}"] = partial(scorer.score_groups, crops[:batch], [group])
     return tasks
 
 

@@ -11,8 +11,7 @@ from click.testing import CliRunner, Result
 
 from streamgate.cli.distill import command
 from streamgate.errors import ModelError
-from streamgate.quality.crops import CropSet, read_crops
-from streamgate.quality.distill.course import hold_out
+from streamgate.quality.crops import CropSet, hold_out, read_crops
 from streamgate.quality.distill.lesson import Lesson, Lessons
 from streamgate.quality.recogniser import OnnxRecogniser, Preprocessing
 from streamgate.quality.scorer import Scorer

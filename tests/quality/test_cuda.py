@@ -1,0 +1,57 @@
+"""The same claims on a CUDA device, where there is one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from streamgate import Scorer
+from streamgate.config import QualitySection
+from streamgate.quality import GROUPS, GrafiqsScorer
+from tests.quality import cases
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(torch.cuda.device_count() == 0, reason="no CUDA device on this machine"),
+]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return cases.save(tmp_path_factory.mktemp("weights"), cases.TINY, seed=3)
+
+
+@pytest.mark.parametrize("cuda_graphs", [False, True])
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_every_group_equals_autograd(weights: Path, precision: str, cuda_graphs: bool) -> None:
+    """TF32 is off, so the tolerance is the CPU's."""
+    crops = cases.pictures(2, 1)
+    expected = cases.slow_scores_of(weights, crops[1])
+    scorer = Scorer.load(weights, device="cuda", precision=precision, cuda_graphs=cuda_graphs)
+    for _ in range(3):
+        scores = scorer.score_all_groups(crops)
+        for group in GROUPS:
+            assert scores.raw[group][1] == pytest.approx(expected[group], rel=2e-4), group
+
+
+def test_padding_and_order_change_nothing(weights: Path) -> None:
+    """Batches are padded to powers of two with whatever lay in the buffer."""
+    crops = cases.pictures(13, 2)
+    scorer = Scorer.load(weights, device="cuda", batch_size=8)
+    alone = [scorer.score(crops[i : i + 1]).raw[0] for i in range(13)]
+    assert scorer.score(crops).raw == pytest.approx(alone, rel=1e-5)
+
+
+async def test_the_thread_gives_the_same_scores(weights: Path) -> None:
+    """With two batches under way."""
+    crops = cases.pictures(8, 3)
+    expected = Scorer.load(weights, device="cuda", batch_size=4).score(crops)
+    settings = QualitySection.model_validate(
+        {"weights": weights, "device": "cuda", "batch_size": 4}
+    )
+    async with await GrafiqsScorer.start(settings) as scorer:
+        halves = [await scorer.score(crops[:4]), await scorer.score(crops[4:])]
+    assert np.concatenate([half.raw for half in halves]) == pytest.approx(expected.raw, rel=1e-5)
