@@ -10,9 +10,9 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from streamgate.quality.crops import CropSet, read_crops
+from streamgate.quality.crops import CropSet, hold_out, read_crops
 from streamgate.quality.distill.card import card_path
-from streamgate.quality.distill.course import Course, Listener, hold_out
+from streamgate.quality.distill.course import Course, Listener
 from streamgate.quality.distill.training import Progress as Step
 from streamgate.quality.distill.training import Recipe
 from streamgate.quality.iresnet import DEPTHS, Layout

@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-__all__ = ["Fraction", "Name", "Quality", "Seconds", "Section"]
+__all__ = ["Fraction", "Name", "Quality", "Seconds", "Section", "secrets_of"]
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -49,3 +49,16 @@ def _secret_from(path: Any, name: str) -> str:
     if not secret:
         raise ValueError(f"{name}_file: {path} is empty")
     return secret
+
+
+def secrets_of(section: BaseModel) -> list[str]:
+    """Every secret text in a section and below it, so that logs can strike them out."""
+    found: list[str] = []
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, SecretStr):
+                found.append(item.get_secret_value())
+            elif isinstance(item, BaseModel):
+                found.extend(secrets_of(item))
+    return found

@@ -71,7 +71,9 @@ class CameraPipeline:
         self.parts = parts
         self.last_frame_at: float | None = None
         self._media_time = 0.0
-        self._drain_s: float | None = None
+        self._busy_since: float | None = None
+        self._drain_deadline: float | None = None
+        self._drain_timeout: asyncio.Timeout | None = None
         self._closing = False
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
@@ -79,9 +81,16 @@ class CameraPipeline:
         self._in_flight: Counter[int] = Counter()
         self._ending: dict[int, tuple[ReleaseReason, float]] = {}
 
+    @property
+    def busy_s(self) -> float:
+        """How long the analysis of the present frame has taken; 0 between frames."""
+        return 0.0 if self._busy_since is None else time.perf_counter() - self._busy_since
+
     def hurry(self, drain_s: float) -> None:
-        """Let the drain take at most this long; faces that still wait are then skipped."""
-        self._drain_s = drain_s
+        """Let the drain take at most this long from now; faces that still wait are skipped."""
+        self._drain_deadline = asyncio.get_running_loop().time() + drain_s
+        if self._drain_timeout is not None:
+            self._drain_timeout.reschedule(self._drain_deadline)
 
     async def run(self, frames: AsyncIterator[Frame | Interruption]) -> None:
         """Process frames until the iterator ends, then end every track and publish what is due."""
@@ -112,12 +121,15 @@ class CameraPipeline:
         if not parts.lossless:
             parts.metrics.frame_age.observe(max(0.0, age_s))
         loop = asyncio.get_running_loop()
+        self._busy_since = time.perf_counter()
         try:
             analysis = await loop.run_in_executor(parts.detection, parts.analyser.analyse, frame)
         except DetectorError as error:
             log.error("frame not analysed", frame=frame.index, error=str(error))
             parts.metrics.frames_dropped.labels("detector_failed").inc()
             return
+        finally:
+            self._busy_since = None
         self._media_time = frame.captured_at
         for stage, seconds in analysis.seconds.items():
             parts.metrics.stage_seconds.labels(stage).observe(seconds)
@@ -228,9 +240,11 @@ class CameraPipeline:
 
     async def _drain(self, scoring: asyncio.Task[None]) -> None:
         try:
-            async with asyncio.timeout(self._drain_s):
+            async with asyncio.timeout_at(self._drain_deadline) as self._drain_timeout:
                 await self._idle.wait()
+            self._drain_timeout = None
         except TimeoutError:
+            self._drain_timeout = None
             scoring.cancel()
             await asyncio.wait([scoring])
             for candidate in self.parts.shortlist.take(len(self.parts.shortlist)):

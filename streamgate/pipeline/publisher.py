@@ -13,7 +13,7 @@ from streamgate.errors import DeliveryError
 from streamgate.gate import GateEvent
 from streamgate.metrics import Metrics
 from streamgate.ports import Clock, ShotOutbox
-from streamgate.values import BestShot, Release, TrackDecision
+from streamgate.values import Acceptance, BestShot, Release, TrackDecision
 
 __all__ = ["PipelineIdentity", "Publisher", "SystemClock"]
 
@@ -49,6 +49,7 @@ class Publisher:
 
     Args:
         on_decision: told of each track's terminal decision, after its best shots were kept.
+        on_shot: told of each best shot that was kept; must not block.
     """
 
     def __init__(
@@ -59,12 +60,14 @@ class Publisher:
         metrics: Metrics,
         clock: Clock,
         on_decision: Callable[[TrackDecision], Awaitable[None]],
+        on_shot: Callable[[BestShot], None] = lambda _shot: None,
     ) -> None:
         self.identity = identity
         self.outbox = outbox
         self.metrics = metrics
         self.clock = clock
         self.on_decision = on_decision
+        self.on_shot = on_shot
         self._events: asyncio.Queue[GateEvent | None] = asyncio.Queue(_EVENTS)
         self._order = asyncio.Lock()
         self._faces = 0
@@ -115,9 +118,13 @@ class Publisher:
             quality=round(face.quality, 1), key=shot.key,
         )  # fmt: skip
         try:
-            await self.outbox.accept(shot)
+            acceptance = await self.outbox.accept(shot)
         except DeliveryError as error:
             log.error("best shot not kept", key=shot.key, error=str(error))
+        else:
+            if acceptance is not Acceptance.ACCEPTED:
+                log.warning("best shot not safely kept", key=shot.key, state=acceptance.value)
+            self.on_shot(shot)
 
     def _count(self, decision: TrackDecision) -> None:
         self.metrics.tracks_decided.labels(decision.outcome.value).inc()

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from streamgate.errors import DataError
 from streamgate.quality.iresnet import INPUT_SIZE
 
-__all__ = ["CropSet", "read_crops"]
+__all__ = ["CropSet", "hold_out", "read_crops"]
 
 INDEX = "index.csv"
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
@@ -158,3 +158,26 @@ def _decode(content: bytes | None, name: str, path: Path) -> NDArray[np.uint8]:
             f"{INPUT_SIZE}×{INPUT_SIZE} pixels"
         )
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def hold_out(crops: CropSet, share: float, seed: int) -> tuple[CropSet, CropSet]:
+    """Split crops in two, never parting the pictures of a person.
+
+    Args:
+        crops: to be split.
+        share: of the people that the second part gets.
+        seed: of the choice.
+
+    Raises:
+        DataError: there are too few people to part.
+    """
+    identities = crops.identities
+    # A face of nobody known is taken for a person of its own.
+    people = np.where(identities == "", np.array(crops.names), identities)
+    names = np.unique(people)
+    count = max(round(share * len(names)), 1)
+    if len(names) - count < 1:
+        raise DataError(f"{crops.source}: one person only; none can be held out")
+    chosen = np.random.default_rng(seed).choice(names, count, replace=False)
+    held = np.isin(people, chosen)
+    return crops.take(np.flatnonzero(~held)), crops.take(np.flatnonzero(held))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from streamgate.errors import DataError, ModelError
+from streamgate.errors import ModelError
 from streamgate.quality.crops import CropSet
 from streamgate.quality.distill.card import Card, card_path
 from streamgate.quality.distill.examination import Examination, examine
@@ -24,7 +24,7 @@ from streamgate.quality.recogniser import OnnxRecogniser
 from streamgate.quality.scorer import Scorer
 from streamgate.quality.weights import load_weights
 
-__all__ = ["Course", "Listener", "hold_out"]
+__all__ = ["Course", "Listener"]
 
 _ASKED_AT_ONCE = 256
 _CHECKPOINT = "checkpoint.pt"
@@ -149,21 +149,3 @@ def _stored(path: Path, key: str) -> NDArray[np.float32] | None:
             return np.asarray(stored["answers"], dtype=np.float32)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{path}: damaged ({error}); delete it") from error
-
-
-def hold_out(crops: CropSet, share: float, seed: int) -> tuple[CropSet, CropSet]:
-    """Split crops into those to teach with and those to examine on, never parting a person.
-
-    Raises:
-        DataError: there are too few people to part.
-    """
-    identities = crops.identities
-    # A face of nobody known is taken for a person of its own.
-    people = np.where(identities == "", np.array(crops.names), identities)
-    names = np.unique(people)
-    count = max(round(share * len(names)), 1)
-    if len(names) - count < 1:
-        raise DataError(f"{crops.source}: one person only; none can be held out")
-    chosen = np.random.default_rng(seed).choice(names, count, replace=False)
-    held = np.isin(people, chosen)
-    return crops.take(np.flatnonzero(~held)), crops.take(np.flatnonzero(held))

@@ -1,0 +1,131 @@
+"""Start, serve and stop one camera.
+
+Stopping keeps an order: the source first, then the slot, so that the pipeline sees the end of its
+frames; the pipeline ends its tracks and hands over what is due; delivery drains last. A source that
+ends by itself (a file) takes the same way without the hurry of a signal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from typing import Literal
+
+import structlog
+
+from streamgate.config import LoadedConfig
+from streamgate.daemon.compose import Camera, compose
+from streamgate.daemon.observer import Observer
+from streamgate.errors import SourceError, StreamgateError
+from streamgate.web.app import Health, build_app, serve
+
+__all__ = ["run_camera"]
+
+log = structlog.get_logger(__name__)
+
+# A service manager allows ten seconds and more; people expect five.
+_PIPELINE_STOP_S = 1.0
+# A file that has ended is in no hurry, but a sink that is down must not hold the process for ever.
+_DRAIN_AT_END_S = 60.0
+_STALLED_S = 30.0
+
+
+async def run_camera(loaded: LoadedConfig, boot_id: str, observer: Observer | None = None) -> int:
+    """Run one camera until its source ends or SIGTERM or SIGINT comes.
+
+    Returns:
+        How many accepted best shots are lost because they were kept in memory only.
+
+    Raises:
+        StreamgateError: it cannot run, or its source failed for good.
+    """
+    stop = asyncio.Event()
+    try:
+        with _signals(stop):
+            async with AsyncExitStack() as stack:
+                camera = await compose(loaded, boot_id, stack, observer)
+                return await _serve(camera, stop, stack)
+    except* StreamgateError as failures:
+        raise _first(failures) from None
+
+
+async def _serve(camera: Camera, stop: asyncio.Event, stack: AsyncExitStack) -> int:
+    config = camera.config
+    await camera.dispatcher.open()
+    if config.web.enabled:
+        app = build_app(camera.metrics, lambda: health_of(camera))
+        await stack.enter_async_context(serve(app, config.web))
+    async with asyncio.TaskGroup() as group:
+        delivering = group.create_task(camera.dispatcher.run())
+        watching = group.create_task(camera.pipeline.run(camera.slot.frames()))
+        reading = group.create_task(_read(camera))
+        stopping = group.create_task(stop.wait())
+        log.info("camera runs", source=config.source.kind, sinks=len(config.delivery.sinks))
+        await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        camera.slot.close()
+        reading.cancel()
+        await _until(watching, stopping, camera)
+        drain_s = config.delivery.drain_s
+        left = await camera.dispatcher.drain(drain_s if stop.is_set() else _DRAIN_AT_END_S)
+        await delivering
+        await asyncio.wait({reading})
+        stopping.cancel()
+    failure = None if reading.cancelled() else reading.result()
+    log.info("camera stopped", undelivered=left)
+    if failure is not None:
+        raise failure
+    return 0 if camera.durable else left
+
+
+async def _read(camera: Camera) -> SourceError | None:
+    """Run the source; its failure must not cancel the tracks that are still to be judged."""
+    try:
+        await camera.source.run(camera.slot)
+    except SourceError as error:
+        return error
+    return None
+
+
+async def _until(
+    watching: asyncio.Task[None], stopping: asyncio.Task[Literal[True]], camera: Camera
+) -> None:
+    """Wait for the pipeline's drain; from a signal on it has little time left."""
+    await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not watching.done():
+        camera.pipeline.hurry(_PIPELINE_STOP_S)
+    await watching
+
+
+@contextmanager
+def _signals(stop: asyncio.Event) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def health_of(camera: Camera) -> Health:
+    """How the camera is doing now."""
+    at = camera.pipeline.last_frame_at
+    age_s = None if at is None else camera.clock.monotonic() - at
+    stalled = camera.pipeline.busy_s > _STALLED_S
+    ready = age_s is not None and age_s <= camera.config.web.ready_frame_age_s
+    if stalled:
+        detail = f"one frame has been in analysis for {camera.pipeline.busy_s:.0f} s"
+    elif age_s is None:
+        detail = "no frame has come yet"
+    else:
+        detail = "frames arrive" if ready else f"the last frame came {age_s:.1f} s ago"
+    return Health(camera.config.camera.name, age_s, ready and not stalled, not stalled, detail)
+
+
+def _first(failures: BaseExceptionGroup[StreamgateError]) -> StreamgateError:
+    failure = failures.exceptions[0]
+    return _first(failure) if isinstance(failure, BaseExceptionGroup) else failure

@@ -1,0 +1,95 @@
+"""From a frame to the faces in it that may be scored: detect, follow, check, align.
+
+One object for the detection thread and for replay, so that both see the same faces.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from streamgate.config import CameraConfig
+from streamgate.faces.examine import examine
+from streamgate.ports import Clock, FaceDetector
+from streamgate.tracking import FaceTracker
+from streamgate.values import Analysis, Candidate, Face, Frame, Image, SeenFace, TrackedFace
+
+__all__ = ["FaceAnalyser"]
+
+
+class FaceAnalyser:
+    """Finds, follows, checks and aligns the faces of one stream; implements `FrameAnalyser`."""
+
+    def __init__(
+        self, config: CameraConfig, detector: FaceDetector, tracker: FaceTracker, clock: Clock
+    ) -> None:
+        self._prechecks = config.precheck
+        self._context_margin = config.delivery.context_margin if config.delivery.context else None
+        self._detector = detector
+        self._tracker = tracker
+        self._clock = clock
+
+    def analyse(self, frame: Frame) -> Analysis:
+        """Return what is seen in the next frame."""
+        seconds: dict[str, float] = {}
+        with _timed(seconds, "detect"):
+            faces = self._detector.detect(frame.image)
+        detected_at = self._clock.monotonic()
+        with _timed(seconds, "track"):
+            update = self._tracker.update(faces, frame.captured_at)
+        with _timed(seconds, "align"):
+            seen = tuple(self._examine(frame, tracked, detected_at) for tracked in update.tracked)
+        return Analysis(
+            frame_index=frame.index,
+            captured_at=frame.captured_at,
+            captured_wall=frame.captured_wall,
+            faces=seen,
+            ended=tuple(update.ended),
+            seconds=seconds,
+        )
+
+    def flush(self) -> tuple[int, ...]:
+        """End every live track and return their ids."""
+        return tuple(self._tracker.flush())
+
+    def _examine(self, frame: Frame, tracked: TrackedFace, detected_at: float) -> SeenFace:
+        found = examine(frame.image, tracked.face, self._prechecks)
+        if found.rejection is not None or found.crop is None or found.measures is None:
+            return SeenFace(tracked, None, str(found.rejection))
+        candidate = Candidate(
+            tracked=tracked,
+            measures=found.measures,
+            crop=found.crop,
+            context=self._context(frame.image, tracked.face),
+            frame_index=frame.index,
+            captured_at=frame.captured_at,
+            captured_wall=frame.captured_wall,
+            decoded_at=frame.decoded_at,
+            detected_at=detected_at,
+        )
+        return SeenFace(tracked, candidate, None)
+
+    def _context(self, image: Image, face: Face) -> Image | None:
+        """The face with its surroundings, copied so that the frame itself can go."""
+        if self._context_margin is None:
+            return None
+        height, width = image.shape[:2]
+        x1, y1, x2, y2 = face.box
+        across, down = self._context_margin * (x2 - x1), self._context_margin * (y2 - y1)
+        rows = slice(max(0, int(y1 - down)), min(height, int(np.ceil(y2 + down))))
+        columns = slice(max(0, int(x1 - across)), min(width, int(np.ceil(x2 + across))))
+        context = image[rows, columns].copy()
+        context.setflags(write=False)
+        return context
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[stage] = time.perf_counter() - started

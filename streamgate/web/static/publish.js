@@ -1,0 +1,282 @@
+// Publishes a camera by WHIP (RFC 9725). No framework: one page, one connection, one state.
+"use strict";
+
+const element = (id) => document.getElementById(id);
+const GATHER_LIMIT_MS = 2000;
+const MAX_BITRATE = { "640x360": 1_500_000, "1280x720": 3_000_000, "1920x1080": 6_000_000 };
+
+const CAMERA_FAULTS = {
+  NotAllowedError: "The browser was not allowed to use the camera. Allow it in the address bar and try again.",
+  NotFoundError: "No camera was found. Plug one in and try again.",
+  NotReadableError: "The camera is in use by another program, or it failed. Close the other program and try again.",
+  OverconstrainedError: "The camera cannot give this picture. Choose another resolution.",
+  SecurityError: "The browser's settings forbid the use of cameras on this page.",
+};
+const REFUSALS = {
+  401: "The token is missing or wrong.",
+  403: "This page's origin may not publish here.",
+  404: "This camera does not take publishers.",
+  409: "Another publisher is there. Try again when it has gone.",
+  413: "The browser's offer is too large.",
+  422: "The camera takes neither of this browser's video codecs.",
+  503: "The camera is starting or stopping. Try again in a moment.",
+};
+
+class Failure extends Error {}
+
+let stream = null;
+let connection = null;
+let session = null;
+let sender = null;
+let ticker = null;
+let before = null;
+
+function show(state, text) {
+  element("state").dataset.state = state;
+  element("state").textContent = text;
+  const active = state === "busy" || state === "live";
+  element("start").hidden = active;
+  element("stop").hidden = !active;
+  element("codec").disabled = active;
+  element("token").disabled = active;
+}
+
+function say(message) {
+  element("message").textContent = message;
+  element("message").hidden = message === "";
+}
+
+function authorization() {
+  const token = element("token").value.trim();
+  return token ? { Authorization: `Bearer ${token}` } : {};
+}
+
+function wantedPicture() {
+  const [width, height] = element("resolution").value.split("x").map(Number);
+  return { width: { ideal: width }, height: { ideal: height } };
+}
+
+async function openCamera() {
+  if (!navigator.mediaDevices) {
+    throw new Failure("Browsers give cameras to secure pages only. Open this page by https, or from the machine itself as localhost.");
+  }
+  const deviceId = element("camera").value;
+  const video = { ...wantedPicture(), frameRate: { ideal: 25, max: 30 } };
+  if (deviceId) video.deviceId = { exact: deviceId };
+  try {
+    return await navigator.mediaDevices.getUserMedia({ video, audio: false });
+  } catch (error) {
+    throw new Failure(CAMERA_FAULTS[error.name] || `The camera cannot be opened (${error.name}).`);
+  }
+}
+
+async function listCameras() {
+  const devices = await navigator.mediaDevices.enumerateDevices();
+  const chosen = element("camera").value;
+  const cameras = devices.filter((device) => device.kind === "videoinput" && device.deviceId);
+  if (cameras.length === 0) return;
+  element("camera").replaceChildren(
+    ...cameras.map((camera, index) => new Option(camera.label || `Camera ${index + 1}`, camera.deviceId)),
+  );
+  const current = stream?.getVideoTracks()[0]?.getSettings().deviceId || chosen;
+  if (cameras.some((camera) => camera.deviceId === current)) element("camera").value = current;
+}
+
+function useStream(opened) {
+  stream?.getTracks().forEach((track) => track.stop());
+  stream = opened;
+  const [track] = stream.getVideoTracks();
+  // Faces need sharp pictures more than many of them.
+  track.contentHint = "detail";
+  track.addEventListener("ended", () => fail("The camera was unplugged or taken away."));
+  element("preview").srcObject = stream;
+  element("placeholder").hidden = true;
+  return track;
+}
+
+function preferCodec(transceiver) {
+  const wanted = `video/${element("codec").value}`.toLowerCase();
+  const codecs = RTCRtpSender.getCapabilities("video").codecs;
+  const chosen = codecs.filter((codec) => codec.mimeType.toLowerCase() === wanted);
+  if (chosen.length === 0) {
+    throw new Failure(`This browser cannot send ${element("codec").selectedOptions[0].text}. Choose the other codec.`);
+  }
+  const repair = codecs.filter((codec) => codec.mimeType.toLowerCase() === "video/rtx");
+  transceiver.setCodecPreferences([...chosen, ...repair]);
+}
+
+async function iceServers() {
+  const answer = await fetch("whip", { method: "OPTIONS" });
+  const links = answer.headers.get("Link") || "";
+  return [...links.matchAll(/<([^>]+)>;\s*rel="ice-server"/g)].map((match) => ({ urls: match[1] }));
+}
+
+function gathered(peer) {
+  return new Promise((resolve) => {
+    const done = () => peer.iceGatheringState === "complete" && resolve();
+    peer.addEventListener("icegatheringstatechange", done);
+    setTimeout(resolve, GATHER_LIMIT_MS);
+    done();
+  });
+}
+
+async function post(offer) {
+  const answer = await fetch("whip", {
+    method: "POST",
+    headers: { "Content-Type": "application/sdp", ...authorization() },
+    body: offer,
+  });
+  const text = await answer.text();
+  if (answer.status !== 201) {
+    let detail = "";
+    try { detail = JSON.parse(text).detail; } catch { /* a proxy answered */ }
+    throw new Failure(`${REFUSALS[answer.status] || "The camera refused."} (${answer.status}${detail ? `: ${detail}` : ""})`);
+  }
+  session = new URL(answer.headers.get("Location"), answer.url);
+  return text;
+}
+
+async function limitBitrate() {
+  const parameters = sender.getParameters();
+  if (!parameters.encodings?.length) return;
+  parameters.encodings[0].maxBitrate = MAX_BITRATE[element("resolution").value];
+  parameters.degradationPreference = "maintain-resolution";
+  await sender.setParameters(parameters);
+}
+
+async function publish() {
+  say("");
+  show("busy", "Opening the camera");
+  const track = useStream(await openCamera());
+  await listCameras();
+  show("busy", "Connecting");
+  const peer = new RTCPeerConnection({ iceServers: await iceServers(), bundlePolicy: "max-bundle" });
+  connection = peer;
+  peer.addEventListener("connectionstatechange", () => peer === connection && follow(peer.connectionState));
+  const transceiver = peer.addTransceiver(track, { direction: "sendonly", streams: [stream] });
+  sender = transceiver.sender;
+  preferCodec(transceiver);
+  await peer.setLocalDescription();
+  await gathered(peer);
+  const answer = await post(peer.localDescription.sdp);
+  if (peer !== connection) {
+    // Stopped in the meantime.
+    endSession();
+    return;
+  }
+  await peer.setRemoteDescription({ type: "answer", sdp: answer });
+  await limitBitrate();
+  ticker = setInterval(measure, 1000);
+}
+
+function follow(state) {
+  if (state === "connected") {
+    say("");
+    show("live", "Live");
+  } else if (state === "disconnected") {
+    show("busy", "Unsteady");
+    say("The connection is unsteady. It may come back by itself.");
+  } else if (state === "failed" || state === "closed") {
+    fail("The connection was lost: the camera has stopped, another publisher took over, or the network failed.");
+  }
+}
+
+async function measure() {
+  const peer = connection;
+  if (!peer) return;
+  const report = await peer.getStats();
+  let codecs = {};
+  let sent = null;
+  let lost = null;
+  report.forEach((entry) => {
+    if (entry.type === "codec") codecs[entry.id] = entry.mimeType.replace("video/", "");
+    if (entry.type === "outbound-rtp" && entry.kind === "video") sent = entry;
+    if (entry.type === "remote-inbound-rtp" && entry.kind === "video") lost = entry;
+  });
+  if (peer !== connection || !sent) return;
+  if (before) {
+    const seconds = (sent.timestamp - before.timestamp) / 1000;
+    const rate = (8 * (sent.bytesSent - before.bytesSent)) / seconds;
+    if (seconds > 0) element("bitrate").textContent = `${(rate / 1e6).toFixed(2)} Mbit/s`;
+  }
+  before = { timestamp: sent.timestamp, bytesSent: sent.bytesSent };
+  if (sent.frameWidth) {
+    element("picture").textContent = `${sent.frameWidth}×${sent.frameHeight}, ${Math.round(sent.framesPerSecond || 0)}/s`;
+  }
+  element("sent-codec").textContent = codecs[sent.codecId] || "–";
+  element("lost").textContent = lost ? `${Math.max(0, lost.packetsLost)}` : "–";
+}
+
+function endSession() {
+  if (!session) return;
+  // keepalive lets the request outlive the page.
+  fetch(session, { method: "DELETE", headers: authorization(), keepalive: true }).catch(() => {});
+  session = null;
+}
+
+function close() {
+  clearInterval(ticker);
+  const peer = connection;
+  connection = sender = before = null;
+  peer?.close();
+  endSession();
+  stream?.getTracks().forEach((track) => track.stop());
+  stream = null;
+  element("preview").srcObject = null;
+  element("placeholder").hidden = false;
+  for (const id of ["bitrate", "picture", "sent-codec", "lost"]) element(id).textContent = "–";
+}
+
+function fail(message) {
+  close();
+  show("failed", "Failed");
+  say(message);
+}
+
+element("controls").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  try {
+    await publish();
+  } catch (error) {
+    const unreachable = error instanceof TypeError && !connection?.remoteDescription;
+    fail(error instanceof Failure ? error.message
+      : unreachable ? "The camera's server cannot be reached."
+      : `Publishing failed (${error.name}: ${error.message}).`);
+  }
+});
+
+element("stop").addEventListener("click", () => {
+  close();
+  show("idle", "Stopped");
+  say("");
+});
+
+element("resolution").addEventListener("change", async () => {
+  const track = stream?.getVideoTracks()[0];
+  if (!track || !sender) return;
+  try {
+    await track.applyConstraints(wantedPicture());
+    await limitBitrate();
+  } catch {
+    say("The camera cannot give this picture; it stays as it is.");
+  }
+});
+
+element("camera").addEventListener("change", async () => {
+  if (!sender) return;
+  try {
+    await sender.replaceTrack(useStream(await openCamera()));
+  } catch (error) {
+    fail(error.message);
+  }
+});
+
+addEventListener("pagehide", () => { if (connection) close(); });
+
+// A token after # stays in the browser: it is never part of a request's address.
+element("token").value = new URLSearchParams(location.hash.slice(1)).get("token") || "";
+if (navigator.mediaDevices) {
+  listCameras().catch(() => {});
+} else {
+  fail("Browsers give cameras to secure pages only. Open this page by https, or from the machine itself as localhost.");
+}
