@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from streamgate.version import __version__
+
 if TYPE_CHECKING:
     from streamgate.quality import Scorer as Scorer
 
-__version__ = "0.1.0"
 __all__ = ["Scorer", "__version__"]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.process_collector import ProcessCollector
 
-from streamgate import __version__
+from streamgate.version import __version__
 
 __all__ = ["LATENCY_BUCKETS_S", "QUALITY_BUCKETS", "Metrics"]
 

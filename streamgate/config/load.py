@@ -164,7 +164,7 @@ def _plain_scalar(node: yaml.Node, at: _Path, reading: _Reading) -> Any:
         return _expand(text, at, reading)
     loader = yaml.SafeLoader("")
     try:
-        return loader.construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+        return loader.construct_object(node, deep=True)
     except (yaml.YAMLError, ValueError) as error:
         reading.faults.append(
             Fault(
@@ -173,7 +173,7 @@ def _plain_scalar(node: yaml.Node, at: _Path, reading: _Reading) -> Any:
         )
         return None
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()
 
 
 def _expand(text: str, at: _Path, reading: _Reading) -> str:

@@ -24,6 +24,7 @@ from streamgate.delivery import outbox as outboxes
 from streamgate.delivery.dispatcher import Dispatcher
 from streamgate.delivery.sinks.directory import DirectoryDelivery
 from streamgate.delivery.sinks.http import HttpDelivery
+from streamgate.errors import ConfigError
 from streamgate.faces.analyse import FaceAnalyser
 from streamgate.faces.detect import YuNetDetector
 from streamgate.gate import QualityGate
@@ -135,6 +136,7 @@ def _source(section: SourceSection, metrics: Metrics, clock: Clock) -> FrameSour
             return file.FileSource(section, metrics, clock)
         case DeviceSource():
             return device.DeviceSource(section, metrics, clock)
+    raise ConfigError(f"source.kind {section.kind} is not served yet")
 
 
 def _outbox(config: CameraConfig, metrics: Metrics, clock: Clock) -> outboxes.Outbox:
@@ -142,6 +144,7 @@ def _outbox(config: CameraConfig, metrics: Metrics, clock: Clock) -> outboxes.Ou
     match section:
         case MemoryOutbox():
             return outboxes.MemoryOutbox(section, names, metrics=metrics, clock=clock)
+    raise ConfigError(f"delivery.outbox.kind {section.kind} is not served yet")
 
 
 def _sink(section: SinkSection) -> Sink:
@@ -150,3 +153,4 @@ def _sink(section: SinkSection) -> Sink:
             return DirectoryDelivery(section)
         case HttpSink():
             return HttpDelivery(section)
+    raise ConfigError(f"sink kind {section.kind} is not served yet")

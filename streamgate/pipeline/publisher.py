@@ -52,7 +52,7 @@ class Publisher:
         on_shot: told of each best shot that was kept; must not block.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # what it is told, and whom it tells
         self,
         identity: PipelineIdentity,
         outbox: ShotOutbox,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -118,7 +118,7 @@ def _answer(health: Health, *, ok: bool) -> web.Response:
 
 @web.middleware
 async def _with_headers(
-    request: web.Request, handler: Callable[[web.Request], web.StreamResponse]
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     response = await handler(request)
     for name, value in _HEADERS.items():

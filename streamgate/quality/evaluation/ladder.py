@@ -23,7 +23,7 @@ LEVELS = (0, 1, 2)
 Rung = Callable[[Image, float, Generator], NDArray[np.generic]]
 
 
-def _blur(image: Image, sigma: float, chance: Generator) -> NDArray[np.generic]:
+def _blur(image: Image, sigma: float, _chance: Generator) -> NDArray[np.generic]:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma))
 
 
@@ -36,7 +36,7 @@ def _motion(image: Image, length: float, chance: Generator) -> NDArray[np.generi
     return np.asarray(cv2.filter2D(image, -1, line / line.sum()))
 
 
-def _low_resolution(image: Image, size: float, chance: Generator) -> NDArray[np.generic]:
+def _low_resolution(image: Image, size: float, _chance: Generator) -> NDArray[np.generic]:
     small = cv2.resize(image, (int(size), int(size)), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR))
 
@@ -45,7 +45,7 @@ def _noise(image: Image, sigma: float, chance: Generator) -> NDArray[np.generic]
     return np.asarray(image + chance.normal(0, sigma, image.shape))
 
 
-def _gain(image: Image, gain: float, chance: Generator) -> NDArray[np.generic]:
+def _gain(image: Image, gain: float, _chance: Generator) -> NDArray[np.generic]:
     return np.asarray(image * gain)
 
 
@@ -57,7 +57,7 @@ def _occlusion(image: Image, area: float, chance: Generator) -> NDArray[np.gener
     return covered
 
 
-def _jpeg(image: Image, quality: float, chance: Generator) -> NDArray[np.generic]:
+def _jpeg(image: Image, quality: float, _chance: Generator) -> NDArray[np.generic]:
     _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
     assert decoded is not None
@@ -82,7 +82,7 @@ covered share of the picture, JPEG quality."""
 def degrade(image: Image, kind: str, level: int, chance: Generator) -> Image:
     """Return a face degraded in one of `KINDS` at one of `LEVELS`."""
     rung, strengths = _LADDER[kind]
-    return np.clip(rung(image, strengths[level], chance), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(rung(image, strengths[level], chance), 0, 255), dtype=np.uint8)
 
 
 def _shuffled_blocks(image: Image, chance: Generator) -> NDArray[np.generic]:
@@ -117,4 +117,4 @@ NON_FACES: Mapping[str, Callable[[Image, Generator], NDArray[np.generic]]] = {
 
 def non_face(image: Image, kind: str, chance: Generator) -> Image:
     """Return one of `NON_FACES`, made of a face where it is made of anything."""
-    return np.clip(NON_FACES[kind](image, chance), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(NON_FACES[kind](image, chance), 0, 255), dtype=np.uint8)
