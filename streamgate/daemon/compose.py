@@ -18,6 +18,7 @@ from streamgate.config import (
     RtspSource,
     SinkSection,
     SourceSection,
+    WhipSource,
 )
 from streamgate.daemon.observer import Observer
 from streamgate.delivery import outbox as outboxes
@@ -37,11 +38,11 @@ from streamgate.pipeline import (
     Publisher,
     SystemClock,
 )
-from streamgate.ports import Clock, FrameSource, Sink
+from streamgate.ports import Clock, FrameSource, Sink, WebRtcIngest
 from streamgate.quality import GrafiqsScorer
 from streamgate.shortlist import Shortlist
 from streamgate.slot import LatestSlot
-from streamgate.sources import device, file, rtsp
+from streamgate.sources import device, file, rtsp, whip
 from streamgate.tracking import FaceTracker
 from streamgate.values import TrackDecision
 
@@ -60,6 +61,7 @@ class Camera:
     pipeline: CameraPipeline
     dispatcher: Dispatcher
     durable: bool
+    ingest: WebRtcIngest | None
 
 
 async def compose(
@@ -116,15 +118,17 @@ async def compose(
     )
     if observer is not None:
         observer.started(metrics)
+    source = _source(config.source, metrics, clock)
     return Camera(
         config=config,
         metrics=metrics,
         clock=clock,
-        source=_source(config.source, metrics, clock),
+        source=source,
         slot=LatestSlot(metrics.frames_dropped.labels("replaced").inc),
         pipeline=pipeline,
         dispatcher=dispatcher,
         durable=outbox.durable,
+        ingest=source if isinstance(source, whip.WhipFrames) else None,
     )
 
 
@@ -136,6 +140,8 @@ def _source(section: SourceSection, metrics: Metrics, clock: Clock) -> FrameSour
             return file.FileSource(section, metrics, clock)
         case DeviceSource():
             return device.DeviceSource(section, metrics, clock)
+        case WhipSource():
+            return whip.WhipFrames(section, metrics, clock)
     raise ConfigError(f"source.kind {section.kind} is not served yet")
 
 

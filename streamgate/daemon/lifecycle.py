@@ -15,11 +15,12 @@ from typing import Literal
 
 import structlog
 
-from streamgate.config import LoadedConfig
+from streamgate.config import LoadedConfig, WhipSource
 from streamgate.daemon.compose import Camera, compose
 from streamgate.daemon.observer import Observer
 from streamgate.errors import SourceError, StreamgateError
 from streamgate.web.app import Health, build_app, serve
+from streamgate.web.whip import add_whip_routes
 
 __all__ = ["run_camera"]
 
@@ -56,6 +57,8 @@ async def _serve(camera: Camera, stop: asyncio.Event, stack: AsyncExitStack) -> 
     await camera.dispatcher.open()
     if config.web.enabled:
         app = build_app(camera.metrics, lambda: health_of(camera))
+        if camera.ingest is not None and isinstance(config.source, WhipSource):
+            add_whip_routes(app, camera.ingest, config.source, camera.metrics)
         await stack.enter_async_context(serve(app, config.web))
     async with asyncio.TaskGroup() as group:
         delivering = group.create_task(camera.dispatcher.run())
