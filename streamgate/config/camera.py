@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from streamgate.config.delivery import DeliverySection
 from streamgate.config.section import Name, Seconds, Section
@@ -35,8 +35,11 @@ class CameraSection(Section):
     )
 
 
+_SHORTEST_TOKEN = 16
+
+
 class WebSection(Section):
-    """The HTTP server for metrics and health."""
+    """The HTTP server: metrics, health, and the live page for whoever sets the camera up."""
 
     enabled: bool = Field(default=True, description="Serve HTTP at all.")
     host: str = Field(
@@ -52,6 +55,53 @@ class WebSection(Section):
     ready_frame_age_s: Seconds = Field(
         default=5.0, description="/readyz fails when the last frame is older, seconds."
     )
+    live_page: bool = Field(
+        default=True,
+        description="Serve the page at / that shows what the gate sees and why faces are refused.",
+    )
+    show_pictures: bool = Field(
+        default=False,
+        description="Let the live page show frames and faces; without it, it shows boxes and "
+        "figures alone. Pictures of people are shown only where somebody has decided to.",
+    )
+    token: SecretStr | None = Field(
+        default=None,
+        description="What the live page asks for, 16 characters or more; better as token_file. "
+        "Needed where host can be reached from outside. `openssl rand -hex 24` makes one.",
+    )
+    protect_metrics: bool = Field(
+        default=False,
+        description="Ask for the token at /metrics as well; Prometheus sends it with "
+        "`authorization: {credentials_file: ...}`. /healthz and /readyz never ask for it.",
+    )
+    max_viewers: int = Field(
+        default=4, ge=1, le=64, description="Most open live pages; further ones are turned away."
+    )
+
+    @field_validator("token")
+    @classmethod
+    def _is_long(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None and len(token.get_secret_value()) < _SHORTEST_TOKEN:
+            raise ValueError(f"wanted {_SHORTEST_TOKEN} characters or more")
+        return token
+
+    @model_validator(mode="after")
+    def _guarded(self) -> WebSection:
+        if self.token is not None or not self.enabled:
+            return self
+        if self.live_page and not self.is_local:
+            raise ValueError(
+                f"host {self.host} can be reached from outside: set web.token (or token_file), "
+                "or live_page: false to serve metrics and health alone"
+            )
+        if self.protect_metrics:
+            raise ValueError("protect_metrics needs a token (or token_file)")
+        return self
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return _is_loopback(self.host)
 
     @model_validator(mode="after")
     def _certificate_with_key(self) -> WebSection:
@@ -91,7 +141,7 @@ class CameraConfig(Section):
         if isinstance(self.source, WhipSource):
             if not self.web.enabled:
                 raise ValueError("source.kind whip needs the web server: set web.enabled")
-            if self.source.token is None and not _is_loopback(self.web.host):
+            if self.source.token is None and not self.web.is_local:
                 raise ValueError(
                     f"web.host {self.web.host} can be reached from outside: "
                     "set source.token (or token_file), or anybody could publish"
