@@ -57,6 +57,7 @@ class Dispatcher:
         self._stopped = asyncio.Event()
         self._out_of_time = False
         for sink in sinks:
+            metrics.expect_sink(sink.name)
             metrics.watch(
                 metrics.outbox_shots.labels(sink.name), partial(outbox.waiting, sink.name)
             )

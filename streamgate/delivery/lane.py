@@ -17,6 +17,7 @@ import structlog
 from streamgate.config import RetrySection
 from streamgate.delivery.outbox import Claim, Outbox
 from streamgate.errors import DeliveryError
+from streamgate.exposition import exemplar_of
 from streamgate.metrics import Metrics
 from streamgate.ports import Clock, Sink
 
@@ -149,8 +150,11 @@ class Lane:
         self._faults = 0
         self._paused_until = 0.0
         now, shot, name = self._clock.wall(), claim.shot, self.sink.name
-        self._metrics.decision_to_ack.labels(name).observe(max(0.0, now - shot.decided_wall))
-        self._metrics.capture_to_ack.labels(name).observe(max(0.0, now - shot.captured_wall))
+        track = exemplar_of(shot.camera, shot.boot_id, shot.track_id)
+        metrics = self._metrics
+        metrics.sink_up.labels(name).set(1)
+        metrics.decision_to_ack.labels(name).observe(max(0.0, now - shot.decided_wall), track)
+        metrics.capture_to_ack.labels(name).observe(max(0.0, now - shot.captured_wall), track)
         await self._outbox.acknowledge(claim)
 
     async def _failed(self, claim: Claim, error: DeliveryError, started: float) -> None:
@@ -159,6 +163,7 @@ class Lane:
             await self._refused(claim, error)
             return
         self._count(claim, "failed")
+        self._metrics.sink_up.labels(claim.sink).set(0)
         # Those that were under way together fail together: that is one fault.
         if started >= self._faulted_at:
             self._faults += 1
@@ -177,6 +182,7 @@ class Lane:
     async def _refused(self, claim: Claim, error: DeliveryError) -> None:
         # An answer is an answer: the sink is there.
         self._faults = 0
+        self._metrics.sink_up.labels(claim.sink).set(1)
         refusals = claim.refusals + 1
         last = refusals >= self._retry.max_refusals
         log.warning(

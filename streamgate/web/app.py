@@ -54,7 +54,7 @@ def build_app(metrics: Metrics, health: Callable[[], Health]) -> web.Application
     async def serve_metrics(request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         # The encoders name a charset and a version, which aiohttp wants in the header whole.
-        return web.Response(body=encode(metrics.registry), headers={"Content-Type": content_type})
+        return web.Response(body=encode(metrics.exposition), headers={"Content-Type": content_type})
 
     async def serve_alive(_: web.Request) -> web.Response:
         now = health()

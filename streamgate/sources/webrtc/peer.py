@@ -205,7 +205,7 @@ class Peer:
         metrics.webrtc_keyframes_asked.inc(now.keyframes_asked - before.keyframes_asked)
         metrics.webrtc_nacks_sent.inc(now.packets_asked - before.packets_asked)
         metrics.webrtc_jitter.set(now.jitter_s)
-        metrics.webrtc_bitrate.set(8 * (now.bytes - before.bytes) / _COUNT_EVERY_S)
+        metrics.webrtc_bytes_received.inc(now.bytes - before.bytes)
         self._counted = now
 
 

@@ -23,5 +23,3 @@ def show_state(metrics: Metrics, state: SourceState) -> None:
     for other in SourceState:
         metrics.webrtc_state.labels(str(other)).set(float(other is state))
     metrics.source_up.set(float(state is SourceState.LIVE))
-    if state is not SourceState.LIVE:
-        metrics.webrtc_bitrate.set(0)
