@@ -93,6 +93,13 @@ class WhipSource(_WebRtcSource):
         description="Origins of other sites whose pages may publish here, or *; the page at "
         "/publish needs none.",
     )
+    start_bits_per_second: int = Field(
+        default=2_000_000,
+        ge=100_000,
+        le=20_000_000,
+        description="Bitrate that browsers are asked to begin with; left alone they begin with "
+        "300 kbit/s, in which the first faces are a blur. They adapt to the network from there.",
+    )
     publish_page: bool = Field(default=True, description="Serve the page at /publish.")
     max_offer_bytes: int = Field(
         default=65_536,

@@ -19,6 +19,7 @@ from streamgate.errors import IngestError, IngestFault
 from streamgate.metrics import Metrics
 from streamgate.ports import Clock, FrameSink
 from streamgate.sources.frames import FrameMaker
+from streamgate.sources.webrtc.answer import with_start_bitrate
 from streamgate.sources.webrtc.offer import Offer, read_fragment, read_offer
 from streamgate.sources.webrtc.peer import Peer, PeerEnd
 from streamgate.sources.webrtc.state import SourceState, show_state
@@ -40,6 +41,8 @@ class _Session:
         self.offer = offer
         self.peer = peer
         self.answered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        # The publisher may hang up before its answer; then nobody else asks how it went.
+        self.answered.add_done_callback(asyncio.Future.exception)
         self.closed = asyncio.Event()
         self.trickled = 0
 
@@ -69,9 +72,12 @@ class WhipFrames:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                await asyncio.Event().wait()
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    # A group that closes its sessions takes no new one.
+                    self._group = None
         finally:
-            self._group = None
             self._sink = None
 
     # What the web server calls
@@ -164,6 +170,8 @@ class WhipFrames:
             self._close(session)
 
     async def _answer(self, session: _Session) -> None:
+        if self._live is None:
+            show_state(self._metrics, SourceState.NEGOTIATING)
         for index, kind in enumerate(session.offer.kinds):
             if index == session.offer.video:
                 session.peer.receive_video()
@@ -171,7 +179,9 @@ class WhipFrames:
                 session.peer.decline(kind)
         async with asyncio.timeout(self._settings.connect_timeout_s):
             answer = await session.peer.answer(session.offer.sdp)
-        session.answered.set_result(answer)
+        session.answered.set_result(
+            with_start_bitrate(answer, self._settings.start_bits_per_second)
+        )
         if self._live is None:
             show_state(self._metrics, SourceState.CONNECTING)
 
@@ -187,7 +197,7 @@ class WhipFrames:
     def _close(self, session: _Session) -> None:
         """Tell of the end; everything that the session had opened is closed by now."""
         # A session that nobody has ended was cancelled with the source.
-        end = session.peer.end or PeerEnd.DELETED
+        end = session.peer.end or PeerEnd.STOPPED
         del self._sessions[session.session_id]
         if not session.answered.done():
             session.answered.set_exception(_stopping())

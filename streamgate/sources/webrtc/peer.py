@@ -45,6 +45,7 @@ class PeerEnd(StrEnum):
     CLOSED = "closed_by_sender"
     DELETED = "deleted"
     REPLACED = "replaced"
+    STOPPED = "stopped"
     NEVER_CONNECTED = "never_connected"
     SILENT = "silent"
     FAILED = "failed"
@@ -100,7 +101,8 @@ class Peer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._ended.set()
+        if self.end is None:
+            self.finish(PeerEnd.STOPPED if kind is asyncio.CancelledError else PeerEnd.FAILED)
         try:
             async with asyncio.timeout(_CLOSE_TIMEOUT_S):
                 await self._connection.close()

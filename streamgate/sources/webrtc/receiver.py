@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiortc.codecs import depayload, is_rtx
-from aiortc.rate import RemoteBitrateEstimator
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpReceiveParameters
 from aiortc.rtcrtpreceiver import StreamStatistics
 from aiortc.rtp import (
@@ -35,6 +34,7 @@ from aiortc.stats import RTCStatsReport
 
 from streamgate.ports import Clock
 from streamgate.sources.webrtc.assembly import FrameAssembler, MediaPacket
+from streamgate.sources.webrtc.bandwidth import BandwidthEstimator
 from streamgate.sources.webrtc.clock import CaptureClock
 from streamgate.sources.webrtc.decode_thread import DecodeThread
 
@@ -85,7 +85,7 @@ class VideoReceiver:
         self._assembler = FrameAssembler(wait_s=loss_wait_s)
         self._time = clock
         self._captures = CaptureClock()
-        self._estimator = RemoteBitrateEstimator()
+        self._bandwidth = BandwidthEstimator()
         self._codecs: dict[int, RTCRtpCodecParameters] = {}
         self._rtx_of: dict[int, int] = {}
         self._own_ssrc: int | None = None
@@ -166,7 +166,11 @@ class VideoReceiver:
                 wall=self._time.wall(),
             )
 
-    async def _handle_rtp_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
+    async def _handle_rtp_packet(
+        self,
+        packet: RtpPacket,
+        arrival_time_ms: int,  # noqa: ARG002 - wall-clock time, which may jump
+    ) -> None:
         codec = self._codecs.get(packet.payload_type)
         if codec is None or not self._enabled:
             return
@@ -174,7 +178,7 @@ class VideoReceiver:
         self._packets += 1
         self._bytes += len(packet.payload)
         self.last_packet_at = now
-        await self._estimate_bandwidth(packet, arrival_time_ms)
+        await self._announce_bandwidth(packet, now)
         original = self._original(packet, codec)
         if original is None:
             return
@@ -235,17 +239,14 @@ class VideoReceiver:
             self._keyframes_asked += 1
             await self._send_feedback(RTCP_PSFB_PLI, self._ssrc or 0)
 
-    async def _estimate_bandwidth(self, packet: RtpPacket, arrival_time_ms: int) -> None:
-        if packet.extensions.abs_send_time is None:
+    async def _announce_bandwidth(self, packet: RtpPacket, now: float) -> None:
+        sent = packet.extensions.abs_send_time
+        if sent is None:
             return
-        estimate = self._estimator.add(
-            abs_send_time=packet.extensions.abs_send_time,
-            arrival_time_ms=arrival_time_ms,
-            payload_size=len(packet.payload) + packet.padding_size,
-            ssrc=packet.ssrc,
-        )
-        if estimate is not None:
-            await self._send_feedback(RTCP_PSFB_APP, 0, pack_remb_fci(*estimate))
+        size = len(packet.payload) + packet.padding_size
+        limit = self._bandwidth.add(sent=sent, arrived_at=now, size=size)
+        if limit is not None and self._ssrc is not None:
+            await self._send_feedback(RTCP_PSFB_APP, 0, pack_remb_fci(limit, [self._ssrc]))
 
     async def _send_feedback(self, kind: int, ssrc: int, content: bytes = b"") -> None:
         if self._own_ssrc is not None:

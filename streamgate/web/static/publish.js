@@ -86,8 +86,6 @@ function useStream(opened) {
   stream?.getTracks().forEach((track) => track.stop());
   stream = opened;
   const [track] = stream.getVideoTracks();
-  // Faces need sharp pictures more than many of them.
-  track.contentHint = "detail";
   track.addEventListener("ended", () => fail("The camera was unplugged or taken away."));
   element("preview").srcObject = stream;
   element("placeholder").hidden = true;
@@ -140,6 +138,7 @@ async function limitBitrate() {
   const parameters = sender.getParameters();
   if (!parameters.encodings?.length) return;
   parameters.encodings[0].maxBitrate = MAX_BITRATE[element("resolution").value];
+  // Faces need sharp pictures more than many of them.
   parameters.degradationPreference = "maintain-resolution";
   await sender.setParameters(parameters);
 }
