@@ -29,6 +29,7 @@ from streamgate.config.source import (
 )
 from streamgate.config.stages import (
     DetectorSection,
+    DriftSection,
     GateSection,
     PrecheckSection,
     QualitySection,
@@ -44,6 +45,7 @@ __all__ = [
     "DetectorSection",
     "DeviceSource",
     "DirectorySink",
+    "DriftSection",
     "FileSource",
     "GateSection",
     "HttpSink",

@@ -11,6 +11,7 @@ from streamgate.config.section import Fraction, Name, Quality, Seconds, Section
 
 __all__ = [
     "DetectorSection",
+    "DriftSection",
     "GateSection",
     "PrecheckSection",
     "QualitySection",
@@ -131,6 +132,33 @@ class PrecheckSection(Section):
         return self
 
 
+class DriftSection(Section):
+    """Which tracks are compared with the calibration's reference, to notice a camera that fails."""
+
+    window_s: Seconds = Field(default=3600, description="Tracks that have ended since, seconds.")
+    least_tracks: int = Field(
+        default=40,
+        ge=10,
+        le=1000,
+        description="With fewer nothing is said: 40 faces that are like the reference are taken "
+        "for worse ones once in 1,000 times. Where the window has fewer, tracks of up to a day "
+        "fill it up.",
+    )
+    most_tracks: int = Field(
+        default=150,
+        ge=10,
+        le=10_000,
+        description="With more, only the newest count: the fewer they are, the sooner is a fault "
+        "noticed. A third of them must be worse than nearly all of the reference.",
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> DriftSection:
+        if self.least_tracks > self.most_tracks:
+            raise ValueError("least_tracks must not exceed most_tracks")
+        return self
+
+
 class QualitySection(Section):
     """The quality score (GraFIQs)."""
 
@@ -168,6 +196,7 @@ class QualitySection(Section):
         le=1024,
         description="Most faces that wait for the scorer; the least promising are skipped first.",
     )
+    drift: DriftSection = Field(default_factory=DriftSection)
 
 
 class GateSection(Section):

@@ -20,11 +20,13 @@ from streamgate.config import (
     SourceSection,
     WhipSource,
 )
+from streamgate.daemon.gauges import show_config, show_parts
 from streamgate.daemon.observer import Observer
 from streamgate.delivery import outbox as outboxes
 from streamgate.delivery.dispatcher import Dispatcher
 from streamgate.delivery.sinks.directory import DirectoryDelivery
 from streamgate.delivery.sinks.http import HttpDelivery
+from streamgate.drift import QualityDrift
 from streamgate.errors import ConfigError
 from streamgate.faces.analyse import FaceAnalyser
 from streamgate.faces.detect import YuNetDetector
@@ -44,7 +46,7 @@ from streamgate.shortlist import Shortlist
 from streamgate.slot import LatestSlot
 from streamgate.sources import device, file, rtsp, whip
 from streamgate.tracking import FaceTracker
-from streamgate.values import TrackDecision
+from streamgate.values import ScoredFace, TrackDecision
 
 __all__ = ["Camera", "compose"]
 
@@ -90,7 +92,15 @@ async def compose(
         clock=clock,
     )
 
+    drift = QualityDrift(config.quality.drift, calibrated=scorer.calibrated)
+
+    def scored(face: ScoredFace) -> None:
+        drift.scored(face.candidate.track_id, face.quality)
+        if observer is not None:
+            observer.scored(face)
+
     async def decided(decision: TrackDecision) -> None:
+        drift.decided(decision)
         if observer is not None:
             observer.decided(decision)
 
@@ -112,10 +122,12 @@ async def compose(
             publisher=publisher,
             metrics=metrics,
             clock=clock,
-            on_scored=observer.scored if observer is not None else lambda _face: None,
+            on_scored=scored,
             lossless=isinstance(config.source, FileSource) and config.source.pace == "fast",
         )
     )
+    show_config(loaded, metrics, clock)
+    show_parts(pipeline, scorer, drift, metrics)
     if observer is not None:
         observer.started(metrics)
     source = _source(config.source, metrics, clock)

@@ -48,6 +48,8 @@ class PipelineParts:
     Attributes:
         detection: executor of one thread, which alone calls the analyser.
         on_scored: told of each scored face; must not block.
+        on_analysed: told of each frame and what was seen in it; must not block, and must not keep
+            more than the newest frame.
         lossless: wait for the scorer after each frame instead of shedding load, and take the
             frames' own time for the gate's: for files that are read as fast as they can be.
     """
@@ -61,6 +63,7 @@ class PipelineParts:
     metrics: Metrics
     clock: Clock
     on_scored: Callable[[ScoredFace], None] = lambda _face: None
+    on_analysed: Callable[[Frame, Analysis], None] = lambda _frame, _analysis: None
     lossless: bool = False
 
 
@@ -85,6 +88,11 @@ class CameraPipeline:
     def busy_s(self) -> float:
         """How long the analysis of the present frame has taken; 0 between frames."""
         return 0.0 if self._busy_since is None else time.perf_counter() - self._busy_since
+
+    @property
+    def time(self) -> float:
+        """The gate's time now, monotonic seconds: the frames' own where none may be dropped."""
+        return self._now()
 
     def hurry(self, drain_s: float) -> None:
         """Let the drain take at most this long from now; faces that still wait are skipped."""
@@ -133,8 +141,10 @@ class CameraPipeline:
         self._media_time = frame.captured_at
         for stage, seconds in analysis.seconds.items():
             parts.metrics.stage_seconds.labels(stage).observe(seconds)
+        parts.on_analysed(frame, analysis)
         await self._take(analysis)
         self.last_frame_at = parts.clock.monotonic()
+        parts.metrics.heartbeat.set(parts.clock.wall())
 
     async def _take(self, analysis: Analysis) -> None:
         parts = self.parts
@@ -149,6 +159,8 @@ class CameraPipeline:
                 parts.gate.rejected(track_id, seen.rejection)
                 parts.metrics.faces_rejected.labels(seen.rejection).inc()
         parts.metrics.faces_detected.inc(len(analysis.faces))
+        if analysis.faces:
+            parts.metrics.last_face_wall.set(analysis.captured_wall)
         parts.metrics.live_tracks.set(len(parts.gate.live_tracks))
         if parts.lossless:
             await self._idle.wait()
@@ -213,8 +225,10 @@ class CameraPipeline:
                 self._skip(candidate, "scorer_failed")
         else:
             self.parts.metrics.stage_seconds.labels("score").observe(time.perf_counter() - started)
+            self.parts.metrics.scorer_batch.observe(len(batch))
             await self._take_scores(batch, scores)
         finally:
+            self.parts.metrics.scorer_busy.inc(time.perf_counter() - started)
             self._in_flight -= tracks
         for track_id in tracks:
             if track_id in self._ending:
@@ -231,10 +245,11 @@ class CameraPipeline:
                 scored_at=scored_at,
             )
             parts.metrics.faces_scored.inc()
-            parts.metrics.face_quality.observe(face.quality)
+            track = self.parts.publisher.exemplar(candidate.track_id)
+            parts.metrics.face_quality.observe(face.quality, track)
             parts.metrics.face_raw_score.observe(face.raw)
             if not parts.lossless:
-                parts.metrics.capture_to_score.observe(scored_at - candidate.captured_at)
+                parts.metrics.capture_to_score.observe(scored_at - candidate.captured_at, track)
             parts.on_scored(face)
             await self.parts.publisher.publish(parts.gate.scored(face, at=self._now()))
 
@@ -258,4 +273,5 @@ class CameraPipeline:
     async def _tick(self) -> None:
         while not self.parts.lossless:
             await asyncio.sleep(_TICK_S)
+            self.parts.metrics.heartbeat.set(self.parts.clock.wall())
             await self.parts.publisher.publish(self.parts.gate.tick(self._now()))

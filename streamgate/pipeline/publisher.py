@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from streamgate.errors import DeliveryError
+from streamgate.exposition import exemplar_of
 from streamgate.gate import GateEvent
 from streamgate.metrics import Metrics
 from streamgate.ports import Clock, ShotOutbox
@@ -73,6 +74,10 @@ class Publisher:
         self._faces = 0
         self._shots = 0
 
+    def exemplar(self, track_id: int) -> dict[str, str] | None:
+        """Return what names a track beside a measurement, as keys and logs do."""
+        return exemplar_of(self.identity.camera, self.identity.boot_id, track_id)
+
     async def publish(self, events: Sequence[GateEvent]) -> None:
         """Queue events; those of one call stay together."""
         if not events:
@@ -112,7 +117,9 @@ class Publisher:
     async def _deliver(self, shot: BestShot) -> None:
         metrics, face = self.metrics, shot.face
         metrics.shots_released.labels(shot.reason.value).inc()
-        metrics.capture_to_decision.observe(shot.decided_at - face.candidate.captured_at)
+        metrics.capture_to_decision.observe(
+            shot.decided_at - face.candidate.captured_at, self.exemplar(shot.track_id)
+        )
         log.info(
             "best shot", track=shot.track_id, revision=shot.revision, reason=shot.reason.value,
             quality=round(face.quality, 1), key=shot.key,
