@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from streamgate.config import QualitySection
 from streamgate.errors import ScoreError
 from streamgate.quality.engine import RING_SIZE
-from streamgate.quality.scorer import PendingScores, Scorer, check_crops
-from streamgate.values import Scores
+from streamgate.quality.scorer import Explanation, PendingScores, Scorer, check_crops
+from streamgate.values import Image, Scores
 
 __all__ = ["GrafiqsScorer"]
 
@@ -39,6 +39,12 @@ _T = TypeVar("_T")
 class _Job:
     crops: NDArray[np.uint8]
     future: asyncio.Future[Scores]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Question:
+    crop: Image
+    future: asyncio.Future[Explanation]
 
 
 class GrafiqsScorer:
@@ -56,7 +62,7 @@ class GrafiqsScorer:
         self._load = load
         self._loop = loop
         self._threads = threads or max(1, (os.cpu_count() or 1) // 2)
-        self._inbox: SimpleQueue[_Job | None] = SimpleQueue()
+        self._inbox: SimpleQueue[_Job | _Question | None] = SimpleQueue()
         # One batch more than may be under way, so that the thread finds the next one waiting.
         self._places = asyncio.Semaphore(RING_SIZE + 1)
         self._started: asyncio.Future[Scorer] = loop.create_future()
@@ -133,6 +139,20 @@ class GrafiqsScorer:
             self._inbox.put(job)
             return await job.future
 
+    async def explain(self, crop: Image) -> Explanation:
+        """Show what one RGB uint8 [112, 112, 3] crop's score is made of, between two batches.
+
+        Raises:
+            ScoreError: the array is another one, the device failed, or the scorer is closed.
+        """
+        check_crops(crop[None])
+        async with self._places:
+            if self._closed or self._ended.done():
+                raise ScoreError("the scorer is closed")
+            question = _Question(crop, self._loop.create_future())
+            self._inbox.put(question)
+            return await question.future
+
     async def close(self) -> None:
         """Finish what is under way, refuse the rest, end the thread and free the device."""
         self._closed = True
@@ -166,7 +186,9 @@ class GrafiqsScorer:
                 with suppress(Empty):
                     job = self._inbox.get(block=not under_way)
                     closing = job is None
-                    if job is not None:
+                    if isinstance(job, _Question):
+                        self._answer(scorer, job, under_way)
+                    elif job is not None:
                         self._submit(scorer, job, under_way)
                     continue
             self._finish(*under_way.popleft())
@@ -185,6 +207,21 @@ class GrafiqsScorer:
             under_way.append((job, scorer.submit(job.crops)))
         except Exception as error:  # the caller of score() must have it, and others be served
             self._deliver(job.future, error)
+
+    def _answer(
+        self, scorer: Scorer, question: _Question, under_way: deque[tuple[_Job, PendingScores]]
+    ) -> None:
+        # An explanation takes a place in the ring, and results come in the order of submission.
+        while under_way:
+            self._finish(*under_way.popleft())
+        if question.future.cancelled():
+            return
+        try:
+            explanation = scorer.explain(question.crop)
+        except Exception as error:  # as above
+            self._deliver(question.future, error)
+        else:
+            self._deliver(question.future, explanation)
 
     def _finish(self, job: _Job, pending: PendingScores) -> None:
         try:
