@@ -18,6 +18,7 @@ from streamgate.config import (
     RtspSource,
     SinkSection,
     SourceSection,
+    WhepSource,
     WhipSource,
 )
 from streamgate.daemon.gauges import show_config, show_parts
@@ -44,7 +45,7 @@ from streamgate.ports import Clock, FrameSource, Sink, WebRtcIngest
 from streamgate.quality import GrafiqsScorer
 from streamgate.shortlist import Shortlist
 from streamgate.slot import LatestSlot
-from streamgate.sources import device, file, rtsp, whip
+from streamgate.sources import device, file, rtsp, whep, whip
 from streamgate.tracking import FaceTracker
 from streamgate.values import ScoredFace, TrackDecision
 
@@ -154,7 +155,8 @@ def _source(section: SourceSection, metrics: Metrics, clock: Clock) -> FrameSour
             return device.DeviceSource(section, metrics, clock)
         case WhipSource():
             return whip.WhipFrames(section, metrics, clock)
-    raise ConfigError(f"source.kind {section.kind} is not served yet")
+        case WhepSource():
+            return whep.WhepFrames(section, metrics, clock)
 
 
 def _outbox(config: CameraConfig, metrics: Metrics, clock: Clock) -> outboxes.Outbox:

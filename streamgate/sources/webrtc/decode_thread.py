@@ -12,6 +12,7 @@ import structlog
 from av.video.frame import VideoFrame
 
 from streamgate.metrics import Metrics
+from streamgate.ports import Clock
 from streamgate.sources.webrtc.assembly import EncodedFrame
 from streamgate.sources.webrtc.decoder import DamagedFrameError, GatedDecoder
 
@@ -42,11 +43,16 @@ class DecodeThread:
 
     Args:
         on_picture: called on the thread for each picture.
+
+    Attributes:
+        last_picture_at: monotonic seconds at which the last picture was ready.
     """
 
-    def __init__(self, on_picture: PictureReader, metrics: Metrics) -> None:
+    def __init__(self, on_picture: PictureReader, metrics: Metrics, clock: Clock) -> None:
         self._on_picture = on_picture
         self._metrics = metrics
+        self._clock = clock
+        self.last_picture_at: float | None = None
         self._decoder = GatedDecoder()
         self._jobs: deque[_Job] = deque()
         self._news = threading.Condition()
@@ -107,6 +113,7 @@ class DecodeThread:
             return None if self._stopping else self._jobs.popleft()
 
     def _decode(self, job: _Job) -> None:
+        began_at = self._clock.monotonic()
         try:
             pictures = self._decoder.decode(job.codec, job.frame)
         except DamagedFrameError as fault:
@@ -115,8 +122,11 @@ class DecodeThread:
             return
         if not pictures and self._decoder.waiting:
             self._metrics.frames_dropped.labels("waiting_for_keyframe").inc()
+        if pictures:
+            self._metrics.stage_seconds.labels("decode").observe(self._clock.monotonic() - began_at)
         for picture in pictures:
             if not self._stopping:
+                self.last_picture_at = self._clock.monotonic()
                 self._on_picture(picture, job.captured_at)
 
 

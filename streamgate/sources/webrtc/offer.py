@@ -1,4 +1,4 @@
-"""What an offer or a trickled fragment says, checked before anything is opened for it.
+"""What an offer, an answer or a trickled fragment says, checked before anything is opened for it.
 
 aiortc's parser answers malformed text with whatever Python raises on the way (assertions, missing
 keys, exhausted iterators), so it is called in one place, and what it lets through is checked here.
@@ -15,7 +15,7 @@ from aiortc.sdp import MediaDescription, SessionDescription, candidate_from_sdp
 
 from streamgate.errors import IngestError, IngestFault
 
-__all__ = ["Fragment", "Offer", "read_fragment", "read_offer"]
+__all__ = ["Fragment", "Offer", "read_answer", "read_fragment", "read_offer"]
 
 _MOST_SECTIONS = 8
 _MOST_CANDIDATES = 64
@@ -86,6 +86,22 @@ def read_offer(sdp: str) -> Offer:
         video=video,
         user_fragment=str(ice.usernameFragment),
     )
+
+
+def read_answer(sdp: str) -> bool:
+    """Tell whether an answer sends a video that can be decoded, and can be given to aiortc."""
+    try:
+        description = SessionDescription.parse(sdp)
+    except _PARSER_ERRORS:
+        return False
+    if len(description.media) != 1:
+        # Only one was offered.
+        return False
+    try:
+        _check_section(description.media[0])
+        return _video(description.media) == 0
+    except IngestError:
+        return False
 
 
 def _check_section(section: MediaDescription) -> None:

@@ -37,6 +37,8 @@ log = structlog.get_logger(__name__)
 _RECEIVER = "_RTCRtpTransceiver__receiver"
 _CLOSE_TIMEOUT_S = 5.0
 _COUNT_EVERY_S = 1.0
+# Twenty requests for a keyframe; a sender that has answered none of them will answer none.
+_NO_PICTURE_S = 10.0
 
 
 class PeerEnd(StrEnum):
@@ -48,12 +50,18 @@ class PeerEnd(StrEnum):
     STOPPED = "stopped"
     NEVER_CONNECTED = "never_connected"
     SILENT = "silent"
+    NO_KEYFRAME = "no_keyframe"
     FAILED = "failed"
 
     @property
     def is_fault(self) -> bool:
         """Whether the stream was lost rather than ended on purpose."""
-        return self in {PeerEnd.NEVER_CONNECTED, PeerEnd.SILENT, PeerEnd.FAILED}
+        return self in {
+            PeerEnd.NEVER_CONNECTED,
+            PeerEnd.SILENT,
+            PeerEnd.NO_KEYFRAME,
+            PeerEnd.FAILED,
+        }
 
 
 class Peer:
@@ -86,7 +94,7 @@ class Peer:
         self.end: PeerEnd | None = None
 
     async def __aenter__(self) -> Peer:
-        self._decoding = DecodeThread(self._on_picture, self._metrics)
+        self._decoding = DecodeThread(self._on_picture, self._metrics, self._clock)
         self._decoding.ended.add_done_callback(lambda _: self.finish(PeerEnd.FAILED))
         # An empty list, because None would mean a public server that nobody has asked for.
         self._connection = RTCPeerConnection(
@@ -171,7 +179,7 @@ class Peer:
         return self.end is None
 
     async def receive(self, silence_s: float) -> PeerEnd:
-        """Wait until the stream has ended or has been silent for too long."""
+        """Wait until the stream has ended, was silent, or gave no picture for too long."""
         since = self._clock.monotonic()
         while self.end is None:
             try:
@@ -179,9 +187,14 @@ class Peer:
                     await self._ended.wait()
             except TimeoutError:
                 self._count()
+            now = self._clock.monotonic()
             heard_at = self._receiver.last_packet_at if self._receiver else None
-            if self._clock.monotonic() - max(since, heard_at or since) > silence_s:
+            if now - max(since, heard_at or since) > silence_s:
                 self.finish(PeerEnd.SILENT)
+            elif now - max(since, self._decoding.last_picture_at or since) > (
+                _NO_PICTURE_S + silence_s
+            ):
+                self.finish(PeerEnd.NO_KEYFRAME)
         return self.end
 
     def _state_changed(self) -> None:
