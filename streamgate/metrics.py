@@ -45,7 +45,7 @@ SKIPS = ("more_promising_face", "scorer_failed", "shutdown")
 OUTCOMES = tuple(outcome.value for outcome in TrackOutcome)
 RELEASES = tuple(reason.value for reason in ReleaseReason)
 DELIVERIES = ("acknowledged", "failed", "refused")
-OUTBOX_DROPS = ("full", "unwritable", "expired", "refused", "damaged", "purged")
+OUTBOX_DROPS = ("full", "unwritable", "expired", "refused", "damaged", "purged", "sink_removed")
 OUTBOX_FAULTS = ("full", "io", "busy", "open", "readonly", "corrupt", "config", "other")
 WEBRTC_STATES = ("waiting", "negotiating", "connecting", "live")
 RELOADS = ("applied", "unchanged", "refused")
@@ -300,6 +300,11 @@ class Metrics:
             histogram.labels(name)
         self.outbox_dead_letters.labels(name)
         self.sink_up.labels(name).set(1)
+
+    def forget_sink(self, name: str) -> None:
+        """Take away what is told of a sink's present once it was removed; its past stays."""
+        for gauge in (self.outbox_shots, self.outbox_dead_letters, self.sink_up):
+            gauge.remove(name)
 
     def show_config(self, sha256: str, thresholds: Mapping[str, float | None], at: float) -> None:
         """Show which configuration is in use.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
@@ -30,9 +30,10 @@ class Dispatcher:
     Args:
         outbox: made for the names of exactly these sinks.
         sinks: closed by `run`, as the outbox is.
+        on_outcome: told the key, the sink and the state after each attempt, see `Lane`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # its parts, and whom it tells
         self,
         section: DeliverySection,
         *,
@@ -40,27 +41,21 @@ class Dispatcher:
         sinks: Sequence[Sink],
         metrics: Metrics,
         clock: Clock,
+        on_outcome: Callable[[str, str, str], None] = lambda _key, _sink, _state: None,
     ) -> None:
         self._section = section
         self._outbox = outbox
-        self._sinks = tuple(sinks)
-        at_once = {sink.name: sink.at_once for sink in section.sinks}
-        self._lanes = [
-            Lane(
-                sink, outbox, Pace(at_once.get(sink.name, 1), section.retry),
-                metrics=metrics, clock=clock,
-            )
-            for sink in sinks
-        ]  # fmt: skip
-        self._tasks: list[asyncio.Task[None]] = []
+        self._metrics = metrics
+        self._clock = clock
+        self._on_outcome = on_outcome
+        self._lanes: dict[str, Lane] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._group: asyncio.TaskGroup | None = None
         self._draining = asyncio.Event()
         self._stopped = asyncio.Event()
         self._out_of_time = False
         for sink in sinks:
-            metrics.expect_sink(sink.name)
-            metrics.watch(
-                metrics.outbox_shots.labels(sink.name), partial(outbox.waiting, sink.name)
-            )
+            self._add(sink)
 
     def pending(self) -> int:
         """How many best shots wait for at least one sink."""
@@ -91,7 +86,7 @@ class Dispatcher:
         """Take a best shot that is encoded already, see `accept`."""
         await self._outbox.open()
         acceptance = await self._outbox.add(shot)
-        for lane in self._lanes:
+        for lane in self._lanes.values():
             lane.wake()
         return acceptance
 
@@ -104,17 +99,19 @@ class Dispatcher:
         try:
             await self._outbox.open()
             async with asyncio.TaskGroup() as group:
-                self._tasks = [group.create_task(lane.run()) for lane in self._lanes]
+                self._group = group
+                for lane in self._lanes.values():
+                    self._start(lane)
                 tending = group.create_task(self._tend())
                 if self._out_of_time:
                     self._cancel()
-                # A lane ends when it is drained; without lanes there is nothing to wait for.
+                await self._draining.wait()
+                # From here on nothing is added; a lane ends when it is drained.
                 if self._tasks:
-                    await asyncio.wait(self._tasks)
-                else:
-                    await self._draining.wait()
+                    await asyncio.wait(self._tasks.values())
                 tending.cancel()
         finally:
+            self._group = None
             self._stopped.set()
             await self._close()
 
@@ -125,7 +122,7 @@ class Dispatcher:
             How many best shots are left undelivered.
         """
         self._draining.set()
-        for lane in self._lanes:
+        for lane in self._lanes.values():
             lane.drain()
         try:
             async with asyncio.timeout(deadline_s):
@@ -141,22 +138,104 @@ class Dispatcher:
             )  # fmt: skip
         return left
 
+    def sink_names(self) -> Sequence[str]:
+        """The sinks that a best shot goes to now."""
+        return [sink.name for sink in self._section.sinks]
+
+    def holds(self, key: str) -> bool:
+        """Whether the best shot of a key still waits for a sink."""
+        return self._outbox.holds(key)
+
+    async def adopt(self, section: DeliverySection, fresh: Sequence[Sink]) -> None:
+        """Go on with other settings; takes at most `drain_s` where a sink is slow to end.
+
+        A sink that the section no longer names is given what waits for it for so long; then the
+        outbox gives it up or keeps it, see `Outbox.vacate`. A sink that replaces one of the same
+        name takes over what waits.
+
+        Args:
+            section: the settings; the outbox stays as it is.
+            fresh: sinks that are new, or that replace one of the same name. They belong to the
+                dispatcher from here on.
+        """
+        self._section = section
+        names = self.sink_names()
+        self._outbox.serve(names)
+        replaced = {sink.name for sink in fresh}
+        async with asyncio.TaskGroup() as group:
+            for name, lane in self._lanes.items():
+                if name not in names or name in replaced:
+                    group.create_task(self._retire(lane, removed=name not in names))
+                else:
+                    lane.adopt(self._pace(name))
+        for sink in fresh:
+            if self._draining.is_set():
+                await _close(sink)
+            else:
+                self._start(self._add(sink))
+
+    def _add(self, sink: Sink) -> Lane:
+        lane = Lane(
+            sink, self._outbox, self._pace(sink.name),
+            metrics=self._metrics, clock=self._clock, on_outcome=self._on_outcome,
+        )  # fmt: skip
+        self._lanes[sink.name] = lane
+        self._metrics.expect_sink(sink.name)
+        self._metrics.watch(
+            self._metrics.outbox_shots.labels(sink.name), partial(self._outbox.waiting, sink.name)
+        )
+        return lane
+
+    def _start(self, lane: Lane) -> None:
+        if self._group is not None:
+            self._tasks[lane.sink.name] = self._group.create_task(lane.run())
+
+    def _pace(self, name: str) -> Pace:
+        at_once = {sink.name: sink.at_once for sink in self._section.sinks}
+        return Pace(at_once.get(name, 1), self._section.retry)
+
+    async def _retire(self, lane: Lane, *, removed: bool) -> None:
+        """End a lane; a stop cuts its time short."""
+        name = lane.sink.name
+        if removed:
+            lane.drain()
+        else:
+            lane.stop()
+        task = self._tasks.get(name)
+        if task is not None:
+            # When delivery stops for good, its deadline counts, and it cancels what is left.
+            await asyncio.wait({task}, timeout=self._section.drain_s)
+            task.cancel()
+            await asyncio.wait({task})
+            del self._tasks[name]
+        if self._stopped.is_set():
+            return
+        self._outbox.vacate(name, removed=removed)
+        del self._lanes[name]
+        await _close(lane.sink)
+        if removed:
+            self._metrics.forget_sink(name)
+
     def _cancel(self) -> None:
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
 
     async def _tend(self) -> None:
         while True:
             await asyncio.sleep(_TEND_S)
             if await self._outbox.tend():
-                for lane in self._lanes:
+                for lane in self._lanes.values():
                     lane.wake()
 
     async def _close(self) -> None:
-        for sink in self._sinks:
-            try:
-                async with asyncio.timeout(_CLOSE_S):
-                    await sink.close()
-            except TimeoutError:
-                log.warning("sink did not close in time", sink=sink.name)
+        for lane in list(self._lanes.values()):
+            await _close(lane.sink)
         await self._outbox.close()
+
+
+async def _close(sink: Sink) -> None:
+    try:
+        async with asyncio.timeout(_CLOSE_S):
+            await sink.close()
+    except TimeoutError:
+        log.warning("sink did not close in time", sink=sink.name)

@@ -29,6 +29,7 @@ class DropReason(StrEnum):
     REFUSED = "refused"
     DAMAGED = "damaged"
     PURGED = "purged"
+    SINK_REMOVED = "sink_removed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,15 +50,28 @@ class Pace:
 
 
 class Lane:
-    """Delivers what waits for one sink, some at a time."""
+    """Delivers what waits for one sink, some at a time.
 
-    def __init__(
-        self, sink: Sink, outbox: Outbox, pace: Pace, *, metrics: Metrics, clock: Clock
+    Args:
+        on_outcome: told the key, the sink and the state after each attempt: delivered, failing
+            (it is tried again) or refused (for good).
+    """
+
+    def __init__(  # noqa: PLR0913 # what it is told, and whom it tells
+        self,
+        sink: Sink,
+        outbox: Outbox,
+        pace: Pace,
+        *,
+        metrics: Metrics,
+        clock: Clock,
+        on_outcome: Callable[[str, str, str], None] = lambda _key, _sink, _state: None,
     ) -> None:
         self.sink = sink
+        self.adopt(pace)
         self._outbox = outbox
-        self._at_once = pace.at_once
-        self._retry = pace.retry
+        self._on_outcome = on_outcome
+        self._stopping = False
         self._metrics = metrics
         self._clock = clock
         self._wake = asyncio.Event()
@@ -70,6 +84,16 @@ class Lane:
 
     def wake(self) -> None:
         """Look again: something may have come in."""
+        self._wake.set()
+
+    def adopt(self, pace: Pace) -> None:
+        """Go on at another pace."""
+        self._at_once = pace.at_once
+        self._retry = pace.retry
+
+    def stop(self) -> None:
+        """End once nothing is under way, whatever waits."""
+        self._stopping = True
         self._wake.set()
 
     def drain(self) -> None:
@@ -90,14 +114,18 @@ class Lane:
                     group.create_task(self._deliver(claim))
 
     def _is_drained(self) -> bool:
-        if not self._draining or self._under_way:
+        if not (self._draining or self._stopping) or self._under_way:
             return False
+        if self._stopping:
+            return True
         # What a durable outbox holds can wait for the next start; a dead sink must not delay stop.
         hopeless = self._faults > 0 and self._outbox.durable
         return hopeless or self._outbox.waiting(self.sink.name) == 0
 
     async def _next(self) -> Claim | None:
         most = 1 if self._faults else self._at_once
+        if self._stopping:
+            return None
         if self._under_way >= most or self._clock.monotonic() < self._paused_until:
             return None
         return await self._outbox.claim(self.sink.name)
@@ -156,6 +184,7 @@ class Lane:
         metrics.decision_to_ack.labels(name).observe(max(0.0, now - shot.decided_wall), track)
         metrics.capture_to_ack.labels(name).observe(max(0.0, now - shot.captured_wall), track)
         await self._outbox.acknowledge(claim)
+        self._on_outcome(shot.key, name, "delivered")
 
     async def _failed(self, claim: Claim, error: DeliveryError, started: float) -> None:
         if error.permanent:
@@ -178,6 +207,7 @@ class Lane:
             waiting=self._outbox.waiting(self.sink.name),
         )  # fmt: skip
         await self._outbox.release(claim)
+        self._on_outcome(claim.shot.key, claim.sink, "failing")
 
     async def _refused(self, claim: Claim, error: DeliveryError) -> None:
         # An answer is an answer: the sink is there.
@@ -189,6 +219,7 @@ class Lane:
             "best shot refused", sink=self.sink.name, key=claim.shot.key, error=str(error),
             refusals=refusals, given_up=last,
         )  # fmt: skip
+        self._on_outcome(claim.shot.key, claim.sink, "refused" if last else "failing")
         if last:
             self._metrics.outbox_dropped.labels(self.sink.name, "refused").inc()
             await self._outbox.bury(claim, error=str(error))

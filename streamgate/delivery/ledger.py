@@ -58,6 +58,19 @@ class Ledger:
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries.values())
 
+    def serve(self, sinks: Sequence[str]) -> None:
+        """Let every best shot from now on go to these sinks; what waits for others goes on."""
+        self.sinks = tuple(sinks)
+        for name in sinks:
+            self._lines.setdefault(name, SinkLine(name, self._entries))
+
+    def unclaim(self, sink: str) -> None:
+        """Offer again what a sink was being given when its deliveries were broken off."""
+        for entry in self._entries.values():
+            standing = entry.sinks.get(sink)
+            if standing is not None and standing.claimed:
+                self._lines[sink].release(entry)
+
     def get(self, number: int) -> Entry | None:
         """The entry of that number, if it is still there."""
         return self._entries.get(number)
@@ -167,6 +180,24 @@ class Ledger:
         for name in dropped.sinks:
             self._lines[name].remove(entry)
         self._forget(entry)
+        return dropped
+
+    def abandon(self, sink: str) -> list[Dropped]:
+        """Give up, for one sink, all that waits for it."""
+        dropped: list[Dropped] = []
+        for entry in list(self._entries.values()):
+            standing = entry.sinks.get(sink)
+            if standing is None:
+                continue
+            if not standing.dead:
+                self._lines[sink].remove(entry)
+                ticket, reason = entry.ticket, DropReason.SINK_REMOVED
+                dropped.append(Dropped(entry.number, ticket.key, ticket.quality, reason, (sink,)))
+            del entry.sinks[sink]
+            if not entry.sinks:
+                self._forget(entry)
+            elif entry.dead:
+                heapq.heappush(self._victims, _victim(entry))
         return dropped
 
     def shrink(self) -> list[Dropped]:

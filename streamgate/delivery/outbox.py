@@ -56,6 +56,22 @@ class Outbox(Protocol):
         """Unix seconds at which a best shot may next be offered to a sink, if any waits."""
         ...
 
+    def holds(self, key: str) -> bool:
+        """Whether it has the best shot of that key."""
+        ...
+
+    def serve(self, sinks: Sequence[str]) -> None:
+        """Let every best shot from now on go to these sinks."""
+        ...
+
+    def vacate(self, sink: str, *, removed: bool) -> None:
+        """Note that nobody delivers to a sink now, and whether anybody ever will again.
+
+        What waits for a sink that was removed is given up where it would be lost with the process
+        anyway; where it outlives the process, it waits until it expires or the sink is back.
+        """
+        ...
+
     async def open(self) -> None:
         """Make it ready; calling it again does nothing.
 
@@ -141,6 +157,20 @@ class MemoryOutbox:
         """Unix seconds at which a best shot may next be offered to a sink, if any waits."""
         return self._ledger.next_due(sink)
 
+    def holds(self, key: str) -> bool:
+        """Whether it has the best shot of that key."""
+        return key in self._ledger
+
+    def serve(self, sinks: Sequence[str]) -> None:
+        """Let every best shot from now on go to these sinks."""
+        self._ledger.serve(sinks)
+
+    def vacate(self, sink: str, *, removed: bool) -> None:
+        """Offer again what was under way, or give up what waits for a sink that was removed."""
+        self._ledger.unclaim(sink)
+        if removed:
+            self._drop(self._ledger.abandon(sink))
+
     async def open(self) -> None:
         """Say what this outbox cannot promise."""
         if not self._is_open and self._ledger.sinks:
@@ -200,5 +230,7 @@ class MemoryOutbox:
 
     def _drop(self, dropped: Sequence[Dropped]) -> None:
         for gone in dropped:
-            del self._shots[gone.number]
+            # It may still wait for another sink.
+            if self._ledger.get(gone.number) is None:
+                del self._shots[gone.number]
         tell_dropped(dropped, self._metrics)

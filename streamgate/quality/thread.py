@@ -195,8 +195,11 @@ class GrafiqsScorer:
         with suppress(Empty):
             while True:
                 left = self._inbox.get_nowait()
-                if left is not None:
-                    self._deliver(left.future, ScoreError("the scorer is closed"))
+                closed = ScoreError("the scorer is closed")
+                if isinstance(left, _Question):
+                    self._deliver(left.future, closed)
+                elif left is not None:
+                    self._deliver(left.future, closed)
 
     def _submit(
         self, scorer: Scorer, job: _Job, under_way: deque[tuple[_Job, PendingScores]]

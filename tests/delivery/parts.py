@@ -58,6 +58,7 @@ class Recorder:
         self.most_under_way = max(self.most_under_way, len(self.under_way))
         try:
             self.attempts += 1
+            self._changed.set()
             await asyncio.sleep(self.takes_s)
             self.answer(shot)
             self.taken.append(shot)

@@ -86,6 +86,22 @@ class SqliteOutbox:
         """Unix seconds at which a best shot may next be offered to a sink, if any waits."""
         return self._ledger.next_due(sink)
 
+    def holds(self, key: str) -> bool:
+        """Whether it has the best shot of that key."""
+        return key in self._ledger
+
+    def serve(self, sinks: Sequence[str]) -> None:
+        """Let every best shot from now on go to these sinks."""
+        self._sinks = tuple(sinks)
+        self._ledger.serve(sinks)
+        self._watch()
+
+    def vacate(self, sink: str, *, removed: bool) -> None:
+        """Offer again what was under way; what waits for a sink that was removed stays."""
+        self._ledger.unclaim(sink)
+        if removed:
+            self._tell_strangers()
+
     async def open(self) -> None:
         """Open the file and take up what it holds; a full disk is no reason not to start.
 

@@ -7,6 +7,7 @@ within its window. The client's own reconnecting is off: it would buffer what no
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from streamgate.config import NatsSink
 from streamgate.delivery.payload import single_document
@@ -27,6 +28,7 @@ except ModuleNotFoundError as error:
 __all__ = ["NatsDelivery"]
 
 _MESSAGE_TOO_LARGE = 10054
+_CLOSE_S = 1.0
 
 
 class NatsDelivery:
@@ -76,25 +78,28 @@ class NatsDelivery:
     async def close(self) -> None:
         """Close the connection."""
         client, self._client = self._client, None
-        if client is not None and not client.is_closed:
-            await client.close()
+        if client is not None:
+            await _close(client)
 
     async def _connected(self) -> Client:
         async with self._opening:
             if self._client is not None and not self._client.is_connected:
                 await self.close()
             if self._client is None:
-                client = await self._connect()
+                client, faults = Client(), _Faults()
                 try:
-                    await self._make_stream(client)
+                    async with asyncio.timeout(self._section.timeout_s):
+                        await self._connect(client, faults)
+                        await self._make_stream(client)
                 except BaseException:
-                    await client.close()
+                    await _close(client)
                     raise
+                faults.connecting = False
                 self._client = client
             return self._client
 
-    async def _connect(self) -> Client:
-        section, client = self._section, Client()
+    async def _connect(self, client: Client, faults: _Faults) -> None:
+        section = self._section
         files = (section.ca_file, section.client_cert_file)
         tls = None
         if section.url.startswith("tls://") or any(files):
@@ -109,9 +114,8 @@ class NatsDelivery:
             connect_timeout=max(1, round(section.timeout_s)),
             allow_reconnect=False,
             max_reconnect_attempts=0,
-            error_cb=_ignore,
+            error_cb=faults.told,
         )
-        return client
 
     async def _make_stream(self, client: Client) -> None:
         section = self._section
@@ -133,5 +137,22 @@ class NatsDelivery:
         return clean(error, self._secrets) or type(error).__name__
 
 
-async def _ignore(_error: Exception) -> None:
-    """What the client tells here, the call that failed raises as well."""
+class _Faults:
+    """Ends `connect` at the first fault: by itself it would try a server that is down for ever.
+
+    Once connected, what the client tells here the call that failed raises as well.
+    """
+
+    def __init__(self) -> None:
+        self.connecting = True
+
+    async def told(self, error: Exception) -> None:
+        if self.connecting:
+            raise error
+
+
+async def _close(client: Client) -> None:
+    """Close a client in any state; one whose server is frozen could not flush what it holds."""
+    with suppress(Error, OSError, TimeoutError):
+        async with asyncio.timeout(_CLOSE_S):
+            await client.close()
