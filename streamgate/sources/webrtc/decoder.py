@@ -12,6 +12,7 @@ from av.codec.context import CodecContext
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
+from streamgate.sources.h264 import FrameNumbers
 from streamgate.sources.webrtc.assembly import EncodedFrame
 from streamgate.sources.webrtc.bitstream import H264Parameters, is_vp8_keyframe
 
@@ -38,6 +39,7 @@ class GatedDecoder:
         self._codec = ""
         self._context: VideoCodecContext | None = None
         self._parameters = H264Parameters()
+        self._numbers = FrameNumbers()
 
     def decode(self, codec: str, frame: EncodedFrame) -> list[VideoFrame]:
         """Return the pictures of a frame; none while the gate is closed.
@@ -50,8 +52,10 @@ class GatedDecoder:
         """
         if codec != self._codec:
             self._codec, self._parameters = codec, H264Parameters()
+            self._numbers = FrameNumbers()
             self._close()
-        if not frame.contiguous:
+        # A media server may pass on a stream that has lost pictures before it came there.
+        if not frame.contiguous or (codec == "H264" and self._numbers.has_gap(frame.data)):
             self.waiting = True
         data = self._keyframe(frame.data)
         if data is None:
