@@ -59,6 +59,22 @@ class QualityGate:
         self.settings = settings
         self._tracks: dict[int, _Track] = {}
 
+    def adopt(self, settings: GateSection) -> None:
+        """Go on with other settings; live tracks keep what they have seen and forwarded.
+
+        A face that waits for its release goes if it would no longer be good enough, and the best
+        one so far comes into question again if it has become good enough.
+        """
+        self.settings = settings
+        for track in self._tracks.values():
+            faces = list(track.pool.values())
+            if not faces and track.best is not None:
+                faces = [track.best]
+            track.pool.clear()
+            for face in faces:
+                if face.quality >= self._bar(track):
+                    self._pool(track, face)
+
     @property
     def live_tracks(self) -> tuple[int, ...]:
         """Tracks that have been seen and not ended."""

@@ -88,6 +88,16 @@ class FaceTracker:
         tracked = [TrackedFace(faces[index], ids[index]) for index in sorted(ids)]
         return TrackerUpdate(tracked, self._ended(at))
 
+    def adopt(self, settings: TrackerSection) -> None:
+        """Go on with other settings; live tracks go on as well."""
+        self._settings = settings
+        fresh, tracker = self._new_tracker(), self._tracker
+        tracker.maximum_frames_without_update = fresh.maximum_frames_without_update
+        tracker.maximum_time_without_update = fresh.maximum_time_without_update
+        tracker.track_activation_threshold = fresh.track_activation_threshold
+        tracker.high_conf_det_threshold = fresh.high_conf_det_threshold
+        tracker.minimum_iou_threshold = fresh.minimum_iou_threshold
+
     def flush(self) -> Sequence[int]:
         """End every live track and return their ids, oldest first."""
         ended = sorted(trail.track_id for trail in self._trails.values())

@@ -26,11 +26,22 @@ class FaceAnalyser:
     def __init__(
         self, config: CameraConfig, detector: FaceDetector, tracker: FaceTracker, clock: Clock
     ) -> None:
-        self._prechecks = config.precheck
-        self._context_margin = config.delivery.context_margin if config.delivery.context else None
         self._detector = detector
         self._tracker = tracker
         self._clock = clock
+        self._take(config)
+
+    def adopt(self, config: CameraConfig) -> None:
+        """Go on with other prechecks and another tracker's settings; live tracks go on as well.
+
+        For the thread that analyses.
+        """
+        self._take(config)
+        self._tracker.adopt(config.tracker)
+
+    def _take(self, config: CameraConfig) -> None:
+        self._prechecks = config.precheck
+        self._context_margin = config.delivery.context_margin if config.delivery.context else None
 
     def analyse(self, frame: Frame) -> Analysis:
         """Return what is seen in the next frame."""

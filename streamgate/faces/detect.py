@@ -58,6 +58,12 @@ class YuNetDetector:
                 f"streamgate models verify yunet says whether it is intact ({_short(error)})"
             ) from None
 
+    def adopt(self, settings: DetectorSection) -> None:
+        """Go on with other settings, on the thread that detects; the model stays as it is."""
+        self._settings = settings
+        self._network.setScoreThreshold(settings.min_score)
+        self._network.setNMSThreshold(settings.duplicate_iou)
+
     def detect(self, image: Image) -> list[Face]:
         """Return the faces in a picture, best first, without duplicates.
 
