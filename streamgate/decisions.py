@@ -44,6 +44,7 @@ class DecidedUnder:
 
     Attributes:
         outbox: the kind of the outbox that `accepted` speaks of; None where there is none.
+        sinks: names of the sinks that best shots go to.
     """
 
     camera: str
@@ -53,6 +54,7 @@ class DecidedUnder:
     gate: GateSection
     precheck: PrecheckSection
     outbox: str | None
+    sinks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ def decision_record(
         "forwarded": decision.forwarded,
         "shots": [_shot(shot) for shot in shots],
         "outbox": under.outbox,
+        "sinks": list(under.sinks),
         "gate": under.gate.model_dump(mode="json"),
         "precheck": under.precheck.model_dump(mode="json"),
         "model_hash": under.model_hash,

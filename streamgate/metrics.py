@@ -47,6 +47,7 @@ RELEASES = tuple(reason.value for reason in ReleaseReason)
 DELIVERIES = ("acknowledged", "failed", "refused")
 OUTBOX_DROPS = ("full", "unwritable", "expired", "refused", "damaged", "purged", "sink_removed")
 OUTBOX_FAULTS = ("full", "io", "busy", "open", "readonly", "corrupt", "config", "other")
+DECISION_LINES = ("written", "lost")
 WEBRTC_STATES = ("waiting", "negotiating", "connecting", "live")
 RELOADS = ("applied", "unchanged", "refused")
 
@@ -254,6 +255,10 @@ class Metrics:
         self.outbox_faults = self._counter(
             "outbox_faults", "Times the outbox's file could not be used, by reason.",
             reason=OUTBOX_FAULTS,
+        )  # fmt: skip
+        self.decision_log_lines = self._counter(
+            "decision_log_lines", "Lines of the decision log, by outcome.",
+            outcome=DECISION_LINES,
         )  # fmt: skip
 
     def _webrtc(self) -> None:

@@ -10,25 +10,20 @@ from dataclasses import dataclass
 from streamgate.config import (
     CameraConfig,
     DeviceSource,
-    DirectorySink,
     FileSource,
-    HttpSink,
     LoadedConfig,
-    MemoryOutbox,
     RtspSource,
-    SinkSection,
     SourceSection,
     WhepSource,
     WhipSource,
 )
+from streamgate.daemon.delivery import build_outbox, build_sink
 from streamgate.daemon.gauges import show_config, show_parts
 from streamgate.daemon.observer import Observer
-from streamgate.delivery import outbox as outboxes
+from streamgate.decisions import DecidedUnder
+from streamgate.delivery.decision_log import DecisionLog
 from streamgate.delivery.dispatcher import Dispatcher
-from streamgate.delivery.sinks.directory import DirectoryDelivery
-from streamgate.delivery.sinks.http import HttpDelivery
 from streamgate.drift import QualityDrift
-from streamgate.errors import ConfigError
 from streamgate.faces.analyse import FaceAnalyser
 from streamgate.faces.detect import YuNetDetector
 from streamgate.gate import QualityGate
@@ -41,7 +36,7 @@ from streamgate.pipeline import (
     Publisher,
     SystemClock,
 )
-from streamgate.ports import Clock, FrameSource, Sink, WebRtcIngest
+from streamgate.ports import Clock, FrameSource, ShotOutbox, WebRtcIngest
 from streamgate.quality import GrafiqsScorer
 from streamgate.shortlist import Shortlist
 from streamgate.slot import LatestSlot
@@ -84,11 +79,11 @@ async def compose(
     detector = await asyncio.get_running_loop().run_in_executor(
         detection, YuNetDetector, config.detector, detector_path
     )
-    outbox = _outbox(config, metrics, clock)
+    outbox = build_outbox(config, metrics, clock)
     dispatcher = Dispatcher(
         config.delivery,
         outbox=outbox,
-        sinks=[_sink(section) for section in config.delivery.sinks],
+        sinks=[build_sink(section) for section in config.delivery.sinks],
         metrics=metrics,
         clock=clock,
     )
@@ -100,14 +95,21 @@ async def compose(
         if observer is not None:
             observer.scored(face)
 
+    identity = PipelineIdentity(config.camera.name, boot_id, loaded.config_hash, scorer.model_hash)
+    decisions = _decision_log(config, identity, dispatcher, metrics)
+    if decisions is not None:
+        stack.push_async_callback(decisions.close)
+
     async def decided(decision: TrackDecision) -> None:
+        if decisions is not None:
+            await decisions.decided(decision)
         drift.decided(decision)
         if observer is not None:
             observer.decided(decision)
 
     publisher = Publisher(
-        PipelineIdentity(config.camera.name, boot_id, loaded.config_hash, scorer.model_hash),
-        dispatcher,
+        identity,
+        decisions or dispatcher,
         metrics=metrics,
         clock=clock,
         on_decision=decided,
@@ -159,18 +161,20 @@ def _source(section: SourceSection, metrics: Metrics, clock: Clock) -> FrameSour
             return whep.WhepFrames(section, metrics, clock)
 
 
-def _outbox(config: CameraConfig, metrics: Metrics, clock: Clock) -> outboxes.Outbox:
-    section, names = config.delivery.outbox, [sink.name for sink in config.delivery.sinks]
-    match section:
-        case MemoryOutbox():
-            return outboxes.MemoryOutbox(section, names, metrics=metrics, clock=clock)
-    raise ConfigError(f"delivery.outbox.kind {section.kind} is not served yet")
-
-
-def _sink(section: SinkSection) -> Sink:
-    match section:
-        case DirectorySink():
-            return DirectoryDelivery(section)
-        case HttpSink():
-            return HttpDelivery(section)
-    raise ConfigError(f"sink kind {section.kind} is not served yet")
+def _decision_log(
+    config: CameraConfig, identity: PipelineIdentity, outbox: ShotOutbox, metrics: Metrics
+) -> DecisionLog | None:
+    section = config.delivery.decision_log
+    if section is None:
+        return None
+    under = DecidedUnder(
+        camera=identity.camera,
+        boot_id=identity.boot_id,
+        model_hash=identity.model_hash,
+        config_hash=identity.config_hash,
+        gate=config.gate,
+        precheck=config.precheck,
+        outbox=config.delivery.outbox.kind,
+        sinks=tuple(sink.name for sink in config.delivery.sinks),
+    )
+    return DecisionLog(section, outbox, under, metrics=metrics)

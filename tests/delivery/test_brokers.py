@@ -141,6 +141,15 @@ async def test_a_wrong_password_is_told_without_showing_it(kind: str, tmp_path: 
 # Redis
 
 
+async def first_fault(sink: Sink) -> DeliveryError:
+    for revision in range(200):
+        try:
+            await sink.deliver(real_shot(1, revision + 1, context=True))
+        except DeliveryError as error:
+            return error
+    pytest.fail("all were taken")
+
+
 async def test_redis_holds_what_was_sent(tmp_path: Path) -> None:
     """The stream's entry has key, metadata and pictures, byte for byte."""
     shot = real_shot(context=True)
@@ -148,7 +157,7 @@ async def test_redis_holds_what_was_sent(tmp_path: Path) -> None:
         async with closing(redis_sink(broker.port, stream="faces")) as sink:
             await sink.deliver(shot)
         async with Redis(port=broker.port) as client:
-            [(_, fields)] = await client.xrange("faces")
+            [(_, fields)] = await client.xrange("faces") or []
     assert shot.context is not None
     assert fields == {
         b"key": shot.key.encode(),
@@ -176,10 +185,9 @@ async def test_a_full_redis_is_a_passing_fault(tmp_path: Path) -> None:
     options = ("--maxmemory", "1mb", "--maxmemory-policy", "noeviction")
     with servers.redis(tmp_path, options=options) as broker:
         async with closing(redis_sink(broker.port)) as sink:
-            with pytest.raises(DeliveryError, match="memory") as raised:
-                for revision in range(200):
-                    await sink.deliver(real_shot(1, revision + 1, context=True))
-            assert not raised.value.permanent
+            fault = await first_fault(sink)
+    assert "memory" in str(fault)
+    assert not fault.permanent
 
 
 # NATS
@@ -240,7 +248,7 @@ async def test_a_subscriber_gets_the_document_and_its_properties(tmp_path: Path)
     assert message.payload == single_document(shot)
     assert message.qos == 1
     assert message.properties is not None
-    properties = message.properties.json()
+    properties = message.properties.json()  # type: ignore[no-untyped-call] # not annotated
     assert properties["ContentType"] == "application/json"
     assert ["idempotency-key", shot.key] in [list(pair) for pair in properties["UserProperty"]]
 
@@ -251,7 +259,7 @@ async def test_a_forbidden_topic_is_no_acknowledgement(tmp_path: Path) -> None:
     with servers.mosquitto(tmp_path, user="cam", password="right", acl=acl) as broker:
         signed_in = {"username": "cam", "password": "right"}
         async with closing(mqtt_sink(broker.port, topic="forbidden", **signed_in)) as sink:
-            with pytest.raises(DeliveryError, match="[Nn]ot authorized") as raised:
+            with pytest.raises(DeliveryError, match=r"[Nn]ot authorized") as raised:
                 await sink.deliver(real_shot())
             assert not raised.value.permanent
         async with closing(mqtt_sink(broker.port, topic="allowed/x", **signed_in)) as sink:
