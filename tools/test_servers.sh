@@ -10,7 +10,7 @@ packages=(
   gstreamer1.0-plugins-bad gstreamer1.0-libav
   chromium iptables iproute2
   redis-server mosquitto nats-server
-  prometheus
+  prometheus prometheus-alertmanager
 )
 command -v dpkg-query >/dev/null || exit 0
 missing=()

@@ -1,0 +1,81 @@
+"""Write what is made from the code, or say what is out of date."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import yaml
+from grafana_foundation_sdk.builders.dashboard import Dashboard
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+
+from tools.monitoring.camera import camera_dashboard
+from tools.monitoring.fleet import fleet_dashboard
+from tools.monitoring.reference import alerts_page, filled, metrics_page
+from tools.monitoring.rules import groups
+from tools.monitoring.timing import FLEET, Timing
+
+__all__ = ["files", "main", "rules_text"]
+
+ROOT = Path(__file__).parent.parent.parent
+_RULES_HEAD = "# Made by `python -m tools.monitoring`; change tools/monitoring/rules.py instead.\n"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts of several lines as blocks, which is how queries are read."""
+
+
+def _as_block(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _as_block)
+
+
+def rules_text(timing: Timing = FLEET) -> str:
+    """Return the file of rules."""
+    return _RULES_HEAD + yaml.dump(groups(timing), Dumper=_Dumper, sort_keys=False, width=100)
+
+
+def files() -> dict[Path, str]:
+    """Return everything that is made, by its path in the project."""
+    made = {
+        Path("dashboards/streamgate-fleet.json"): _json(fleet_dashboard()),
+        Path("dashboards/streamgate-camera.json"): _json(camera_dashboard()),
+        Path("dashboards/streamgate.rules.yml"): rules_text(),
+        Path("docs/metrics.md"): metrics_page(),
+        Path("docs/alerts.md"): alerts_page(),
+    }
+    readme = ROOT / "README.md"
+    if readme.exists():
+        made[Path("README.md")] = filled(readme.read_text(encoding="utf-8"))
+    return made
+
+
+def _json(dashboard: Dashboard) -> str:
+    return json.dumps(dashboard.build(), cls=JSONEncoder, indent=1, sort_keys=True) + "\n"
+
+
+def main() -> int:
+    """Write the files, or with --check compare them; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tools.monitoring", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing; fail if out of date")
+    check = parser.parse_args().check
+    stale = [path for path, text in files().items() if _read(ROOT / path) != text]
+    for path in stale:
+        if not check:
+            (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
+            (ROOT / path).write_text(files()[path], encoding="utf-8")
+        print(f"{path}: {'is out of date' if check else 'written'}")
+    return 1 if check and stale else 0
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

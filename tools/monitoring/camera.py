@@ -1,0 +1,358 @@
+"""The dashboard of one camera: where time, faces and best shots go."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders import dashboard, heatmap, stat, table
+from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+from tools.monitoring.panels import (
+    CAMERA_UID,
+    GREEN,
+    ORANGE,
+    RED,
+    SOURCE,
+    Drawn,
+    Line,
+    Restarts,
+    lines,
+    number,
+    query,
+    start,
+    states,
+    variable,
+)
+from tools.monitoring.promql import Queries
+
+__all__ = ["camera_dashboard"]
+
+_SELECTOR = 'job=~"$job", camera=~"$camera"'
+_SHARES = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
+
+
+def camera_dashboard() -> dashboard.Dashboard:
+    """Return a camera's dashboard."""
+    q = Queries(_SELECTOR, "$__rate_interval")
+    made = start(
+        "Streamgate: camera", CAMERA_UID, "One camera, from its stream to the acknowledgement."
+    )
+    made.with_variable(
+        variable("job", "Job", "label_values(streamgate_build_info, job)", multi=False)
+    )
+    made.with_variable(
+        variable(
+            "camera", "Camera", 'label_values(streamgate_build_info{job=~"$job"}, camera)',
+            multi=False,
+        )
+    )  # fmt: skip
+    for mark in Restarts(_SELECTOR).annotations():
+        made.annotation(mark)
+    made.with_row(dashboard.Row("Now"))
+    for shown in _numbers(q):
+        made.with_panel(shown.span(3))
+    for title, panels in (
+        ("Source", _source(q)),
+        ("Stages", _stages(q)),
+        ("Faces", _faces(q)),
+        ("Quality", _quality(q)),
+        ("Gate", _gate(q)),
+        ("Delivery", _delivery(q)),
+        ("Process", _process(q)),
+    ):
+        made.with_row(dashboard.Row(title))
+        for panel in panels:
+            made.with_panel(panel)
+    return made
+
+
+def _quantiles(q: Queries, name: str, *, by: str | None = None) -> list[Line]:
+    label = f"{{{{{by}}}}} " if by else ""
+    labels = (by,) if by else ()
+    return [Line(q.quantile(share, name, by=labels), label + text) for share, text in _SHARES]
+
+
+def _numbers(q: Queries) -> list[stat.Panel]:
+    seen = q.increase("streamgate_faces_detected_total", "1h")
+    released = q.increase("streamgate_shots_released_total", "1h")
+    up_s = f"time() - {q.metric('process_start_time_seconds')}"
+    return [
+        number(
+            "Pictures", "1 while frames arrive.", q.metric("streamgate_source_up"), "bool_on_off",
+            [(None, RED), (1, GREEN)],
+        ),
+        number(
+            "Frame age", "When detection begins (95 of 100).", q.frames_age(), "s",
+            [(None, GREEN), (0.5, ORANGE), (1, RED)],
+        ),
+        number(
+            "Last face", "Time since.",
+            f"time() - ({q.metric('streamgate_last_face_timestamp_seconds')} > 0)", "s",
+            [(None, "blue")],
+        ),
+        number(
+            "Forwarded / seen", "Best shots for each face detected, last hour.",
+            f"{released} / {seen}", "percentunit", [(None, "blue")],
+        ),
+        number(
+            "Decline", "How far recent tracks fall below the calibration's reference.",
+            q.metric("streamgate_quality_decline_ratio"), "percentunit",
+            [(None, GREEN), (0.3, ORANGE)],
+        ),
+        number(
+            "Waiting", "Best shots that wait for a sink.", q.waiting(), "none",
+            [(None, GREEN), (10, ORANGE)],
+        ),
+        number(
+            "Scorer busy", "Share of time.", q.utilisation(), "percentunit",
+            [(None, GREEN), (0.9, ORANGE)],
+        ),
+        number("Up for", "Since the process started.", up_s, "s", [(None, "blue")]),
+    ]  # fmt: skip
+
+
+def _source(q: Queries) -> list[Drawn]:
+    dropped = q.rate("streamgate_frames_dropped_total", by=("reason",))
+    faults = q.increase("streamgate_source_faults_total", "10m", by=("reason",))
+    connects = q.increase("streamgate_source_connects_total", "10m")
+    return [
+        states(
+            "Pictures",
+            "Red while the camera sends nothing or repeats one picture.",
+            Line(f"1 - {q.metric('streamgate_source_up')}", "down"),
+            Line(q.metric("streamgate_source_frozen"), "frozen"),
+            span=12,
+        ),
+        lines(
+            "Reconnects", "Openings and losses of the source within ten minutes, by reason.",
+            "none", Line(connects, "opened"), Line(f"{faults} > 0", "{{reason}}"),
+        ),
+        lines(
+            "Frames", "Received, and not looked at by reason: replaced is normal where detection "
+            "is slower than the camera.", "suffix: frames/s",
+            Line(q.rate("streamgate_frames_received_total"), "received"),
+            Line(f"{dropped} > 0", "{{reason}}"),
+        ),
+        lines(
+            "Frame age", "From capture, when detection begins.", "s",
+            *_quantiles(q, "streamgate_frame_age_seconds"), colours=[(None, GREEN), (1, RED)],
+        ),
+        lines(
+            "WebRTC: packets", "Received, lost and asked for again; flat for other sources.",
+            "suffix: /s",
+            Line(q.rate("streamgate_webrtc_packets_received_total"), "received"),
+            Line(q.rate("streamgate_webrtc_packets_lost_total"), "lost"),
+            Line(q.rate("streamgate_webrtc_nacks_sent_total"), "asked again"),
+            Line(q.rate("streamgate_webrtc_plis_sent_total"), "keyframes asked"),
+        ),
+        lines(
+            "WebRTC: video", "Bytes of video received; flat for other sources.", "Bps",
+            Line(q.rate("streamgate_webrtc_received_bytes_total"), "received"),
+        ),
+    ]  # fmt: skip
+
+
+def _stages(q: Queries) -> list[Drawn]:
+    stage = "streamgate_stage_seconds"
+    mean = f"{q.rate(f'{stage}_sum', by=('stage',))} / {q.rate(f'{stage}_count', by=('stage',))}"
+    batch = "streamgate_scorer_batch_faces"
+    return [
+        lines(
+            "Time in each stage", "Median, for each frame, or batch of the scorer.", "s",
+            Line(q.quantile(0.5, stage, by=("stage",)), "{{stage}}"),
+        ),
+        lines(
+            "Time in each stage, slowest", "95 of 100 are faster.", "s",
+            Line(q.quantile(0.95, stage, by=("stage",)), "{{stage}}"),
+        ),
+        lines("Time in each stage, mean", "Mean.", "s", Line(f"{mean} >= 0", "{{stage}}")),
+        lines(
+            "Capture to score", "From the capture of a face to its score; a dot is one track.",
+            "s", *_quantiles(q, "streamgate_capture_to_score_seconds"), exemplars=True,
+            colours=[(None, GREEN), (2.5, RED)],
+        ),
+        lines(
+            "Scorer", "Share of time in which it has work, and of faces that gave way to others.",
+            "percentunit", Line(q.utilisation(), "busy"), Line(f"{q.shed()} >= 0", "gave way"),
+            most=1, colours=[(None, GREEN), (0.9, RED)],
+        ),
+        lines(
+            "Scorer: faces", "How many wait, and how many are scored at once.", "none",
+            Line(q.metric("streamgate_pending_faces"), "waiting"),
+            Line(f"{q.rate(f'{batch}_sum')} / {q.rate(f'{batch}_count')} >= 0", "at once"),
+        ),
+    ]  # fmt: skip
+
+
+def _faces(q: Queries) -> list[Drawn]:
+    rejected = q.rate("streamgate_faces_rejected_total", by=("reason",))
+    skipped = q.rate("streamgate_faces_skipped_total", by=("reason",))
+    return [
+        lines(
+            "Faces", "Detected and scored.", "suffix: /s",
+            Line(q.rate("streamgate_faces_detected_total"), "detected"),
+            Line(q.rate("streamgate_faces_scored_total"), "scored"),
+        ),
+        lines(
+            "Rejected before the score", "By reason.", "suffix: /s",
+            Line(f"{rejected} > 0", "{{reason}}"), stacked=True,
+        ),
+        lines(
+            "Fit, but not scored", "By reason.", "suffix: /s", Line(skipped, "{{reason}}"),
+            stacked=True,
+        ),
+        lines(
+            "Tracks", "That are followed now.", "none",
+            Line(q.metric("streamgate_live_tracks"), "tracks"),
+        ),
+    ]  # fmt: skip
+
+
+def _quality(q: Queries) -> list[Drawn]:
+    quality = "streamgate_face_quality"
+    deciles = ((0.1, "p10"), (0.5, "median"), (0.9, "p90"))
+    return [
+        lines(
+            "Quality and thresholds", "Of scored faces, 0-100, and what the gate asks for.",
+            "none",
+            *(Line(q.quantile(share, quality), name) for share, name in deciles),
+            Line(q.metric("streamgate_quality_threshold"), "{{setting}}"),
+            most=100, exemplars=True,
+        ),
+        _heatmap(q, quality),
+        lines(
+            "Drift from the calibration",
+            "Decline: how far recent tracks fall below the reference. PSI: how much they differ in "
+            "any way; above 0.25 is much.", "none",
+            Line(q.metric("streamgate_quality_decline_ratio"), "decline"),
+            Line(q.metric("streamgate_quality_drift_psi"), "PSI"),
+        ),
+        lines(
+            "Drift: tracks", "Recent tracks that are compared with the reference.", "none",
+            Line(q.metric("streamgate_quality_drift_tracks"), "tracks"),
+        ),
+    ]  # fmt: skip
+
+
+def _heatmap(q: Queries, name: str) -> heatmap.Panel:
+    expr = f"sum by (le) (increase({q.metric(f'{name}_bucket')}[$__rate_interval]))"
+    target = query(Line(expr, "{{le}}")).format(PromQueryFormat.HEATMAP)
+    return (
+        heatmap.Panel()
+        .title("Qualities of scored faces")
+        .description("How many, by quality.")
+        .datasource(SOURCE)
+        .with_target(target)
+        .span(12)
+        .height(8)
+    )
+
+
+def _gate(q: Queries) -> list[Drawn]:
+    outcomes = q.rate("streamgate_tracks_decided_total", by=("outcome",))
+    reasons = q.rate("streamgate_shots_released_total", by=("reason",))
+    seen = q.rate("streamgate_faces_detected_total")
+    return [
+        lines(
+            "Forwarded / seen", "Best shots for each face detected.", "percentunit",
+            Line(f"{q.rate('streamgate_shots_released_total')} / {seen} >= 0", "now"),
+            Line(q.metric("streamgate_forwarded_per_seen_ratio"), "since the start"),
+        ),
+        lines(
+            "Tracks that ended", "By outcome.", "suffix: /min",
+            Line(f"60 * {outcomes}", "{{outcome}}"), stacked=True,
+        ),
+        lines(
+            "Best shots released", "By reason.", "suffix: /min",
+            Line(f"60 * {reasons} > 0", "{{reason}}"), stacked=True,
+        ),
+        lines(
+            "Capture to release", "With the wait for a better face; a dot is one track.", "s",
+            *_quantiles(q, "streamgate_capture_to_decision_seconds"), exemplars=True,
+        ),
+    ]  # fmt: skip
+
+
+def _delivery(q: Queries) -> list[Drawn]:
+    dropped = q.increase("streamgate_outbox_dropped_total", "1h", by=("sink", "reason"))
+    attempts = q.rate("streamgate_deliveries_total", by=("sink", "outcome"))
+    return [
+        lines(
+            "Capture to acknowledgement", "Of a best shot; a dot is one track.", "s",
+            *_quantiles(q, "streamgate_capture_to_ack_seconds", by="sink"), exemplars=True,
+        ),
+        lines(
+            "Release to acknowledgement", "Of a best shot; a dot is one track.", "s",
+            *_quantiles(q, "streamgate_decision_to_ack_seconds", by="sink"), exemplars=True,
+        ),
+        lines(
+            "Attempts to deliver", "By sink and outcome.", "suffix: /min",
+            Line(f"60 * {attempts}", "{{sink}} {{outcome}}"),
+        ),
+        lines(
+            "Time of an attempt", "With or without success.", "s",
+            *_quantiles(q, "streamgate_delivery_seconds", by="sink"),
+        ),
+        lines(
+            "Outbox", "Best shots that wait, dead letters, and the room for both.", "none",
+            Line(q.metric("streamgate_outbox_shots"), "{{sink}} waiting"),
+            Line(q.metric("streamgate_outbox_dead_letters"), "{{sink}} dead letters"),
+            Line(q.metric("streamgate_outbox_held_shots"), "in memory only"),
+            Line(q.metric("streamgate_outbox_limit_shots"), "room"),
+        ),
+        lines(
+            "Best shots given up", "Within an hour, by sink and reason.", "none",
+            Line(dropped, "{{sink}} {{reason}}"), stacked=True,
+        ),
+        lines(
+            "Outbox: bytes", "That best shots occupy.", "bytes",
+            Line(q.metric("streamgate_outbox_bytes"), "bytes"),
+        ),
+        lines(
+            "Outbox: faults", "Times its file could not be used, within ten minutes.", "none",
+            Line(q.increase("streamgate_outbox_faults_total", "10m", by=("reason",)), "{{reason}}"),
+        ),
+    ]  # fmt: skip
+
+
+def _process(q: Queries) -> list[Drawn]:
+    return [
+        lines(
+            "CPU", "Seconds of CPU a second: 1 is one core.", "none",
+            Line(q.rate("process_cpu_seconds_total"), "CPU"),
+        ),
+        lines(
+            "Memory", "Resident.", "bytes",
+            Line(q.metric("process_resident_memory_bytes"), "resident"),
+        ),
+        lines(
+            "Open files", "And how many there may be.", "none",
+            Line(q.metric("process_open_fds"), "open"),
+            Line(q.metric("process_max_fds"), "limit"),
+        ),
+        lines(
+            "Heartbeat", "Time since the pipeline last took a turn, and for how long the present "
+            "frame has been in detection.", "s",
+            Line(f"time() - {q.metric('streamgate_heartbeat_timestamp_seconds')}", "heartbeat"),
+            Line(q.metric("streamgate_analysis_busy_seconds"), "frame in detection"),
+        ),
+        _configuration(q),
+    ]  # fmt: skip
+
+
+def _configuration(q: Queries) -> Drawn:
+    hidden = {"Time": True, "Value": True, "__name__": True, "job": True}
+    return (
+        table.Panel()
+        .title("Version, configuration and model")
+        .description("sha256 of the configuration and of the weights in use.")
+        .datasource(SOURCE)
+        .with_target(query(Line(q.metric("streamgate_build_info"), ""), instant=True))
+        .with_target(query(Line(q.metric("streamgate_config_info"), ""), ref="B", instant=True))
+        .with_target(query(Line(q.metric("streamgate_model_info"), ""), ref="C", instant=True))
+        .with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
+        .with_transformation(
+            models.DataTransformerConfig(id_val="organize", options={"excludeByName": hidden})
+        )
+        .span(24)
+        .height(5)
+    )
