@@ -10,6 +10,7 @@ import asyncio
 import hmac
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import structlog
@@ -167,6 +168,10 @@ class _Endpoint:
         if not self._may(request):
             raise _RefusedError(403, "this origin may not publish: add it to allowed_origins")
         if self._token is None:
+            # A page on the internet may have its own name point to this machine (DNS rebinding);
+            # its origin and the host are then the same, but not a name of this machine.
+            if not _is_local(request.host):
+                raise _RefusedError(403, "without a token only localhost may publish")
             return
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
@@ -201,9 +206,18 @@ class _Endpoint:
                 response.headers.add("Link", f'<{server.url}>; rel="ice-server"')
 
 
+def _is_local(host: str) -> bool:
+    name = urlsplit(f"//{host}").hostname or ""
+    try:
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
 async def _text(request: web.Request, content_type: str, most_bytes: int) -> str:
     if request.content_type.lower() != content_type:
-        raise _RefusedError(415, f"wanted Content-Type {content_type}", Accept_Post=_SDP)
+        header = "Accept_Post" if content_type == _SDP else "Accept_Patch"
+        raise _RefusedError(415, f"wanted Content-Type {content_type}", **{header: content_type})
     body = bytearray()
     try:
         async with asyncio.timeout(_BODY_TIMEOUT_S):
