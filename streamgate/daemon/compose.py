@@ -19,7 +19,7 @@ from streamgate.config import (
 )
 from streamgate.daemon.delivery import build_outbox, build_sink
 from streamgate.daemon.gauges import show_config, show_parts
-from streamgate.daemon.observer import Observer
+from streamgate.daemon.observer import Observer, tell_all
 from streamgate.decisions import DecidedUnder
 from streamgate.delivery.decision_log import DecisionLog
 from streamgate.delivery.dispatcher import Dispatcher
@@ -42,7 +42,8 @@ from streamgate.shortlist import Shortlist
 from streamgate.slot import LatestSlot
 from streamgate.sources import device, file, rtsp, whep, whip
 from streamgate.tracking import FaceTracker
-from streamgate.values import ScoredFace, TrackDecision
+from streamgate.values import Image, ScoredFace, TrackDecision
+from streamgate.web.live import LiveSources, LiveView
 
 __all__ = ["Camera", "compose"]
 
@@ -60,6 +61,10 @@ class Camera:
     dispatcher: Dispatcher
     durable: bool
     ingest: WebRtcIngest | None
+    analyser: FaceAnalyser
+    detector: YuNetDetector
+    decisions: DecisionLog | None
+    live: LiveView | None
 
 
 async def compose(
@@ -86,14 +91,21 @@ async def compose(
         sinks=[build_sink(section) for section in config.delivery.sinks],
         metrics=metrics,
         clock=clock,
+        on_outcome=lambda key, sink, state: live.delivered(key, sink, state) if live else None,
     )
+    analyser = FaceAnalyser(config, detector, FaceTracker(config.tracker), clock)
+    gate = QualityGate(config.gate)
+    live = _live_view(config, gate, analyser, dispatcher, scorer)
 
     drift = QualityDrift(config.quality.drift, calibrated=scorer.calibrated)
 
+    watchers = [watcher for watcher in (live, observer) if watcher is not None]
+    tell_scored = tell_all([watcher.scored for watcher in watchers])
+    tell_decided = tell_all([watcher.decided for watcher in watchers])
+
     def scored(face: ScoredFace) -> None:
         drift.scored(face.candidate.track_id, face.quality)
-        if observer is not None:
-            observer.scored(face)
+        tell_scored(face)
 
     identity = PipelineIdentity(config.camera.name, boot_id, loaded.config_hash, scorer.model_hash)
     decisions = _decision_log(config, identity, dispatcher, metrics)
@@ -104,8 +116,7 @@ async def compose(
         if decisions is not None:
             await decisions.decided(decision)
         drift.decided(decision)
-        if observer is not None:
-            observer.decided(decision)
+        tell_decided(decision)
 
     publisher = Publisher(
         identity,
@@ -113,19 +124,21 @@ async def compose(
         metrics=metrics,
         clock=clock,
         on_decision=decided,
-        on_shot=observer.released if observer is not None else lambda _shot: None,
+        on_shot=tell_all([watcher.released for watcher in watchers]),
     )
+    gate = QualityGate(config.gate)
     pipeline = CameraPipeline(
         PipelineParts(
-            analyser=FaceAnalyser(config, detector, FaceTracker(config.tracker), clock),
+            analyser=analyser,
             detection=detection,
             scorer=scorer,
-            gate=QualityGate(config.gate),
+            gate=gate,
             shortlist=Shortlist(config.quality.max_pending),
             publisher=publisher,
             metrics=metrics,
             clock=clock,
             on_scored=scored,
+            on_analysed=live.analysed if live is not None else lambda _frame, _analysis: None,
             lossless=isinstance(config.source, FileSource) and config.source.pace == "fast",
         )
     )
@@ -144,7 +157,34 @@ async def compose(
         dispatcher=dispatcher,
         durable=outbox.durable,
         ingest=source if isinstance(source, whip.WhipFrames) else None,
+        analyser=analyser,
+        detector=detector,
+        decisions=decisions,
+        live=live,
     )
+
+
+def _live_view(
+    config: CameraConfig,
+    gate: QualityGate,
+    analyser: FaceAnalyser,
+    dispatcher: Dispatcher,
+    scorer: GrafiqsScorer,
+) -> LiveView | None:
+    if not (config.web.enabled and config.web.live_page):
+        return None
+
+    async def explain(crop: Image) -> Image:
+        return (await scorer.explain(crop)).overlay
+
+    sources = LiveSources(
+        gate=lambda: gate.settings,
+        prechecks=lambda: analyser.prechecks,
+        sinks=dispatcher.sink_names,
+        holds=dispatcher.holds,
+        explain=explain,
+    )
+    return LiveView(config.web, sources, SystemClock())
 
 
 def _source(section: SourceSection, metrics: Metrics, clock: Clock) -> FrameSource:

@@ -20,6 +20,8 @@ from streamgate.daemon.compose import Camera, compose
 from streamgate.daemon.observer import Observer
 from streamgate.errors import SourceError, StreamgateError
 from streamgate.web.app import Health, build_app, serve
+from streamgate.web.auth import Guard
+from streamgate.web.live_page import add_live_routes
 from streamgate.web.whip import add_whip_routes
 
 __all__ = ["run_camera"]
@@ -56,7 +58,16 @@ async def _serve(camera: Camera, stop: asyncio.Event, stack: AsyncExitStack) -> 
     config = camera.config
     await camera.dispatcher.open()
     if config.web.enabled:
-        app = build_app(camera.metrics, lambda: health_of(camera))
+        guard = Guard(config.web, config.camera.name)
+        app = build_app(
+            camera.metrics,
+            lambda: health_of(camera),
+            metrics_guard=guard if config.web.protect_metrics else None,
+        )
+        if camera.live is not None:
+            add_live_routes(
+                app, camera.live, guard=guard, settings=config.web, health=lambda: health_of(camera)
+            )
         if camera.ingest is not None and isinstance(config.source, WhipSource):
             add_whip_routes(app, camera.ingest, config.source, camera.metrics)
         await stack.enter_async_context(serve(app, config.web))
@@ -70,7 +81,7 @@ async def _serve(camera: Camera, stop: asyncio.Event, stack: AsyncExitStack) -> 
         camera.slot.close()
         reading.cancel()
         await _until(watching, stopping, camera)
-        drain_s = config.delivery.drain_s
+        drain_s = camera.dispatcher.drain_s
         left = await camera.dispatcher.drain(drain_s if stop.is_set() else _DRAIN_AT_END_S)
         await delivering
         await asyncio.wait({reading})

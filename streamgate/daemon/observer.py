@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 from streamgate.metrics import Metrics
 from streamgate.values import BestShot, ScoredFace, TrackDecision
 
-__all__ = ["Observer"]
+__all__ = ["Observer", "tell_all"]
+
+T = TypeVar("T")
 
 
 class Observer(Protocol):
@@ -28,3 +31,13 @@ class Observer(Protocol):
     def decided(self, decision: TrackDecision) -> None:
         """A track has ended."""
         ...
+
+
+def tell_all(listeners: Sequence[Callable[[T], None]]) -> Callable[[T], None]:
+    """Return one listener that tells all of them, in order."""
+
+    def tell(what: T) -> None:
+        for listener in listeners:
+            listener(what)
+
+    return tell

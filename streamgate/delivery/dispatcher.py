@@ -138,6 +138,11 @@ class Dispatcher:
             )  # fmt: skip
         return left
 
+    @property
+    def drain_s(self) -> float:
+        """At stop, time allowed for what still waits, seconds."""
+        return self._section.drain_s
+
     def sink_names(self) -> Sequence[str]:
         """The sinks that a best shot goes to now."""
         return [sink.name for sink in self._section.sinks]

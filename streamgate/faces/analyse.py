@@ -40,7 +40,7 @@ class FaceAnalyser:
         self._tracker.adopt(config.tracker)
 
     def _take(self, config: CameraConfig) -> None:
-        self._prechecks = config.precheck
+        self.prechecks = config.precheck
         self._context_margin = config.delivery.context_margin if config.delivery.context else None
 
     def analyse(self, frame: Frame) -> Analysis:
@@ -67,7 +67,7 @@ class FaceAnalyser:
         return tuple(self._tracker.flush())
 
     def _examine(self, frame: Frame, tracked: TrackedFace, detected_at: float) -> SeenFace:
-        found = examine(frame.image, tracked.face, self._prechecks)
+        found = examine(frame.image, tracked.face, self.prechecks)
         if found.rejection is not None or found.crop is None or found.measures is None:
             return SeenFace(tracked, None, str(found.rejection))
         candidate = Candidate(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ from prometheus_client.exposition import choose_encoder
 from streamgate.config import WebSection
 from streamgate.errors import StreamgateError
 from streamgate.metrics import Metrics
+from streamgate.web.auth import Guard
 
 __all__ = ["Health", "build_app", "serve"]
 
@@ -48,10 +49,18 @@ class Health:
     detail: str
 
 
-def build_app(metrics: Metrics, health: Callable[[], Health]) -> web.Application:
-    """Return the application with `/metrics`, `/healthz` and `/readyz`."""
+def build_app(
+    metrics: Metrics, health: Callable[[], Health], *, metrics_guard: Guard | None = None
+) -> web.Application:
+    """Return the application with `/metrics`, `/healthz` and `/readyz`.
 
-    async def serve_metrics(request: web.Request) -> web.Response:
+    Args:
+        metrics_guard: who may scrape; None lets everybody.
+    """
+
+    async def serve_metrics(request: web.Request) -> web.StreamResponse:
+        if metrics_guard is not None and (refusal := metrics_guard.refusal(request)) is not None:
+            return refusal
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         # The encoders name a charset and a version, which aiohttp wants in the header whole.
         return web.Response(body=encode(metrics.exposition), headers={"Content-Type": content_type})
@@ -64,7 +73,8 @@ def build_app(metrics: Metrics, health: Callable[[], Health]) -> web.Application
         now = health()
         return _answer(now, ok=now.ready)
 
-    app = web.Application(middlewares=[_with_headers], client_max_size=1 << 20)
+    app = web.Application(client_max_size=1 << 20)
+    app.on_response_prepare.append(_add_headers)
     app.router.add_get("/metrics", serve_metrics)
     app.router.add_get("/healthz", serve_alive)
     app.router.add_get("/readyz", serve_ready)
@@ -116,11 +126,7 @@ def _answer(health: Health, *, ok: bool) -> web.Response:
     return web.json_response(body, status=200 if ok else 503)
 
 
-@web.middleware
-async def _with_headers(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    response = await handler(request)
+async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    """Add them when an answer is sent, so that refusals and streams have them too."""
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
-    return response

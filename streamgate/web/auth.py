@@ -1,0 +1,194 @@
+"""Who may look: those who send the token, or a cookie that the login form gave for it.
+
+The token itself is never in an address, a page, a log or a cookie. The cookie is a time limit and a
+signature over it, made with a key that comes from the token: another token, and every cookie is
+void. Without a token only this machine may ask, and only by a name that is its own - else a page on
+the internet could have its name point here and read what this server shows (DNS rebinding).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import time
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from importlib.resources import files
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+import structlog
+from aiohttp import web
+
+from streamgate.config import WebSection
+
+__all__ = ["PAGE_HEADERS", "Guard"]
+
+log = structlog.get_logger(__name__)
+
+PAGE_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'"
+    ),
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+_SESSION_S = 12 * 3600
+_PENALTY_S = 0.5
+_MOST_FORM_BYTES = 4096
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Guard:
+    """Lets requests through to what it protects.
+
+    Args:
+        settings: with the token, if there is one.
+        camera: makes the cookie's name: browsers do not tell the ports of one host apart.
+        wall: Unix seconds.
+    """
+
+    def __init__(
+        self, settings: WebSection, camera: str, *, wall: Callable[[], float] = time.time
+    ) -> None:
+        token = settings.token
+        self._token = None if token is None else token.get_secret_value().encode()
+        self._key = hashlib.sha256(b"streamgate session\n" + (self._token or b"")).digest()
+        self._local_names = {"localhost", settings.host}
+        self._camera = camera
+        self._cookie = f"streamgate_{camera}"
+        self._wall = wall
+        self._penalty = asyncio.Lock()
+        form = files("streamgate.web").joinpath("static", "login.html")
+        self._form = form.read_text(encoding="utf-8")
+
+    @property
+    def has_token(self) -> bool:
+        """Whether a token is asked for."""
+        return self._token is not None
+
+    def protect(self, handle: Handler) -> Handler:
+        """Return a handler that refuses those who may not look."""
+
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            return self.refusal(request) or await handle(request)
+
+        return guarded
+
+    def protect_page(self, handle: Handler) -> Handler:
+        """Return a handler that shows the login form to those who may not look."""
+
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            refusal = self.refusal(request)
+            if refusal is None:
+                return await handle(request)
+            if refusal.status == HTTPStatus.UNAUTHORIZED:
+                return self._login_page(HTTPStatus.UNAUTHORIZED)
+            return refusal
+
+        return guarded
+
+    def refusal(self, request: web.Request) -> web.Response | None:
+        """The answer to one who may not look, or None."""
+        if self._token is None:
+            if self._is_local_name(request.host):
+                return None
+            return web.json_response(
+                {"detail": "without web.token this camera answers to localhost only"},
+                status=HTTPStatus.FORBIDDEN,
+            )
+        if self._bears_token(request) or self._has_session(request):
+            return None
+        return web.json_response(
+            {"detail": "a bearer token is wanted"},
+            status=HTTPStatus.UNAUTHORIZED,
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+
+    async def log_in(self, request: web.Request) -> web.StreamResponse:
+        """Take the form's token and give a cookie for it."""
+        if self._token is None:
+            raise web.HTTPSeeOther("/")
+        if (request.content_length or 0) > _MOST_FORM_BYTES:
+            raise web.HTTPRequestEntityTooLarge(_MOST_FORM_BYTES, request.content_length or 0)
+        given = (await request.post()).get("token", "")
+        if not isinstance(given, str) or not self._is_token(given.strip()):
+            return await self._refuse_login()
+        expires = int(self._wall()) + _SESSION_S
+        response = web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": "/"})
+        response.set_cookie(
+            self._cookie,
+            f"{expires}.{self._signature(expires)}",
+            max_age=_SESSION_S,
+            path="/",
+            httponly=True,
+            samesite="Strict",
+            secure=request.secure,
+        )
+        return response
+
+    async def log_out(self, request: web.Request) -> web.StreamResponse:
+        """Take the cookie back."""
+        response = web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": "/"})
+        response.del_cookie(
+            self._cookie, path="/", httponly=True, samesite="Strict", secure=request.secure
+        )
+        return response
+
+    async def _refuse_login(self) -> web.StreamResponse:
+        log.warning("login to the live page refused")
+        # One wrong token at a time is made to wait; whoever guesses more often is sent away.
+        if self._penalty.locked():
+            return self._login_page(
+                HTTPStatus.TOO_MANY_REQUESTS, "Too many attempts. Wait a moment."
+            )
+        async with self._penalty:
+            await asyncio.sleep(_PENALTY_S)
+        return self._login_page(HTTPStatus.UNAUTHORIZED, "This is not the token.")
+
+    def _bears_token(self, request: web.Request) -> bool:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and self._is_token(token.strip())
+
+    def _is_token(self, given: str) -> bool:
+        # In constant time, so that the time of an answer tells nothing of the token.
+        return self._token is not None and hmac.compare_digest(
+            given.encode("utf-8", "replace"), self._token
+        )
+
+    def _has_session(self, request: web.Request) -> bool:
+        expires, _, signature = request.cookies.get(self._cookie, "").partition(".")
+        if not (expires.isascii() and expires.isdigit() and len(expires) <= 12):
+            return False
+        wanted = self._signature(int(expires)).encode()
+        return hmac.compare_digest(signature.encode("utf-8", "replace"), wanted) and (
+            self._wall() < int(expires)
+        )
+
+    def _signature(self, expires: int) -> str:
+        text = f"{self._camera}\n{expires}".encode()
+        return hmac.new(self._key, text, hashlib.sha256).hexdigest()
+
+    def _is_local_name(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        if name in self._local_names:
+            return True
+        try:
+            return ip_address(name).is_loopback
+        except ValueError:
+            return False
+
+    def _login_page(self, status: HTTPStatus, message: str = "") -> web.Response:
+        told = f'<p class="message" role="alert">{message}</p>' if message else ""
+        page = self._form.replace("<!-- message -->", told)
+        return web.Response(
+            status=status, text=page, content_type="text/html", headers=PAGE_HEADERS
+        )

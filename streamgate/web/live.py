@@ -1,0 +1,380 @@
+"""What the live page shows: why faces come through, and why they do not.
+
+The view is told what the pipeline sees and keeps a little of it, bounded: the points and the best
+face of each live track, the last best shots, the last events in words. Frames are kept, and JSON is
+made, only while somebody looks; what is told meanwhile costs a comparison and two appends.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from streamgate.config import GateSection, PrecheckSection, WebSection
+from streamgate.ports import Clock
+from streamgate.values import (
+    Analysis,
+    BestShot,
+    Frame,
+    Image,
+    ScoredFace,
+    SeenFace,
+    TrackDecision,
+)
+from streamgate.web.live_words import decision_in_words, rejection_in_words, release_in_words
+
+__all__ = ["LiveSources", "LiveView", "ShownShot", "ShownTrack"]
+
+_MOST_TRACKS = 64
+_TRACKS_SHOWN = 8
+_POINTS = 90
+_POINT_GAP_S = 0.1
+_SHOTS = 12
+_EVENTS = 40
+_FRAMES_KEPT = 2
+_FRAME_GAP_S = 0.25
+_RATE_WINDOW_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSources:
+    """Where the view looks things up.
+
+    Attributes:
+        gate: the gate's settings as they are now.
+        prechecks: the prechecks' settings as they are now.
+        sinks: names of the sinks.
+        holds: whether the outbox still has the best shot of a key.
+        explain: draws the heat map of a crop, RGB uint8 [112, 112, 3]; may raise ScoreError.
+    """
+
+    gate: Callable[[], GateSection]
+    prechecks: Callable[[], PrecheckSection]
+    sinks: Callable[[], Sequence[str]]
+    holds: Callable[[str], bool]
+    explain: Callable[[Image], Awaitable[Image]]
+
+
+@dataclass(slots=True)
+class ShownTrack:
+    """A live track as the page shows it.
+
+    Attributes:
+        points: seconds of capture and quality of its scored faces, thinned.
+        crop: its best face so far, where pictures may be shown.
+        crop_index: frame of that face.
+    """
+
+    track_id: int
+    first_at: float
+    last_at: float
+    points: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=_POINTS))
+    best: float | None = None
+    quality: float | None = None
+    scored: int = 0
+    forwarded: int = 0
+    rejected: int = 0
+    rejection: str | None = None
+    crop: Image | None = None
+    crop_index: int = 0
+
+
+@dataclass(slots=True)
+class ShownShot:
+    """A best shot as the page shows it.
+
+    Attributes:
+        crop: the aligned face, where pictures may be shown.
+        sinks: how it stands with each sink.
+    """
+
+    key: str
+    track_id: int
+    revision: int
+    quality: float
+    reason: str
+    captured_wall: float
+    crop: Image | None
+    sinks: dict[str, str]
+
+
+@dataclass(slots=True)
+class _Event:
+    number: int
+    kind: str
+    wall: float
+    track_id: int | None
+    text: str
+    count: int = 1
+    reason: str = ""
+
+
+class LiveView:
+    """Told by the pipeline on the event loop, asked by the page's routes."""
+
+    def __init__(self, settings: WebSection, sources: LiveSources, clock: Clock) -> None:
+        self.pictures = settings.show_pictures
+        self.sources = sources
+        self.tracks: dict[int, ShownTrack] = {}
+        self.shots: dict[str, ShownShot] = {}
+        self.frames: dict[int, Image] = {}
+        self._clock = clock
+        self._viewers = 0
+        self._newest: tuple[Frame, Analysis] | None = None
+        self._shown: tuple[Frame, Analysis] | None = None
+        self._frame_times: deque[float] = deque(maxlen=256)
+        self._events: deque[_Event] = deque(maxlen=_EVENTS)
+        self._tally: Counter[str] = Counter()
+        self._last_number = 0
+        self._score_latency_s: float | None = None
+
+    # Who looks
+
+    @property
+    def viewers(self) -> int:
+        """How many look."""
+        return self._viewers
+
+    def enter(self) -> None:
+        """Somebody looks."""
+        self._viewers += 1
+
+    def leave(self) -> None:
+        """Somebody has gone; with the last one the frames go."""
+        self._viewers -= 1
+        if not self._viewers:
+            self._newest = self._shown = None
+            self.frames.clear()
+            self._frame_times.clear()
+            self._tally.clear()
+
+    def show_pictures(self, allowed: bool) -> None:
+        """Allow or forbid pictures from now on; those that were kept go."""
+        self.pictures = allowed
+        if not allowed:
+            self.frames.clear()
+            for track in self.tracks.values():
+                track.crop = None
+            for shot in self.shots.values():
+                shot.crop = None
+
+    # What the pipeline tells
+
+    def analysed(self, frame: Frame, analysis: Analysis) -> None:
+        """A frame was looked at."""
+        if not self._viewers:
+            return
+        self._newest = frame, analysis
+        self._frame_times.append(self._clock.monotonic())
+        for seen in analysis.faces:
+            if seen.rejection is not None:
+                self._rejected(seen, seen.rejection, analysis)
+            else:
+                self._track(seen.tracked.track_id, analysis.captured_at).rejection = None
+
+    def scored(self, face: ScoredFace) -> None:
+        """A face was scored."""
+        candidate = face.candidate
+        track = self._track(candidate.track_id, candidate.captured_at)
+        track.scored += 1
+        track.quality = face.quality
+        self._score_latency_s = face.scored_at - candidate.captured_at
+        if track.best is None or face.quality > track.best:
+            track.best = face.quality
+            track.crop_index = candidate.frame_index
+            track.crop = candidate.crop.image if self.pictures else None
+        if not track.points or candidate.captured_at - track.points[-1][0] >= _POINT_GAP_S:
+            track.points.append((candidate.captured_at, face.quality))
+
+    def released(self, shot: BestShot) -> None:
+        """A best shot was handed to delivery."""
+        sinks = self.sources.sinks()
+        self.shots[shot.key] = ShownShot(
+            key=shot.key,
+            track_id=shot.track_id,
+            revision=shot.revision,
+            quality=shot.face.quality,
+            reason=release_in_words(shot.reason),
+            captured_wall=shot.face.candidate.captured_wall,
+            crop=shot.face.candidate.crop.image if self.pictures else None,
+            sinks=dict.fromkeys(sinks, "waiting"),
+        )
+        while len(self.shots) > _SHOTS:
+            del self.shots[next(iter(self.shots))]
+        if shot.track_id in self.tracks:
+            self.tracks[shot.track_id].forwarded += 1
+        self._tell("shot", f"Best shot let through, quality {shot.face.quality:.0f}", shot.track_id)
+
+    def decided(self, decision: TrackDecision) -> None:
+        """A track has ended."""
+        self.tracks.pop(decision.track_id, None)
+        text = decision_in_words(decision, self.sources.gate())
+        self._tell("end" if decision.forwarded else "missed", text, decision.track_id)
+
+    def delivered(self, key: str, sink: str, state: str) -> None:
+        """An attempt to deliver a best shot has ended."""
+        shot = self.shots.get(key)
+        if shot is not None:
+            shot.sinks[sink] = state
+
+    def say(self, text: str) -> None:
+        """Tell those who look something that is about no track."""
+        self._tell("note", text, None)
+
+    # What the page asks
+
+    def now(self) -> dict[str, Any]:
+        """The newest frame and how long things take."""
+        at = self._clock.monotonic()
+        if self._newest is None:
+            return {"frame": None, "faces": [], "rate": 0, "detect_ms": None, "score_ms": None}
+        shown_at = -1.0 if self._shown is None else self._shown[0].captured_at
+        frame, analysis = self._newest
+        if abs(frame.captured_at - shown_at) >= _FRAME_GAP_S:
+            self._shown = self._newest
+            self._keep(frame)
+        frame, analysis = self._shown or self._newest
+        height, width = frame.image.shape[:2]
+        recent = sum(at - seen <= _RATE_WINDOW_S for seen in self._frame_times)
+        return {
+            "frame": {"index": frame.index, "width": width, "height": height},
+            "faces": [self._face(seen, width, height) for seen in analysis.faces],
+            "rate": round(recent / _RATE_WINDOW_S, 1),
+            "detect_ms": _milliseconds(analysis.seconds.get("detect")),
+            "score_ms": _milliseconds(self._score_latency_s),
+        }
+
+    def live_tracks(self) -> dict[str, Any]:
+        """The live tracks that were seen last, oldest first, and the thresholds."""
+        gate = self.sources.gate()
+        last = sorted(self.tracks.values(), key=lambda track: -track.last_at)[:_TRACKS_SHOWN]
+        return {
+            "min_quality": gate.min_quality,
+            "release_quality": gate.release_quality,
+            "more": max(0, len(self.tracks) - len(last)),
+            "tracks": [self._track_page(track) for track in sorted(last, key=_by_id)],
+        }
+
+    def best_shots(self) -> dict[str, Any]:
+        """The last best shots, newest first."""
+        return {"shots": [self._shot_page(shot) for shot in reversed(self.shots.values())]}
+
+    def events(self) -> dict[str, Any]:
+        """What happened last, newest first, and how many faces were rejected for what."""
+        return {
+            "events": [
+                {
+                    "number": event.number, "kind": event.kind, "wall": round(event.wall, 1),
+                    "track": event.track_id, "text": event.text, "count": event.count,
+                }
+                for event in self._events
+            ],
+            "tally": [
+                {"reason": rejection_in_words(reason), "count": count}
+                for reason, count in self._tally.most_common()
+            ],
+        }  # fmt: skip
+
+    # Inside
+
+    def _track(self, track_id: int, at: float) -> ShownTrack:
+        track = self.tracks.get(track_id)
+        if track is None:
+            track = self.tracks[track_id] = ShownTrack(track_id, at, at)
+            while len(self.tracks) > _MOST_TRACKS:
+                del self.tracks[next(iter(self.tracks))]
+        track.last_at = at
+        return track
+
+    def _rejected(self, seen: SeenFace, reason: str, analysis: Analysis) -> None:
+        track = self._track(seen.tracked.track_id, analysis.captured_at)
+        track.rejected += 1
+        track.rejection = reason
+        self._tally[reason] += 1
+        text = rejection_in_words(reason, seen.tracked.face, self.sources.prechecks())
+        for event in self._events:
+            if event.track_id == track.track_id:
+                if event.reason == reason:
+                    event.count += 1
+                    event.text = _sentence(text)
+                    return
+                break
+        self._tell("rejected", _sentence(text), track.track_id, reason)
+
+    def _tell(self, kind: str, text: str, track_id: int | None, reason: str = "") -> None:
+        self._last_number += 1
+        wall = self._clock.wall()
+        self._events.appendleft(
+            _Event(self._last_number, kind, wall, track_id, text, reason=reason)
+        )
+
+    def _keep(self, frame: Frame) -> None:
+        """Keep the frame that is announced, and the one before, for those who ask late."""
+        if not self.pictures:
+            return
+        self.frames[frame.index] = frame.image
+        while len(self.frames) > _FRAMES_KEPT:
+            del self.frames[next(iter(self.frames))]
+
+    def _face(self, seen: SeenFace, width: int, height: int) -> dict[str, Any]:
+        track = self.tracks.get(seen.tracked.track_id)
+        x1, y1, x2, y2 = seen.tracked.face.box
+        quality = None if track is None else track.quality
+        return {
+            "track": seen.tracked.track_id,
+            "box": [
+                round(float(side), 4)
+                for side in (x1 / width, y1 / height, (x2 - x1) / width, (y2 - y1) / height)
+            ],
+            "quality": None if quality is None else round(quality, 1),
+            "rejected": None if seen.rejection is None else rejection_in_words(seen.rejection),
+        }
+
+    def _track_page(self, track: ShownTrack) -> dict[str, Any]:
+        rejection = track.rejection
+        return {
+            "id": track.track_id,
+            "age_s": round(track.last_at - track.first_at, 1),
+            "quality": None if track.quality is None else round(track.quality, 1),
+            "best": None if track.best is None else round(track.best, 1),
+            "scored": track.scored,
+            "rejected": track.rejected,
+            "forwarded": track.forwarded,
+            "rejection": None if rejection is None else rejection_in_words(rejection),
+            "crop": None if track.crop is None else track.crop_index,
+            "points": [
+                (round(at - track.first_at, 1), round(quality, 1)) for at, quality in track.points
+            ],
+        }
+
+    def _shot_page(self, shot: ShownShot) -> dict[str, Any]:
+        # What has left the outbox unacknowledged was given up, whoever did not tell.
+        gone = "waiting" in shot.sinks.values() and not self.sources.holds(shot.key)
+        states = {
+            name: "given up" if gone and state in ("waiting", "failing") else state
+            for name, state in shot.sinks.items()
+        }
+        return {
+            "key": shot.key,
+            "track": shot.track_id,
+            "revision": shot.revision,
+            "quality": round(shot.quality, 1),
+            "reason": shot.reason,
+            "wall": round(shot.captured_wall, 2),
+            "picture": shot.crop is not None,
+            "sinks": states,
+        }
+
+
+def _by_id(track: ShownTrack) -> int:
+    return track.track_id
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(1000 * max(0.0, seconds), 1)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
