@@ -1,0 +1,66 @@
+"""`python -m bench.quality`: judge weights on held-out crops and write the figures.
+
+    python -m bench.quality --crops faces.tar --split val --recogniser judge.onnx
+
+The crops need an index.csv with identities; the recogniser must have had no part in making the
+weights, or it would praise its own taste.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.quality.figures import (
+    discard_figures,
+    non_face_figures,
+    recognition_figures,
+    separation_figures,
+)
+from bench.quality.report import tables
+from streamgate.quality.crops import read_crops
+from streamgate.quality.recogniser import OnnxRecogniser, Preprocessing
+from streamgate.quality.scorer import Scorer
+from streamgate.quality.weights import default_weights_path
+
+_RESULTS = Path(__file__).parent / "results.json"
+
+
+def main() -> None:
+    """Measure, write the JSON and print the README's tables."""
+    parser = argparse.ArgumentParser(prog="python -m bench.quality", description=__doc__)
+    parser.add_argument("--crops", type=Path, required=True, help="aligned crops, folder or tar")
+    parser.add_argument("--split", help="use only this split of the index")
+    parser.add_argument("--recogniser", type=Path, required=True, help="ONNX file of the judge")
+    parser.add_argument("--color", choices=["rgb", "bgr"], default="rgb")
+    parser.add_argument("--mean", type=float, default=0.0)
+    parser.add_argument("--std", type=float, default=1.0)
+    parser.add_argument("--weights", type=Path, default=default_weights_path())
+    parser.add_argument("--draws", type=int, default=3, help="draws of the degraded probes")
+    parser.add_argument("--output", type=Path, default=_RESULTS)
+    arguments = parser.parse_args()
+    crops = read_crops(arguments.crops, split=arguments.split)
+    scorer = Scorer.load(arguments.weights, calibration=None)
+    judge = OnnxRecogniser(
+        arguments.recogniser, Preprocessing(112, arguments.color, arguments.mean, arguments.std)
+    )
+    results = {
+        "command": "python -m bench.quality " + " ".join(sys.argv[1:]),
+        "date": datetime.now(UTC).date().isoformat(),
+        "weights_sha256": scorer.model_hash,
+        "judge": {"name": arguments.recogniser.name, "sha256": judge.sha256},
+        "crops": len(crops),
+        "recognition": recognition_figures(crops, scorer),
+        "discard": discard_figures(crops, judge, arguments.weights, range(arguments.draws)),
+        "separation": separation_figures(crops, scorer),
+        "non_faces": non_face_figures(crops, scorer),
+    }
+    arguments.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    sys.stdout.write(tables(results))
+
+
+if __name__ == "__main__":
+    main()

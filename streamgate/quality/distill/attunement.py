@@ -1,0 +1,232 @@
+"""Choose the basis in which the last statistics are compared.
+
+Any invertible mixing of the channels between stage 4 and the layers that read it leaves every
+embedding as it was: its inverse goes into the readers. GraFIQs sees a difference, since it compares
+means and variances channel by channel. So the basis is free, and can be learnt: in the one that is
+found here the score orders pictures by their usefulness to the teacher as well as that stage's
+features allow. Whitening (see `whitening`) is the diagonal special case, and the start.
+
+The score stays as defined (GraFIQs, CVPR 2024 workshops); what changes is the network.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from streamgate.quality.distill.objective import ranking_loss
+from streamgate.quality.distill.statistics import normalised
+from streamgate.quality.iresnet import Block, IResNet
+
+__all__ = ["attune", "change_basis", "learn_basis"]
+
+_BATCH_SIZE = 128
+_RANKED_AT_ONCE = 768
+_LEARNING_RATE = 2e-3
+_FLOOR = 1e-6
+
+
+def attune(  # noqa: PLR0913 # what to change, by which pictures, and how long
+    network: IResNet,
+    clean: NDArray[np.uint8],
+    judged: Iterable[tuple[Tensor, Tensor]],
+    *,
+    steps: int,
+    seed: int,
+    report: Callable[[int, float], None] = lambda _step, _loss: None,
+) -> None:
+    """Learn a basis for stage 4 and change the network to it, in place.
+
+    Args:
+        network: whitened; in any precision.
+        clean: crops that make the statistics, RGB uint8 [N, 112, 112, 3].
+        judged: normalised pictures [B, 3, 112, 112] with their utilities [B].
+        steps: of the optimisation.
+        seed: of the order in which pictures are compared.
+        report: told of each step and its loss.
+    """
+    features, utilities = [], []
+    for pictures, utility in judged:
+        features.append(_features(network, pictures).half())
+        utilities.append(utility)
+    mean, covariance = _moments(network, clean)
+    basis = learn_basis(
+        torch.cat(features), torch.cat(utilities), mean, covariance,
+        steps=steps, seed=seed, report=report,
+    )  # fmt: skip
+    change_basis(network, basis, clean)
+
+
+def learn_basis(  # noqa: PLR0913 # features, what they are worth, and how to learn
+    features: Tensor,
+    utility: Tensor,
+    mean: Tensor,
+    covariance: Tensor,
+    *,
+    steps: int,
+    seed: int,
+    report: Callable[[int, float], None] = lambda _step, _loss: None,
+) -> Tensor:
+    """Return a basis [C, C], float64, in which block4's score ranks `features` by `utility`.
+
+    Args:
+        features: outputs of stage 4, [M, C, 49].
+        utility: [M].
+        mean, covariance: of clean faces' features over pictures and positions, [C] and [C, C].
+    """
+    torch.manual_seed(seed)
+    start = torch.diag(covariance.diagonal().clamp(min=1e-12).rsqrt()).float()
+    mean, covariance = mean.float(), covariance.float()
+    change = torch.zeros_like(start, requires_grad=True)
+    optimizer = torch.optim.Adam([change], lr=_LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    identity = torch.eye(len(start))
+    for step in range(steps):
+        chosen = torch.randint(len(features), (_RANKED_AT_ONCE,))
+        basis = (identity + change) @ start
+        scores = _log_raw(basis @ features[chosen].float(), basis, mean, covariance)
+        loss = ranking_loss(scores, utility[chosen])
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+        schedule.step()
+        report(step, loss.item())
+    return ((identity + change.detach()) @ start).double()
+
+
+def _log_raw(x: Tensor, basis: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
+    """Return log raw(block4) up to a constant, [B], of features [B, C, 49] in the new basis."""
+    clean_variance = torch.einsum("ci,ij,cj->c", basis, covariance, basis)
+    own_mean = x.mean(dim=2, keepdim=True)
+    own_variance = x.var(dim=2, correction=0, keepdim=True)
+    shift = own_mean - (basis @ mean)[:, None]
+    gradient = shift + 2 * (own_variance - clean_variance[:, None]) * (x - own_mean)
+    return torch.log(gradient.abs().mean(dim=(1, 2)) + _FLOOR)
+
+
+@torch.no_grad()
+def change_basis(network: IResNet, basis: Tensor, clean: NDArray[np.uint8]) -> None:
+    """Express stage 4's output in another basis; embeddings stay the same.
+
+    Args:
+        network: changed in place, in float64 afterwards.
+        basis: [C, C], invertible: new features = basis · old features.
+        clean: crops that make the new statistics, RGB uint8 [N, 112, 112, 3].
+    """
+    network.double()
+    basis = basis.double()
+    blocks = [cast(Block, block) for block in network.stages[-1]]
+    assert blocks[0].downsample is not None
+    projection = cast(nn.Conv2d, blocks[0].downsample[0])
+    sources = [(projection, cast(nn.BatchNorm2d, blocks[0].downsample[1]))]
+    sources += [(block.conv2, block.bn3) for block in blocks]
+    readers: list[tuple[nn.BatchNorm2d, nn.Conv2d | nn.Linear]] = [
+        (block.bn1, block.conv1) for block in blocks[1:]
+    ]
+    readers.append((network.bn2, network.fc))
+    for convolution, norm in sources:
+        _mix_source(convolution, norm, basis)
+    inverse = torch.linalg.inv(basis)
+    for norm, consumer in readers:
+        _mix_reader(norm, consumer, basis, inverse)
+    _count_variances(network, [norm for _, norm in sources] + [norm for norm, _ in readers], clean)
+
+
+def _mix_source(convolution: nn.Conv2d, norm: nn.BatchNorm2d, basis: Tensor) -> None:
+    """Let a convolution and its BatchNorm give `basis` times what they gave."""
+    scale, mean = _scale(norm), _mean(norm)
+    mix = basis * scale
+    convolution.weight.copy_(torch.einsum("oc,cihw->oihw", mix, convolution.weight))
+    norm.running_mean = mix @ mean
+    norm.bias.copy_(basis @ norm.bias)
+    _set_unit(norm)
+
+
+def _mix_reader(
+    norm: nn.BatchNorm2d, consumer: nn.Conv2d | nn.Linear, basis: Tensor, inverse: Tensor
+) -> None:
+    """Let a BatchNorm and what consumes it undo `basis`: old output = mix · new output."""
+    scale, mean = _scale(norm), _mean(norm)
+    mix = scale[:, None] * inverse
+    norm.running_mean = basis @ mean
+    norm.bias.copy_(torch.linalg.solve(mix, norm.bias))
+    _set_unit(norm)
+    weight = consumer.weight
+    if isinstance(consumer, nn.Linear):
+        by_channel = weight.reshape(len(weight), len(basis), -1)
+        weight.copy_(torch.einsum("ecp,cd->edp", by_channel, mix).flatten(1))
+    else:
+        weight.copy_(torch.einsum("ochw,cd->odhw", weight, mix))
+
+
+def _set_unit(norm: nn.BatchNorm2d) -> None:
+    """Let a BatchNorm subtract its mean and scale by one, whatever its variance is found to be."""
+    assert norm.running_var is not None
+    norm.running_var.fill_(1.0)
+    norm.weight.fill_((1.0 + norm.eps) ** 0.5)
+
+
+def _scale(norm: nn.BatchNorm2d) -> Tensor:
+    assert norm.running_var is not None
+    return norm.weight / torch.sqrt(norm.running_var + norm.eps)
+
+
+def _mean(norm: nn.BatchNorm2d) -> Tensor:
+    assert norm.running_mean is not None
+    return norm.running_mean
+
+
+def _count_variances(
+    network: IResNet, norms: list[nn.BatchNorm2d], clean: NDArray[np.uint8]
+) -> None:
+    """Count means and variances of these layers' inputs, and compensate for what changes."""
+    # Twice as fast as in float64, and sums over so many positions lose nothing that matters.
+    single = copy.deepcopy(network).float().eval()
+    twins = dict(zip(network.modules(), single.modules(), strict=True))
+    sums = {twins[norm]: torch.zeros(2, norm.num_features, dtype=torch.float64) for norm in norms}
+
+    def add(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        x = inputs[0].double()
+        sums[norm] += len(x) * torch.stack([x.mean(dim=(0, 2, 3)), x.square().mean(dim=(0, 2, 3))])
+
+    for twin in sums:
+        twin.register_forward_pre_hook(add)
+    for first in range(0, len(clean), _BATCH_SIZE):
+        single(normalised(clean[first : first + _BATCH_SIZE]))
+    for norm in norms:
+        mean, square = sums[twins[norm]] / len(clean)
+        scale, shift = _scale(norm), norm.bias - _mean(norm) * _scale(norm)
+        norm.running_mean, norm.running_var = mean, (square - mean.square()).clamp(min=0)
+        norm.weight.copy_(scale * torch.sqrt(norm.running_var + norm.eps))
+        norm.bias.copy_(shift + mean * scale)
+
+
+@torch.no_grad()
+def _features(network: IResNet, pictures: Tensor) -> Tensor:
+    return network.eval().forward_features(pictures.to(_dtype(network))).flatten(2)
+
+
+@torch.no_grad()
+def _moments(network: IResNet, clean: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+    """Return mean [C] and covariance [C, C] of clean features, over pictures and positions."""
+    channels = network.layout.widths[-1]
+    total, products = torch.zeros(channels).double(), torch.zeros(channels, channels).double()
+    count = 0
+    for first in range(0, len(clean), _BATCH_SIZE):
+        x = _features(network, normalised(clean[first : first + _BATCH_SIZE]))
+        x = x.double().transpose(0, 1).flatten(1)
+        total += x.sum(dim=1)
+        products += x @ x.T
+        count += x.shape[1]
+    mean = total / count
+    return mean, products / count - torch.outer(mean, mean)
+
+
+def _dtype(network: IResNet) -> torch.dtype:
+    return network.conv1.weight.dtype
