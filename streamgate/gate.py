@@ -14,12 +14,20 @@ Every track has exactly one `TrackDecision`, forwarded or not. Faces are release
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from streamgate.config import GateSection
-from streamgate.values import Release, ReleaseReason, ScoredFace, TrackDecision, TrackOutcome
+from streamgate.values import (
+    Release,
+    ReleaseReason,
+    ScoredFace,
+    Standing,
+    TrackDecision,
+    TrackOutcome,
+)
 
 __all__ = ["GateEvent", "QualityGate"]
 
@@ -85,6 +93,17 @@ class QualityGate:
         track = self._tracks.get(track_id)
         return track.best.quality if track is not None and track.best is not None else None
 
+    def standing(self, track_id: int) -> Standing:
+        """Return what a face of the track must beat to matter, and until when."""
+        track = self._tracks.get(track_id)
+        if track is None:
+            return Standing(to_beat=math.inf, deadline=math.inf)
+        to_beat, wanted = self._bar(track), self._wanted(track)
+        if len(track.pool) >= wanted:
+            best_first = sorted((face.quality for face in track.pool.values()), reverse=True)
+            to_beat = max(to_beat, best_first[wanted - 1])
+        return Standing(to_beat, self._deadline(track))
+
     def seen(self, track_id: int, *, at: float, wall: float) -> None:
         """Note a detected face of a track at its capture time."""
         track = self._tracks.get(track_id)
@@ -139,8 +158,18 @@ class QualityGate:
         if track.released_at is None:
             return self.settings.min_quality
         if self.settings.improve_by is None or track.forwarded >= self.settings.max_per_track:
-            return float("inf")
+            return math.inf
         return track.released_quality + self.settings.improve_by
+
+    def _wanted(self, track: _Track) -> int:
+        """How many faces the next release of the track may have."""
+        return self.settings.top_k if track.released_at is None else 1
+
+    def _deadline(self, track: _Track) -> float:
+        """When the track's first release is due by the passing of time alone."""
+        if track.released_at is not None or self.settings.max_wait_s is None:
+            return math.inf
+        return track.first_seen_at + self.settings.max_wait_s
 
     def _pool(self, track: _Track, face: ScoredFace) -> None:
         """Keep the best face of each moment, and only the best moments."""
@@ -150,7 +179,7 @@ class QualityGate:
         rival = track.pool.get(moment)
         if rival is None or face.quality > rival.quality:
             track.pool[moment] = face
-        wanted = self.settings.top_k if track.released_at is None else 1
+        wanted = self._wanted(track)
         if len(track.pool) > (1 if wanted == 1 else _POOL_FACTOR * wanted):
             # Of equals the earlier stays: it was there first, and it is out sooner.
             worst = min(track.pool, key=lambda m: (track.pool[m].quality, -m))
@@ -181,7 +210,7 @@ class QualityGate:
         self, track_id: int, track: _Track, reason: ReleaseReason, at: float
     ) -> Iterator[Release]:
         room = self.settings.max_per_track - track.forwarded
-        wanted = min(room, self.settings.top_k if track.released_at is None else 1)
+        wanted = min(room, self._wanted(track))
         chosen = _apart(track.pool, wanted, self.settings.min_gap_s)
         track.pool.clear()
         track.released_at = at

@@ -14,7 +14,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from streamgate.exposition import Families, WithCamera
-from streamgate.values import ReleaseReason, TrackOutcome
+from streamgate.values import ReleaseReason, SkipReason, TrackOutcome
 from streamgate.version import __version__
 
 __all__ = ["LATENCY_BUCKETS_S", "QUALITY_BUCKETS", "WAIT_BUCKETS_S", "Metrics"]
@@ -41,7 +41,7 @@ REJECTIONS = (
     "too_small", "at_edge", "low_detector_score", "eyes_too_close", "turned_away", "nodding",
     "tilted", "not_alignable", "too_dark", "too_bright", "flat", "blurred",
 )  # fmt: skip
-SKIPS = ("more_promising_face", "scorer_failed", "shutdown")
+SKIPS = tuple(reason.value for reason in SkipReason)
 OUTCOMES = tuple(outcome.value for outcome in TrackOutcome)
 RELEASES = tuple(reason.value for reason in ReleaseReason)
 DELIVERIES = ("acknowledged", "failed", "refused")
@@ -101,6 +101,9 @@ class Metrics:
         self.config_reload_at = self._gauge(
             "config_last_reload_timestamp_seconds",
             "Unix time at which the configuration was last taken into use; its start at first.",
+        )
+        self.config_waiting = self._gauge(
+            "config_keys_waiting", "Settings in the file that take effect after a restart."
         )
         self.heartbeat = self._gauge(
             "heartbeat_timestamp_seconds", "Unix time at which the pipeline last took a turn."

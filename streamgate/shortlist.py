@@ -1,84 +1,201 @@
-"""Faces that wait for the scorer.
+"""Faces that wait for the scorer, and which of them are worth its time.
 
-The scorer is the slowest stage. While it is busy, new faces arrive; they do not queue, they
-compete: each track keeps its few most promising faces, and what is scored next is the most
-promising face of the track that has waited longest. So a slow scorer costs choice, never delay or
+The scorer is the slowest stage. New faces do not queue before it, they compete. Two things keep a
+face from being scored: it can hardly win (see `prospects`), or the budget of its track is spent.
+Each fit face of a track earns it a part of a score, `share`; what is saved in a poor moment is
+spent in a good one, and since the faces that might have won wait beside it, the moments around a
+good face can be scored afterwards. So a slow scorer or a small budget costs choice, never delay or
 memory.
+
+What is scored next is the face of a track that is about to be decided, the earliest decision first;
+then that which is expected to add most to its track, of all tracks.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
-from streamgate.values import Candidate, FaceMeasures
+from streamgate.prospects import Prospects, promise
+from streamgate.values import Candidate, ScoredFace, Skipped, SkipReason, Standing
 
-__all__ = ["Shortlist", "promise"]
+__all__ = ["Shortlist"]
 
-_PER_TRACK = 2
+_PER_TRACK = 20
+"""Faces of one track that wait; with 6 a track loses 0.7 points more than with 20, with 40 none."""
+_FIRST_SCORES = 1.0
+_MOST_SCORES = 4.0
+"""Scores that a track has at its beginning, and the most that it can save."""
+_PRICE_POINTS = 0.3
+"""Points that a face must be expected to gain when the last score would be spent on it; the more
+scores are saved, the less."""
+_LEAST_GAIN = 0.02
+_SOON_S = 0.3
+"""A track that is decided within this time spends what it has saved."""
 
 
-def promise(measures: FaceMeasures) -> float:
-    """How likely a face is to score well by its cheap measures; only the order means anything."""
-    return (
-        measures.detector_score
-        * min(1.0, measures.eye_distance_px / 48.0)
-        * math.cos(math.radians(min(90.0, abs(measures.yaw_deg))))
-        * min(1.0, math.sqrt(max(0.0, measures.sharpness) / 25.0))
-        * max(0.1, 1.0 - abs(measures.brightness - 125.0) / 160.0)
-    )
+def _anything_wins(_track_id: int) -> Standing:
+    return Standing(to_beat=-math.inf, deadline=math.inf)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """One track: its faces that wait, in the order of capture, and what is known of it."""
+
+    faces: list[Candidate] = field(default_factory=list)
+    prospects: Prospects = field(default_factory=Prospects)
+    scores: float = _FIRST_SCORES
+    ending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """The best face of a track; offers are compared by `rank`, lowest first."""
+
+    rank: tuple[int, float, int]
+    track_id: int
+    place: int
 
 
 class Shortlist:
-    """Bounded: at most two faces a track and `max_pending` in all.
+    """Bounded: at most 20 faces a track and `max_pending` in all.
 
     Args:
         max_pending: the most faces that wait.
+        share: of a track's fit faces that may be scored, 0-1; at 1 every face is scored that does
+            not lose its place.
+        standing: tells where a track stands with the gate.
     """
 
-    def __init__(self, max_pending: int) -> None:
+    def __init__(
+        self,
+        max_pending: int,
+        *,
+        share: float = 1.0,
+        standing: Callable[[int], Standing] = _anything_wins,
+    ) -> None:
         self.max_pending = max_pending
-        # Insertion order is waiting order: a track that was served goes to the end.
-        self._waiting: dict[int, list[Candidate]] = {}
+        self.share = share
+        self._standing = standing
+        self._tracks: dict[int, _Waiting] = {}
 
     def __len__(self) -> int:
-        return sum(len(faces) for faces in self._waiting.values())
+        return sum(len(track.faces) for track in self._tracks.values())
 
-    def waits(self, track_id: int) -> bool:
-        """Whether a face of the track waits."""
-        return track_id in self._waiting
+    def waits(self, track_id: int, at: float) -> bool:
+        """Whether a face of the track waits that is to be scored now."""
+        track = self._tracks.get(track_id)
+        return track is not None and self._best(track_id, track, at) is not None
 
-    def offer(self, candidate: Candidate) -> list[Candidate]:
-        """Add a face and return those that lost their place, perhaps itself."""
-        faces = self._waiting.setdefault(candidate.track_id, [])
-        faces.append(candidate)
-        faces.sort(key=_promise_of, reverse=True)
-        lost = faces[_PER_TRACK:]
-        del faces[_PER_TRACK:]
+    def offer(self, candidate: Candidate) -> list[Skipped]:
+        """Add a face and return those that will not be scored, perhaps itself."""
+        track = self._tracks.setdefault(candidate.track_id, _Waiting())
+        track.scores = min(_MOST_SCORES, track.scores + self.share)
+        if self._standing(candidate.track_id).to_beat == math.inf:
+            lost = [Skipped(face, SkipReason.CANNOT_WIN) for face in (*track.faces, candidate)]
+            track.faces.clear()
+            return lost
+        track.faces.append(candidate)
+        lost = []
+        if len(track.faces) > _PER_TRACK:
+            lost.append(self._drop(candidate.track_id))
         while len(self) > self.max_pending:
-            lost.append(self._drop_one())
+            most = max(len(track.faces) for track in self._tracks.values())
+            fullest = [i for i, track in self._tracks.items() if len(track.faces) == most]
+            lost.append(self._drop(min(fullest, key=self._least_gain)))
         return lost
 
-    def take(self, count: int) -> list[Candidate]:
-        """Remove and return up to `count` faces: tracks in turn, the most promising first."""
+    def take(self, count: int, at: float) -> list[Candidate]:
+        """Remove and return up to `count` faces that are to be scored at `at` seconds, best first.
+
+        Within a budget a track gives one face at a time, because its score tells which is next.
+        """
         taken: list[Candidate] = []
-        while self._waiting and len(taken) < count:
-            track_id = next(iter(self._waiting))
-            faces = self._waiting.pop(track_id)
-            taken.append(faces.pop(0))
-            if faces:
-                self._waiting[track_id] = faces
+        while len(taken) < count:
+            room = count - len(taken)
+            offers = sorted(self._offers(at), key=lambda offer: offer.rank)[:room]
+            for offer in offers:
+                track = self._tracks[offer.track_id]
+                track.scores -= 1.0
+                taken.append(track.faces.pop(offer.place))
+            if not offers or self.share < 1.0:
+                break
         return taken
 
-    def _drop_one(self) -> Candidate:
-        """Give up the least promising face, of tracks that have a second one if there are any."""
-        most = max(len(faces) for faces in self._waiting.values())
-        fullest = [track for track, faces in self._waiting.items() if len(faces) == most]
-        track_id = min(fullest, key=lambda track: _promise_of(self._waiting[track][-1]))
-        lost = self._waiting[track_id].pop()
-        if not self._waiting[track_id]:
-            del self._waiting[track_id]
-        return lost
+    def learn(self, face: ScoredFace) -> None:
+        """Take up the score of a face that was taken."""
+        track = self._tracks.get(face.candidate.track_id)
+        if track is not None:
+            promised = promise(face.candidate.measures)
+            track.prospects.learn(face.candidate.captured_at, face.quality, promised)
+
+    def end(self, track_id: int) -> None:
+        """Let a track spend what it has saved, because it has ended."""
+        if track_id in self._tracks:
+            self._tracks[track_id].ending = True
+
+    def forget(self, track_id: int) -> list[Skipped]:
+        """Remove a track and return its faces that were not scored."""
+        track = self._tracks.pop(track_id, None)
+        if track is None:
+            return []
+        reason = SkipReason.CANNOT_WIN if track.scores >= 1.0 else SkipReason.OVER_BUDGET
+        return [Skipped(face, reason) for face in track.faces]
+
+    def clear(self) -> list[Candidate]:
+        """Remove and return all faces that wait."""
+        left = [face for track in self._tracks.values() for face in track.faces]
+        self._tracks.clear()
+        return left
+
+    def _offers(self, at: float) -> Iterator[_Offer]:
+        for track_id, track in self._tracks.items():
+            offer = self._best(track_id, track, at)
+            if offer is not None:
+                yield offer
+
+    def _best(self, track_id: int, track: _Waiting, at: float) -> _Offer | None:
+        """The face of a track that is to be scored next, if any is worth it now."""
+        bounded = self.share < 1.0
+        if not track.faces or (bounded and track.scores < 1.0):
+            return None
+        standing = self._standing(track_id)
+        gains = self._gains(track, standing.to_beat)
+        place = max(range(len(gains)), key=gains.__getitem__)
+        deadline = at if track.ending else standing.deadline
+        soon = deadline - at <= _SOON_S
+        least = _LEAST_GAIN if soon else _price(track.scores)
+        if standing.to_beat == math.inf or (bounded and gains[place] < least):
+            return None
+        rank = (0, deadline, track_id) if soon else (1, -gains[place], track_id)
+        return _Offer(rank, track_id, place)
+
+    def _gains(self, track: _Waiting, to_beat: float) -> list[float]:
+        return [
+            track.prospects.expected_gain(face.captured_at, promise(face.measures), to_beat)
+            for face in track.faces
+        ]
+
+    def _least_gain(self, track_id: int) -> float:
+        return min(self._gains(self._tracks[track_id], self._standing(track_id).to_beat))
+
+    def _drop(self, track_id: int) -> Skipped:
+        """Give up the face of a track that is expected to gain least."""
+        track = self._tracks[track_id]
+        gains = self._gains(track, self._standing(track_id).to_beat)
+        # Of equals the older goes: the newest stands for what is seen now.
+        place = min(range(len(gains)), key=gains.__getitem__)
+        if self.share < 1.0 and gains[place] < _LEAST_GAIN:
+            reason = SkipReason.CANNOT_WIN
+        elif self.share < 1.0 and (track.scores < 1.0 or gains[place] < _price(track.scores)):
+            reason = SkipReason.OVER_BUDGET
+        else:
+            # It would have been scored by now, had the scorer been free.
+            reason = SkipReason.MORE_PROMISING_FACE
+        return Skipped(track.faces.pop(place), reason)
 
 
-def _promise_of(candidate: Candidate) -> float:
-    return promise(candidate.measures)
+def _price(scores: float) -> float:
+    """The gain that a face must promise, by the scores that are saved."""
+    return max(_LEAST_GAIN, _PRICE_POINTS * (1.0 - scores / _MOST_SCORES))

@@ -32,6 +32,9 @@ __all__ = [
     "ScoredFace",
     "Scores",
     "SeenFace",
+    "SkipReason",
+    "Skipped",
+    "Standing",
     "TrackDecision",
     "TrackOutcome",
     "TrackedFace",
@@ -253,6 +256,42 @@ class Analysis:
     faces: tuple[SeenFace, ...]
     ended: tuple[int, ...]
     seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+class SkipReason(StrEnum):
+    """Why a face that was fit to be scored was not."""
+
+    MORE_PROMISING_FACE = "more_promising_face"
+    """The scorer was busy, and the places of those that wait went to others."""
+    CANNOT_WIN = "cannot_win"
+    """It could hardly be better than the best of its track, or the track was released before."""
+    OVER_BUDGET = "over_budget"
+    """Others of its track were worth its budget more."""
+    SCORER_FAILED = "scorer_failed"
+    SHUTDOWN = "shutdown"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Skipped:
+    """A candidate that will not be scored."""
+
+    candidate: Candidate
+    reason: SkipReason
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a track stands with the gate.
+
+    Attributes:
+        to_beat: the quality above which a face would change what is released; infinite where none
+            could any more.
+        deadline: monotonic seconds at which the track is released whatever it has by then;
+            infinite where only its end decides.
+    """
+
+    to_beat: float
+    deadline: float
 
 
 class ReleaseReason(StrEnum):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgate.shortlist import Shortlist, promise
+from streamgate.prospects import promise
+from streamgate.shortlist import Shortlist
 from tests.builders import candidate, measures
 
 offers = st.lists(st.tuples(st.integers(1, 6), st.floats(0.5, 1.0), st.booleans()), max_size=60)
@@ -22,7 +23,7 @@ def test_nothing_is_lost_without_a_word(
         lost += len(shortlist.offer(candidate(track, float(number), detector_score=score)))
         assert len(shortlist) <= places
         if take:
-            taken += len(shortlist.take(1))
+            taken += len(shortlist.take(1, float(number)))
     assert lost + taken + len(shortlist) == len(given_offers)
 
 
@@ -31,7 +32,7 @@ def test_most_promising_face_of_a_track_goes_first() -> None:
     shortlist = Shortlist(8)
     for at, eyes in ((0.0, 20.0), (1.0, 45.0), (2.0, 30.0)):
         shortlist.offer(candidate(1, at, eye_distance_px=eyes))
-    assert [face.captured_at for face in shortlist.take(8)] == [1.0, 2.0]
+    assert [face.captured_at for face in shortlist.take(8, 2.0)] == [1.0, 2.0, 0.0]
 
 
 def test_tracks_take_turns() -> None:
@@ -39,7 +40,7 @@ def test_tracks_take_turns() -> None:
     shortlist = Shortlist(8)
     for track, score in ((1, 0.99), (1, 0.98), (2, 0.7)):
         shortlist.offer(candidate(track, detector_score=score))
-    assert [face.track_id for face in shortlist.take(3)] == [1, 2, 1]
+    assert [face.track_id for face in shortlist.take(3, 0.0)] == [1, 2, 1]
 
 
 def test_second_faces_give_way_first() -> None:
@@ -48,7 +49,7 @@ def test_second_faces_give_way_first() -> None:
     shortlist.offer(candidate(1, 0.0, detector_score=0.99))
     shortlist.offer(candidate(1, 1.0, detector_score=0.98))
     (lost,) = shortlist.offer(candidate(2, 2.0, detector_score=0.7))
-    assert (lost.track_id, lost.captured_at) == (1, 1.0)
+    assert (lost.candidate.track_id, lost.candidate.captured_at) == (1, 1.0)
 
 
 def test_promise_falls_with_every_fault() -> None:

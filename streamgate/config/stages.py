@@ -191,10 +191,19 @@ class QualitySection(Section):
         description="Calibration file raw → quality; default the one beside the weights.",
     )
     max_pending: int = Field(
-        default=16,
+        default=64,
         ge=1,
         le=1024,
-        description="Most faces that wait for the scorer; the least promising are skipped first.",
+        description="Most faces that wait for the scorer, 38 KB each and more with context; at "
+        "most 20 of one track. Those that are expected to gain least are skipped first.",
+    )
+    score_share: float = Field(
+        default=0.3,
+        gt=0,
+        le=1,
+        description="Most of a track's fit faces that are scored, 0-1, but for its first; which "
+        "ones follows from cheap measures and from the scores of their neighbours. 1 scores all. "
+        "`streamgate replay` shows what a share costs in quality.",
     )
     drift: DriftSection = Field(default_factory=DriftSection)
 

@@ -126,14 +126,17 @@ async def compose(
         on_decision=decided,
         on_shot=tell_all([watcher.released for watcher in watchers]),
     )
-    gate = QualityGate(config.gate)
     pipeline = CameraPipeline(
         PipelineParts(
             analyser=analyser,
             detection=detection,
             scorer=scorer,
             gate=gate,
-            shortlist=Shortlist(config.quality.max_pending),
+            shortlist=Shortlist(
+                config.quality.max_pending,
+                share=config.quality.score_share,
+                standing=gate.standing,
+            ),
             publisher=publisher,
             metrics=metrics,
             clock=clock,

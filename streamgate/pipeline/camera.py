@@ -32,6 +32,7 @@ from streamgate.values import (
     ReleaseReason,
     ScoredFace,
     Scores,
+    SkipReason,
 )
 
 __all__ = ["CameraPipeline", "PipelineParts"]
@@ -162,20 +163,26 @@ class CameraPipeline:
         if analysis.faces:
             parts.metrics.last_face_wall.set(analysis.captured_wall)
         parts.metrics.live_tracks.set(len(parts.gate.live_tracks))
+        if len(parts.shortlist):
+            self._wake_scoring()
         if parts.lossless:
             await self._idle.wait()
             await self.parts.publisher.publish(parts.gate.tick(self._now()))
 
     def _offer(self, candidate: Candidate) -> None:
         for lost in self.parts.shortlist.offer(candidate):
-            self._skip(lost, "more_promising_face")
-        self._work.set()
-        self._idle.clear()
+            self._skip(lost.candidate, lost.reason)
+        self._wake_scoring()
         self.parts.metrics.pending_faces.set(len(self.parts.shortlist))
 
-    def _skip(self, candidate: Candidate, reason: str) -> None:
+    def _wake_scoring(self) -> None:
+        """Look for faces that are to be scored; which those are changes with faces and time."""
+        self._work.set()
+        self._idle.clear()
+
+    def _skip(self, candidate: Candidate, reason: SkipReason) -> None:
         self.parts.gate.skipped(candidate.track_id)
-        self.parts.metrics.faces_skipped.labels(reason).inc()
+        self.parts.metrics.faces_skipped.labels(reason.value).inc()
 
     async def _interrupted(self, interruption: Interruption) -> None:
         loop = asyncio.get_running_loop()
@@ -189,25 +196,35 @@ class CameraPipeline:
                 await self._end(track_id, reason, at)
 
     async def _end(self, track_id: int, reason: ReleaseReason, at: float) -> None:
-        """End a track, after its waiting faces have been scored if there are any."""
-        if self.parts.shortlist.waits(track_id) or self._in_flight[track_id]:
+        """End a track, once those of its waiting faces are scored that can still win."""
+        shortlist = self.parts.shortlist
+        shortlist.end(track_id)
+        if not self._closing and (shortlist.waits(track_id, at) or self._in_flight[track_id]):
             self._ending[track_id] = reason, at
+            self._wake_scoring()
         else:
             self._ending.pop(track_id, None)
+            for lost in shortlist.forget(track_id):
+                self._skip(lost.candidate, lost.reason)
             await self.parts.publisher.publish(self.parts.gate.end(track_id, reason, at=at))
 
     # Scoring
 
     async def _score_faces(self) -> None:
         while not self._closing:
-            batch = self.parts.shortlist.take(self.parts.scorer.batch_size)
+            batch = self.parts.shortlist.take(self.parts.scorer.batch_size, self._now())
             self.parts.metrics.pending_faces.set(len(self.parts.shortlist))
             if batch:
                 await self._score(batch)
-                continue
-            self._idle.set()
-            self._work.clear()
-            await self._work.wait()
+            elif self._ending:
+                # What they waited for cannot win any more.
+                for track_id in tuple(self._ending):
+                    if track_id in self._ending:
+                        await self._end(track_id, *self._ending[track_id])
+            else:
+                self._idle.set()
+                self._work.clear()
+                await self._work.wait()
 
     async def _score(self, batch: Sequence[Candidate]) -> None:
         tracks = Counter(candidate.track_id for candidate in batch)
@@ -217,12 +234,12 @@ class CameraPipeline:
             scores = await self.parts.scorer.score(np.stack([c.crop.image for c in batch]))
         except asyncio.CancelledError:
             for candidate in batch:
-                self._skip(candidate, "shutdown")
+                self._skip(candidate, SkipReason.SHUTDOWN)
             raise
         except ScoreError as error:
             log.error("scoring failed", error=str(error), faces=len(batch))
             for candidate in batch:
-                self._skip(candidate, "scorer_failed")
+                self._skip(candidate, SkipReason.SCORER_FAILED)
         else:
             self.parts.metrics.stage_seconds.labels("score").observe(time.perf_counter() - started)
             self.parts.metrics.scorer_batch.observe(len(batch))
@@ -251,6 +268,7 @@ class CameraPipeline:
             if not parts.lossless:
                 parts.metrics.capture_to_score.observe(scored_at - candidate.captured_at, track)
             parts.on_scored(face)
+            parts.shortlist.learn(face)
             await self.parts.publisher.publish(parts.gate.scored(face, at=self._now()))
 
     async def _drain(self, scoring: asyncio.Task[None]) -> None:
@@ -262,8 +280,8 @@ class CameraPipeline:
             self._drain_timeout = None
             scoring.cancel()
             await asyncio.wait([scoring])
-            for candidate in self.parts.shortlist.take(len(self.parts.shortlist)):
-                self._skip(candidate, "shutdown")
+            for candidate in self.parts.shortlist.clear():
+                self._skip(candidate, SkipReason.SHUTDOWN)
         self._closing = True
         self._work.set()
         self._in_flight.clear()
@@ -273,5 +291,7 @@ class CameraPipeline:
     async def _tick(self) -> None:
         while not self.parts.lossless:
             await asyncio.sleep(_TICK_S)
+            if len(self.parts.shortlist):
+                self._wake_scoring()
             self.parts.metrics.heartbeat.set(self.parts.clock.wall())
             await self.parts.publisher.publish(self.parts.gate.tick(self._now()))
