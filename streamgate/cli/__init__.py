@@ -21,6 +21,7 @@ _COMMANDS = {
     "check": ("streamgate.cli.check", "Validate a configuration file."),
     "schema": ("streamgate.cli.schema", "Print the JSON Schema of the configuration."),
     "run": ("streamgate.cli.run", "Run the gate for one camera."),
+    "outbox": ("streamgate.cli.outbox", "See and change what waits to be delivered."),
     "demo": ("streamgate.cli.demo", "Show the gate at work on a synthetic camera."),
     "models": ("streamgate.cli.models", "List, fetch and verify models."),
     "score": ("streamgate.cli.score", "Score the faces of photographs."),

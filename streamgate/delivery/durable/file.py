@@ -100,9 +100,12 @@ def _make(path: Path) -> None:
 
 
 def _set_up(connection: sqlite3.Connection, path: Path, camera: str | None) -> None:
+    if camera is not None and connection.execute("PRAGMA page_count").fetchone()[0] == 0:
+        # Only a new file takes it; on another it would count as a change that others must look at.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL").fetchall()
     for pragma in (
-        "auto_vacuum = INCREMENTAL", "journal_mode = WAL", "synchronous = FULL",
-        "secure_delete = ON", "foreign_keys = ON", "cell_size_check = ON",
+        "journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "foreign_keys = ON",
+        "cell_size_check = ON",
         f"journal_size_limit = {_WAL_BYTES}",
     ):  # fmt: skip
         connection.execute(f"PRAGMA {pragma}").fetchall()

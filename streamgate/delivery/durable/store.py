@@ -143,14 +143,14 @@ class Store:
             if free >= pages:
                 self._connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
 
-    def retry(self, numbers: Sequence[int]) -> int:
-        """Offer dead letters again; return how many deliveries that makes."""
+    def retry(self, numbers: Sequence[int], sink: str | None = None) -> int:
+        """Offer dead letters again, to one sink or all; return how many deliveries that makes."""
         with self._faults(), transaction(self._connection):
             return sum(
                 self._connection.execute(
                     "UPDATE standings SET dead = 0, refusals = 0, due = 0 "
-                    "WHERE number = ? AND dead != 0",
-                    (number,),
+                    "WHERE number = ?1 AND dead != 0 AND (?2 IS NULL OR sink = ?2)",
+                    (number, sink),
                 ).rowcount
                 for number in numbers
             )

@@ -115,7 +115,9 @@ class HttpDelivery:
         section = self._section
         form = aiohttp.FormData()
         if section.metadata_part is not None:
-            form.add_field(section.metadata_part, shot.metadata, content_type="application/json")
+            # As text: bytes would be sent as a file, which servers keep apart from form fields.
+            text = shot.metadata.decode()
+            form.add_field(section.metadata_part, text, content_type="application/json")
         pictures = (
             (section.crop_part, "crop", shot.crop),
             (section.context_part, "context", shot.context),

@@ -1,0 +1,294 @@
+"""`streamgate outbox`: look into a camera's outbox, also while the camera runs.
+
+Each command is one short transaction; the camera notices within a second what was changed. Only
+`show` and `export` need the keys that encrypt what waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from streamgate.config import DirectorySink, SqliteOutbox, load_config
+from streamgate.delivery.durable.cipher import CLEAR, Cipher, DamagedError
+from streamgate.delivery.durable.faults import StoreCorruptError, StoreFaultError
+from streamgate.delivery.durable.store import Row, Store
+from streamgate.delivery.entry import Standing
+from streamgate.delivery.sinks.directory import DirectoryDelivery
+from streamgate.errors import ConfigError, DeliveryError, OutboxError
+
+__all__ = ["command"]
+
+_CONFIG = click.argument("file", metavar="CONFIG", type=click.Path(path_type=Path))
+_KEYS = click.argument("keys", metavar="[KEY]...", nargs=-1)
+_SINK = click.option("--sink", help="Only what waits, or is a dead letter, for this sink.")
+_DEAD = click.option("--dead", is_flag=True, help="Only dead letters: given up by every sink left.")
+
+
+@click.group("outbox")
+def command() -> None:
+    """See and change what waits in the outbox on disk, while its camera runs or not.
+
+    CONFIG is the camera's configuration file; it says where the outbox is, and its keys.
+    """
+
+
+@command.command("list")
+@_CONFIG
+@_SINK
+@_DEAD
+@click.option(
+    "--format", "layout", type=click.Choice(["table", "csv", "json"]), default="table",
+    show_default=True,
+)  # fmt: skip
+def _list(file: Path, sink: str | None, dead: bool, layout: str) -> None:
+    """Print every best shot that waits: its key, age, quality, size and how each sink stands."""
+    with _opened(file) as store:
+        rows = _chosen(store.rows(), (), sink=sink, dead=dead)
+    click.echo(_LAYOUTS[layout](rows), nl=False)
+    if layout == "table":
+        letters = sum(_is_dead(row) for row in rows)
+        click.echo(f"{len(rows)} best shots, {letters} of them dead letters")
+
+
+@command.command("show")
+@_CONFIG
+@click.argument("key")
+@click.option("--embedding", is_flag=True, help="Print the embedding too.")
+def _show(file: Path, key: str, embedding: bool) -> None:
+    """Print the metadata of the best shot KEY as JSON, and how each sink stands."""
+    with _opened(file) as store:
+        [row] = _named(store.rows(), [key])
+        try:
+            shot = store.read(row.number)
+        except DamagedError as error:
+            raise OutboxError(f"{key} cannot be read: {error}") from None
+    if shot is None:
+        raise OutboxError(f"{key} has just been delivered or given up")
+    metadata = json.loads(shot.metadata)
+    if not embedding:
+        metadata["embedding"].pop("base64", None)
+    shown = {**_as_dict(row), "metadata": metadata}
+    click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+
+
+@command.command("retry")
+@_CONFIG
+@_KEYS
+@_SINK
+@click.option("--all", "every", is_flag=True, help="Every dead letter.")
+def _retry(file: Path, keys: tuple[str, ...], sink: str | None, every: bool) -> None:
+    """Offer dead letters to their sinks again: those of KEY..., or all of them."""
+    if bool(keys) == every:
+        raise click.UsageError("give either keys or --all")
+    with _opened(file) as store:
+        rows = _chosen(store.rows(), keys, sink=sink)
+        revived = store.retry([row.number for row in rows], sink)
+    click.echo(f"{revived} deliveries will be tried again")
+
+
+@command.command("purge")
+@_CONFIG
+@_KEYS
+@_SINK
+@_DEAD
+@click.option("--all", "every", is_flag=True, help="Everything.")
+@click.option("--key-id", help="Only what was encrypted with the key of this id.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def _purge(
+    *,
+    file: Path,
+    keys: tuple[str, ...],
+    sink: str | None,
+    dead: bool,
+    every: bool,
+    key_id: str | None,
+    yes: bool,
+) -> None:
+    """Delete best shots for good, undelivered: those of KEY..., or those that the options choose.
+
+    With --sink, a best shot that waits for other sinks as well is deleted for those too.
+    """
+    if not (keys or every or dead or sink or key_id):
+        raise click.UsageError("say what: keys, --dead, --sink, --key-id or --all")
+    with _opened(file) as store:
+        rows = _chosen(store.rows(), keys, sink=sink, dead=dead, key_id=key_id)
+        if rows and not yes:
+            click.confirm(f"Delete {len(rows)} best shots for good?", abort=True, err=True)
+        deleted = store.purge([row.number for row in rows])
+    click.echo(f"{deleted} best shots deleted")
+
+
+@command.command("export")
+@_CONFIG
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@_KEYS
+@_SINK
+@_DEAD
+def _export(file: Path, folder: Path, keys: tuple[str, ...], sink: str | None, dead: bool) -> None:
+    """Write what waits, or KEY..., decrypted into FOLDER as a directory sink would.
+
+    Nothing is deleted.
+    Exit 1 when some of it cannot be read.
+    """
+    delivery = DirectoryDelivery(DirectorySink(kind="directory", path=folder))
+    written = damaged = 0
+    with _opened(file) as store:
+        for row in _chosen(store.rows(), keys, sink=sink, dead=dead):
+            try:
+                shot = store.read(row.number)
+            except DamagedError as error:
+                click.echo(f"{row.key}: cannot be read: {error}", err=True)
+                damaged += 1
+                continue
+            if shot is not None:
+                asyncio.run(delivery.deliver(shot))
+                written += 1
+    click.echo(f"{written} best shots written into {folder}")
+    if damaged:
+        sys.exit(1)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Store]:
+    section = load_config(file).config.delivery.outbox
+    if not isinstance(section, SqliteOutbox):
+        raise ConfigError(
+            f"{file}: delivery.outbox is {section.kind}; only an outbox of kind sqlite can be "
+            "looked into from outside"
+        )
+    try:
+        store = Store(section.path, Cipher(section.keys))
+        try:
+            yield store
+        finally:
+            store.close()
+    except StoreFaultError as error:
+        raise OutboxError(f"outbox {error}") from None
+    except StoreCorruptError as error:
+        raise OutboxError(
+            f"outbox {error}; its camera puts a damaged file aside and saves what can be read"
+        ) from None
+    except DeliveryError as error:
+        raise OutboxError(str(error)) from None
+
+
+def _chosen(
+    rows: Sequence[Row],
+    keys: Sequence[str],
+    *,
+    sink: str | None = None,
+    dead: bool = False,
+    key_id: str | None = None,
+) -> list[Row]:
+    return [
+        row
+        for row in (_named(rows, keys) if keys else rows)
+        if (sink is None or sink in row.standings)
+        and (not dead or _is_dead(row))
+        and (key_id is None or row.key_id == key_id)
+    ]
+
+
+def _named(rows: Sequence[Row], keys: Sequence[str]) -> list[Row]:
+    found = {row.key: row for row in rows}
+    unknown = [key for key in keys if key not in found]
+    if unknown:
+        raise OutboxError(f"nothing waits under the key {', '.join(unknown)}")
+    return [found[key] for key in keys]
+
+
+def _is_dead(row: Row) -> bool:
+    return bool(row.standings) and all(at.dead for at in row.standings.values())
+
+
+def _state(at: Standing, now: float) -> str:
+    if at.dead:
+        return f"dead after {at.refusals} refusals: {at.error}"
+    if at.refusals:
+        wait_s = max(0.0, at.due - now)
+        return f"refused {at.refusals} times, next in {wait_s:.0f} s: {at.error}"
+    return "waits"
+
+
+def _as_dict(row: Row) -> dict[str, Any]:
+    ticket = row.ticket
+    return {
+        "key": row.key,
+        "decided_at": ticket and datetime.fromtimestamp(ticket.decided_wall, UTC).isoformat(),
+        "quality": ticket and round(ticket.quality, 2),
+        "bytes": ticket and ticket.size,
+        "key_id": row.key_id if row.key_id != CLEAR else None,
+        "damaged": ticket is None,
+        "sinks": {
+            name: {
+                "state": "dead" if at.dead else "refused" if at.refusals else "waits",
+                "refusals": at.refusals,
+                "error": at.error or None,
+            }
+            for name, at in sorted(row.standings.items())
+        },
+    }
+
+
+def _as_json(rows: Sequence[Row]) -> str:
+    return json.dumps([_as_dict(row) for row in rows], indent=1, ensure_ascii=False) + "\n"
+
+
+_COLUMNS = ("key", "age", "quality", "bytes", "key id", "sinks")
+
+
+def _cells(row: Row, now: float) -> tuple[str, ...]:
+    sinks = "; ".join(f"{name} {_state(at, now)}" for name, at in sorted(row.standings.items()))
+    if row.ticket is None:
+        return row.key, "", "", "", row.key_id, f"damaged; {sinks}"
+    return (
+        row.key, _age(now - row.ticket.decided_wall), f"{row.ticket.quality:.1f}",
+        str(row.ticket.size), row.key_id or "(clear)", sinks,
+    )  # fmt: skip
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("d", 86_400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
+
+
+def _as_table(rows: Sequence[Row]) -> str:
+    if not rows:
+        return ""
+    table = Table(*_COLUMNS)
+    for row in rows:
+        table.add_row(*_cells(row, time.time()))
+    text = io.StringIO()
+    Console(file=text, width=None if sys.stdout.isatty() else 200).print(table, markup=False)
+    return text.getvalue()
+
+
+def _as_csv(rows: Sequence[Row]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["key", "decided_at", "quality", "bytes", "key_id", "damaged", "sink", "state"])
+    for row in rows:
+        shown = _as_dict(row)
+        values = [shown[name] for name in ("key", "decided_at", "quality", "bytes", "key_id")]
+        for name, at in shown["sinks"].items() or {"": {"state": ""}}.items():
+            writer.writerow([*values, shown["damaged"], name, at["state"]])
+    return text.getvalue()
+
+
+_LAYOUTS = {"table": _as_table, "csv": _as_csv, "json": _as_json}

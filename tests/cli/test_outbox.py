@@ -1,0 +1,220 @@
+"""`streamgate outbox` beside an outbox that is in use."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from streamgate.cli import app
+from streamgate.config import SqliteOutbox as Section
+from streamgate.config import load_config
+from streamgate.delivery.durable.outbox import SqliteOutbox
+from streamgate.metrics import Metrics
+from streamgate.values import EncodedShot
+from tests.delivery.parts import SystemClock
+from tests.delivery.shots import real_shot
+
+KEY = base64.b64encode(bytes(32)).decode()
+Run = Callable[..., Awaitable[Result]]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "door.yaml"
+    outbox = {
+        "kind": "sqlite", "path": str(tmp_path / "door.outbox"), "keys": [{"id": "k1", "key": KEY}],
+        "ttl_s": 7_000_000,
+    }  # fmt: skip
+    sinks = [
+        {"kind": "directory", "name": name, "path": str(tmp_path / name)} for name in ("one", "two")
+    ]
+    delivery = {"outbox": outbox, "sinks": sinks}
+    source = {"kind": "file", "path": "clip.mkv"}
+    path.write_text(
+        yaml.safe_dump({"camera": {"name": "door"}, "source": source, "delivery": delivery})
+    )
+    return path
+
+
+@pytest.fixture
+def run(config: Path) -> Run:
+    async def invoke(command: str, *arguments: str) -> Result:
+        line = ["outbox", command, str(config), *arguments]
+        return await asyncio.to_thread(CliRunner().invoke, app, line)
+
+    return invoke
+
+
+@asynccontextmanager
+async def in_use(config: Path, *tracks: int) -> AsyncIterator[SqliteOutbox]:
+    """The outbox as its camera has it open, with a best shot of each track."""
+    loaded = load_config(config).config
+    section = loaded.delivery.outbox
+    assert isinstance(section, Section)
+    names = [sink.name for sink in loaded.delivery.sinks]
+    outbox = SqliteOutbox(
+        section, names, camera="door", metrics=Metrics("door"), clock=SystemClock()
+    )
+    await outbox.open()
+    try:
+        for track in tracks:
+            await outbox.add(real_shot(track))
+        yield outbox
+    finally:
+        await outbox.close()
+
+
+def edit(config: Path, *changes: tuple[str, str]) -> None:
+    text = config.read_text()
+    for old, new in changes:
+        text = text.replace(old, new)
+    config.write_text(text)
+
+
+async def bury(outbox: SqliteOutbox, sink: str, error: str = "no face") -> str:
+    claim = await outbox.claim(sink)
+    assert claim is not None
+    await outbox.bury(claim, error=error)
+    return claim.shot.key
+
+
+async def delivered(outbox: SqliteOutbox, sink: str) -> list[EncodedShot]:
+    shots = []
+    while (claim := await outbox.claim(sink)) is not None:
+        shots.append(claim.shot)
+        await outbox.acknowledge(claim)
+    return shots
+
+
+async def test_list_tells_how_each_sink_stands(config: Path, run: Run) -> None:
+    """What waits, what a sink has refused, and what it said, without touching anything."""
+    async with in_use(config, 1, 2) as outbox:
+        key = await bury(outbox, "one")
+        listed = json.loads((await run("list", "--format", "json")).stdout)
+        assert [row["key"] for row in listed] == ["door-b00t-1-1", "door-b00t-2-1"]
+        assert listed[0]["sinks"]["one"] == {"state": "dead", "refusals": 1, "error": "no face"}
+        assert listed[0]["sinks"]["two"]["state"] == "waits"
+        assert listed[0]["key_id"] == "k1"
+        table = (await run("list")).stdout
+        assert key in table
+        assert "dead after 1 refusals: no face" in table
+        assert "2 best shots, 0 of them dead letters" in table
+        assert not await outbox.tend(), "looking has changed the file"
+
+
+async def test_show_prints_the_metadata(config: Path, run: Run) -> None:
+    """The metadata is that of the best shot; the embedding only comes when asked for."""
+    async with in_use(config, 7):
+        shown = json.loads((await run("show", "door-b00t-7-1")).stdout)
+        assert shown["metadata"]["track_id"] == 7
+        assert "base64" not in shown["metadata"]["embedding"]
+        whole = json.loads((await run("show", "door-b00t-7-1", "--embedding")).stdout)
+        assert whole["metadata"] == json.loads(real_shot(7).metadata)
+
+
+async def test_a_retried_dead_letter_is_offered_again_at_once(config: Path, run: Run) -> None:
+    """The camera's next look finds it; the other sink's dead letter stays one."""
+    async with in_use(config, 1) as outbox:
+        key = await bury(outbox, "one")
+        await bury(outbox, "two")
+        assert "1 deliveries" in (await run("retry", key, "--sink", "one")).stdout
+        assert await outbox.tend()
+        assert [shot.key for shot in await delivered(outbox, "one")] == [key]
+        assert await delivered(outbox, "two") == []
+        assert "1 deliveries" in (await run("retry", "--all")).stdout
+        assert await outbox.tend()
+        assert len(await delivered(outbox, "two")) == 1
+
+
+async def test_purge_deletes_only_what_was_chosen(config: Path, run: Run) -> None:
+    """Dead letters of every sink go; what still waits for one stays."""
+    async with in_use(config, 1, 2, 3) as outbox:
+        await bury(outbox, "one")
+        assert await bury(outbox, "two") == "door-b00t-1-1"
+        await bury(outbox, "two")
+        assert "1 best shots deleted" in (await run("purge", "--dead", "--yes")).stdout
+        await outbox.tend()
+        assert [shot.track_id for shot in await delivered(outbox, "one")] == [2, 3]
+
+
+async def test_purge_asks_first(config: Path, run: Run) -> None:
+    """Without --yes and without an answer nothing is deleted."""
+    async with in_use(config, 1) as outbox:
+        result = await run("purge", "--all")
+        assert result.exit_code == 1
+        assert "Delete 1 best shots for good?" in result.stderr
+        await outbox.tend()
+        assert outbox.waiting("one") == 1
+
+
+async def test_purge_by_key_id_frees_an_outbox_of_a_lost_key(config: Path, run: Run) -> None:
+    """Once what the lost key has encrypted is purged, the camera starts with another key."""
+    async with in_use(config, 1, 2):
+        pass
+    other = base64.b64encode(b"\1" * 32).decode()
+    edit(config, (KEY, other), ("id: k1", "id: k2"))
+    assert "2 best shots" in (await run("list")).stdout
+    assert (await run("show", "door-b00t-1-1")).exit_code == 1
+    purged = await run("purge", "--key-id", "k1", "--yes")
+    assert "2 best shots deleted" in purged.stdout
+    async with in_use(config, 3) as outbox:
+        assert outbox.waiting("one") == 1
+
+
+async def test_export_writes_what_the_directory_sink_would(
+    config: Path, run: Run, tmp_path: Path
+) -> None:
+    """Pictures and metadata come out as they went in, and still wait afterwards."""
+    async with in_use(config, 1, 2) as outbox:
+        result = await run("export", str(tmp_path / "out"))
+        assert "2 best shots written" in result.stdout
+        assert (tmp_path / "out" / "door-b00t-2-1.jpg").read_bytes() == real_shot(2).crop.data
+        assert (tmp_path / "out" / "door-b00t-2-1.json").read_bytes() == real_shot(2).metadata
+        assert not await outbox.tend()
+        assert outbox.waiting("one") == 2
+
+
+async def test_commands_beside_a_busy_camera_disturb_nothing(config: Path, run: Run) -> None:
+    """While best shots come and go, listing and exporting fail nowhere, and all is delivered."""
+    async with in_use(config) as outbox:
+        seen: list[str] = []
+
+        async def work() -> None:
+            for track in range(60):
+                await outbox.add(real_shot(track))
+                await delivered(outbox, "two")
+                seen.extend(shot.key for shot in await delivered(outbox, "one"))
+                await outbox.tend()
+
+        async def look() -> None:
+            for _ in range(5):
+                for command in (("list",), ("retry", "--all"), ("purge", "--dead", "--yes")):
+                    result = await run(*command)
+                    assert result.exit_code == 0, result.output
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(work())
+            group.create_task(look())
+        assert len(set(seen)) == len(seen) == 60
+
+
+async def test_what_cannot_be_is_told(config: Path, run: Run) -> None:
+    """No file, no such key, no selection: exit 1 or 2, each with what is wrong."""
+    result = await run("list")
+    assert result.exit_code == 1
+    assert "there is no such file" in result.stderr
+    async with in_use(config, 1):
+        result = await run("show", "door-b00t-9-9")
+        assert (result.exit_code, "nothing waits under the key" in result.stderr) == (1, True)
+        assert (await run("purge")).exit_code == 2
+        assert (await run("retry")).exit_code == 2
+    edit(config, ("kind: sqlite", "kind: memory"))
+    assert (await run("list")).exit_code == 2

@@ -1,0 +1,87 @@
+"""Nothing that the decision log calls accepted is lost, however often the daemon is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import random
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from streamgate.delivery.payload import payload_schema
+from tests.delivery.daemon import (
+    Receiver,
+    accepted,
+    decisions,
+    make_clip,
+    running,
+    until,
+    write_config,
+)
+from tests.servers.broker import free_port
+
+ROUNDS = int(os.environ.get("STREAMGATE_KILL_ROUNDS", "12"))
+"""How often it is killed; each takes as long as a start of the daemon and a second."""
+
+
+@pytest.mark.timeout(60 * ROUNDS + 300)
+async def test_nothing_accepted_is_lost_by_killing_the_daemon(tmp_path: Path) -> None:
+    """Killed at random moments while the sink is down, or up, then run in peace: all arrives.
+
+    Every best shot that the decision log calls accepted is received at least once, whole, and
+    repetitions of a key are equal to the byte.
+    """
+    chance = random.Random(0)
+    receiver = Receiver(free_port())
+    state = tmp_path / "state"
+    log = state / "decisions.jsonl"
+    config = write_config(
+        tmp_path / "door.yaml",
+        make_clip(tmp_path / "clip.mkv"),
+        sinks=[{"kind": "http", "url": receiver.url, "at_once": 2}],
+        outbox={
+            "kind": "sqlite",
+            "path": str(state / "door.outbox"),
+            "keys": [{"id": "k1", "key": base64.b64encode(os.urandom(32)).decode()}],
+        },
+        retry={"initial_s": 0.05, "max_s": 0.5},
+        decision_log={"path": str(log), "max_bytes": 100_000, "keep": 1000},
+    )
+    for number in range(ROUNDS):
+        # Every third time the sink is there, so that kills fall between its answer and our note.
+        if number % 3 == 1:
+            await receiver.up()
+        async with running(config) as daemon:
+            if number % 4:
+                await daemon.runs()
+            await asyncio.sleep(chance.uniform(0, 2.5))
+            await daemon.kill()
+        await receiver.down()
+    promised = accepted(log)
+    assert len(promised) >= ROUNDS
+    backlog = len(promised - receiver.keys)
+    assert backlog or ROUNDS < 10, "the sink was never down"
+
+    await receiver.up()
+    async with running(config) as daemon:
+        await until(lambda: promised <= receiver.keys)
+        assert await daemon.stop() == 0
+    await receiver.down()
+    assert accepted(log) <= receiver.keys
+
+    schema = jsonschema.Draft202012Validator(payload_schema())
+    first: dict[str, tuple[bytes, bytes]] = {}
+    for posted in receiver.posted:
+        posted.check()
+        schema.validate(json.loads(posted.metadata))
+        same = first.setdefault(posted.key, (posted.metadata, posted.crop))
+        assert same == (posted.metadata, posted.crop)
+    print(  # noqa: T201 - the figures of a long run
+        f"{ROUNDS} kills: {len(decisions(log))} decisions, {len(accepted(log))} accepted, "
+        f"{backlog} of them undelivered after the last kill, "
+        f"{len(receiver.posted)} received, {len(receiver.posted) - len(first)} repetitions"
+    )
