@@ -18,6 +18,7 @@ import structlog
 from streamgate.config import LoadedConfig, WhipSource
 from streamgate.daemon.compose import Camera, compose
 from streamgate.daemon.observer import Observer
+from streamgate.daemon.reload import Reloader, hangups
 from streamgate.errors import SourceError, StreamgateError
 from streamgate.web.app import Health, build_app, serve
 from streamgate.web.auth import Guard
@@ -46,15 +47,17 @@ async def run_camera(loaded: LoadedConfig, boot_id: str, observer: Observer | No
     """
     stop = asyncio.Event()
     try:
-        with _signals(stop):
+        with _signals(stop), hangups(loaded.path) as asked:
             async with AsyncExitStack() as stack:
                 camera = await compose(loaded, boot_id, stack, observer)
-                return await _serve(camera, stop, stack)
+                return await _serve(camera, Reloader(camera, loaded, asked), stop, stack)
     except* StreamgateError as failures:
         raise _first(failures) from None
 
 
-async def _serve(camera: Camera, stop: asyncio.Event, stack: AsyncExitStack) -> int:
+async def _serve(
+    camera: Camera, reloader: Reloader, stop: asyncio.Event, stack: AsyncExitStack
+) -> int:
     config = camera.config
     await camera.dispatcher.open()
     if config.web.enabled:
@@ -76,6 +79,7 @@ async def _serve(camera: Camera, stop: asyncio.Event, stack: AsyncExitStack) -> 
         watching = group.create_task(camera.pipeline.run(camera.slot.frames()))
         reading = group.create_task(_read(camera))
         stopping = group.create_task(stop.wait())
+        reloading = group.create_task(reloader.run())
         log.info("camera runs", source=config.source.kind, sinks=len(config.delivery.sinks))
         await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
         camera.slot.close()
@@ -86,6 +90,7 @@ async def _serve(camera: Camera, stop: asyncio.Event, stack: AsyncExitStack) -> 
         await delivering
         await asyncio.wait({reading})
         stopping.cancel()
+        reloading.cancel()
     failure = None if reading.cancelled() else reading.result()
     log.info("camera stopped", undelivered=left)
     if failure is not None:

@@ -1,0 +1,244 @@
+"""Other settings for a camera that runs, on SIGHUP or when its file has changed.
+
+The file is validated first; where it is at fault, or a new sink cannot be made, all stays as it is
+and the reason is told. What can change while the camera runs is changed without touching the stream
+or a track. What cannot keeps its old value, is named, and takes effect at the next start; until
+then the hash that metrics and best shots carry is that of the settings really in use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import structlog
+from pydantic import BaseModel
+
+from streamgate.config import CameraConfig, LoadedConfig, SinkSection, load_config
+from streamgate.config.load import hash_config
+from streamgate.config.section import secrets_of
+from streamgate.daemon.compose import Camera
+from streamgate.daemon.delivery import build_sink
+from streamgate.daemon.gauges import show_config
+from streamgate.errors import StreamgateError
+from streamgate.logs import configure_logs
+from streamgate.ports import Sink
+
+__all__ = ["Reloader", "changed_keys", "hangups", "in_use_after"]
+
+log = structlog.get_logger(__name__)
+
+_POLL_S = 2.0
+
+
+def in_use_after(now: CameraConfig, wanted: CameraConfig) -> CameraConfig:
+    """The settings that a running camera can have of those that are wanted.
+
+    Thresholds, sinks and the log change at once; the source, models, the outbox and the web server
+    are what they were. This function is the whole rule: what it does not take over needs a restart.
+    """
+    return now.model_copy(
+        update={
+            "detector": wanted.detector.model_copy(update={"model": now.detector.model}),
+            "tracker": wanted.tracker,
+            "precheck": wanted.precheck,
+            "gate": wanted.gate,
+            "quality": now.quality.model_copy(update={"max_pending": wanted.quality.max_pending}),
+            "delivery": wanted.delivery.model_copy(
+                update={
+                    "outbox": now.delivery.outbox,
+                    "decision_log": now.delivery.decision_log,
+                }
+            ),
+            "web": now.web.model_copy(update={"show_pictures": wanted.web.show_pictures}),
+            "log": wanted.log,
+        }
+    )
+
+
+def changed_keys(one: BaseModel, other: BaseModel, prefix: str = "") -> list[str]:
+    """Dotted keys whose values differ; a list counts as one value, secrets are compared unseen."""
+    if type(one) is not type(other):
+        return [prefix]
+    keys: list[str] = []
+    for name in type(one).model_fields:
+        ours, theirs = getattr(one, name), getattr(other, name)
+        key = f"{prefix}.{name}" if prefix else name
+        if isinstance(ours, BaseModel) and isinstance(theirs, BaseModel):
+            keys += changed_keys(ours, theirs, key)
+        elif ours != theirs:
+            keys.append(key)
+    return keys
+
+
+@contextmanager
+def hangups(path: Path) -> Iterator[asyncio.Event]:
+    """Yield an event that SIGHUP sets, where there is a file to read again.
+
+    It holds from the start on, because a SIGHUP that nobody hears ends the process.
+    """
+    asked = asyncio.Event()
+    if not path.is_file():
+        yield asked
+        return
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, asked.set)
+    try:
+        yield asked
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """What tells a changed file: also one that was put in another's place."""
+
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+
+
+class Reloader:
+    """Keeps a running camera's settings in step with its file.
+
+    Args:
+        camera: composed from `loaded`.
+        asked: set when the file shall be read whether it looks changed or not.
+        poll_s: how often the file is looked at.
+    """
+
+    def __init__(
+        self, camera: Camera, loaded: LoadedConfig, asked: asyncio.Event, *, poll_s: float = _POLL_S
+    ) -> None:
+        self._camera = camera
+        self._in_use = loaded
+        self._asked = asked
+        self._poll_s = poll_s
+        self._read_mark: _Mark | None = None
+        self._last_mark: _Mark | None = None
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        path = self._in_use.path
+        self._read_mark = self._last_mark = await asyncio.to_thread(_mark, path)
+        if self._read_mark is None:
+            return
+        while True:
+            if await self._is_due():
+                self._asked.clear()
+                self._read_mark = self._last_mark = await asyncio.to_thread(_mark, path)
+                await self.reload()
+
+    async def reload(self) -> None:
+        """Read the file and take over what it says, or say why not."""
+        metrics = self._camera.metrics
+        try:
+            wanted = await asyncio.to_thread(load_config, self._in_use.path)
+            outcome = await self._take(wanted)
+        except StreamgateError as error:
+            outcome = "refused"
+            self._refused(str(error).splitlines())
+        except Exception as error:  # whatever is wrong with the new settings, the camera goes on
+            outcome = "refused"
+            log.exception("configuration failed half-way; restart the camera")
+            self._refused([f"{type(error).__name__} while it was taken over"])
+        metrics.config_reloads.labels(outcome).inc()
+        metrics.config_reload_successful.set(outcome != "refused")
+
+    async def _is_due(self) -> bool:
+        try:
+            async with asyncio.timeout(self._poll_s):
+                await self._asked.wait()
+        except TimeoutError:
+            mark, before = await asyncio.to_thread(_mark, self._in_use.path), self._last_mark
+            self._last_mark = mark
+            # A file that is being written changes until it is done.
+            return mark is not None and mark == before and mark != self._read_mark
+        return True
+
+    async def _take(self, wanted: LoadedConfig) -> str:
+        now = self._in_use.config
+        config = in_use_after(now, wanted.config)
+        applied, waiting = changed_keys(now, config), changed_keys(config, wanted.config)
+        in_use = LoadedConfig(config, hash_config(config), wanted.path)
+        fresh = await _fresh_sinks(now, config)
+        self._in_use = in_use
+        if applied:
+            await self._apply(now, in_use, fresh)
+            log.info("configuration applied", keys=applied, config_hash=in_use.config_hash)
+            self._say(f"Configuration applied: {', '.join(applied)}")
+        elif not waiting:
+            log.info("configuration unchanged", config_hash=in_use.config_hash)
+        if waiting:
+            log.warning("settings take effect after a restart", keys=waiting)
+            self._say(f"Waits for a restart: {', '.join(waiting)}")
+        self._camera.metrics.config_waiting.set(len(waiting))
+        return "applied" if applied else "unchanged"
+
+    async def _apply(self, now: CameraConfig, in_use: LoadedConfig, fresh: Sequence[Sink]) -> None:
+        camera, config = self._camera, in_use.config
+        parts = camera.pipeline.parts
+        identity = parts.publisher.identity
+        if secrets_of(config) != secrets_of(now) or config.log != now.log:
+            # Old secrets may still be in what a library has yet to say.
+            secrets = {*secrets_of(now), *secrets_of(config)}
+            configure_logs(
+                config.log, secrets=secrets, camera=identity.camera, boot=identity.boot_id
+            )
+
+        def adopt() -> None:
+            camera.detector.adopt(config.detector)
+            camera.analyser.adopt(config)
+
+        # The detector and the tracker belong to the thread that uses them.
+        await asyncio.get_running_loop().run_in_executor(parts.detection, adopt)
+        parts.gate.adopt(config.gate)
+        parts.shortlist.max_pending = config.quality.max_pending
+        parts.publisher.identity = replace(identity, config_hash=in_use.config_hash)
+        if camera.decisions is not None:
+            camera.decisions.adopt(config, in_use.config_hash)
+        if camera.live is not None:
+            camera.live.show_pictures(config.web.show_pictures)
+        show_config(in_use, camera.metrics, camera.clock)
+        await camera.dispatcher.adopt(config.delivery, fresh)
+
+    def _refused(self, faults: Sequence[str]) -> None:
+        log.error("configuration refused, the one in use stays", faults=list(faults))
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        self._say(f"Configuration refused: {faults[0]}{more}")
+
+    def _say(self, text: str) -> None:
+        if self._camera.live is not None:
+            self._camera.live.say(text)
+
+
+async def _fresh_sinks(now: CameraConfig, config: CameraConfig) -> list[Sink]:
+    """Make the sinks that are new or have other settings; all of them, or none."""
+    before = {section.name: section for section in now.delivery.sinks}
+    made: list[Sink] = []
+    try:
+        for section in config.delivery.sinks:
+            if not _is_same(before.get(section.name), section):
+                made.append(build_sink(section))
+    except StreamgateError:
+        for sink in made:
+            await sink.close()
+        raise
+    return made
+
+
+def _is_same(one: SinkSection | None, other: SinkSection) -> bool:
+    """Whether two sinks differ in their pace at most, which changes without a new sink."""
+    return one is not None and one.model_copy(update={"at_once": other.at_once}) == other
+
+
+def _mark(path: Path) -> _Mark | None:
+    with suppress(OSError):
+        found = path.stat()
+        return _Mark(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    return None
