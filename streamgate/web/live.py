@@ -227,7 +227,6 @@ class LiveView:
 
     def now(self) -> dict[str, Any]:
         """The newest frame and how long things take."""
-        at = self._clock.monotonic()
         if self._newest is None:
             return {"frame": None, "faces": [], "rate": 0, "detect_ms": None, "score_ms": None}
         shown_at = -1.0 if self._shown is None else self._shown[0].captured_at
@@ -237,11 +236,10 @@ class LiveView:
             self._keep(frame)
         frame, analysis = self._shown or self._newest
         height, width = frame.image.shape[:2]
-        recent = sum(at - seen <= _RATE_WINDOW_S for seen in self._frame_times)
         return {
             "frame": {"index": frame.index, "width": width, "height": height},
             "faces": [self._face(seen, width, height) for seen in analysis.faces],
-            "rate": round(recent / _RATE_WINDOW_S, 1),
+            "rate": self._rate(self._clock.monotonic()),
             "detect_ms": _milliseconds(analysis.seconds.get("detect")),
             "score_ms": _milliseconds(self._score_latency_s),
         }
@@ -317,6 +315,14 @@ class LiveView:
         self.frames[frame.index] = frame.image
         while len(self.frames) > _FRAMES_KEPT:
             del self.frames[next(iter(self.frames))]
+
+    def _rate(self, at: float) -> float:
+        """Frames a second over the last ones."""
+        while self._frame_times and at - self._frame_times[0] > _RATE_WINDOW_S:
+            self._frame_times.popleft()
+        if len(self._frame_times) < 2:
+            return 0.0
+        return round((len(self._frame_times) - 1) / max(0.01, at - self._frame_times[0]), 1)
 
     def _face(self, seen: SeenFace, width: int, height: int) -> dict[str, Any]:
         track = self.tracks.get(seen.tracked.track_id)

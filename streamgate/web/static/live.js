@@ -186,17 +186,18 @@ function drawTrack(item, track) {
   drawChart(item.children[2], track);
 }
 
-// Keep the elements of what is still there, so that neither focus nor pictures are lost.
+// Leave the elements of what is still there where they are, so that neither focus nor pictures are
+// lost and nothing flickers.
 function keep(list, wanted, key, create, draw) {
   const there = new Map([...list.children].map((item) => [item.dataset.key, item]));
-  const items = wanted.map((value) => {
+  const keys = new Set(wanted.map((value) => String(key(value))));
+  for (const [name, item] of there) if (!keys.has(name)) item.remove();
+  wanted.forEach((value, at) => {
     const item = there.get(String(key(value))) ?? create();
     item.dataset.key = key(value);
     draw(item, value);
-    return item;
+    if (list.children[at] !== item) list.insertBefore(item, list.children[at] ?? null);
   });
-  const same = items.length === list.children.length && items.every((item, at) => list.children[at] === item);
-  if (!same) list.replaceChildren(...items);
 }
 
 function takeTracks(state) {
@@ -253,14 +254,14 @@ function takeShots(state) {
 
 function makeEvent() {
   const item = make("li", "event");
-  item.append(make("time"), make("span"), make("span", "count"));
+  item.append(make("time"), make("span", "told"), make("span", "count"));
   return item;
 }
 
 function drawEvent(item, event) {
   const [time, told, count] = item.children;
   setText(time, clock(event.wall));
-  told.className = { shot: "good", rejected: "bad", missed: "low" }[event.kind] ?? "";
+  item.dataset.kind = event.kind;
   setText(told, event.track === null ? event.text : `#${event.track} ${event.text}`);
   setText(count, event.count > 1 ? `×${event.count}` : "");
 }
