@@ -57,15 +57,18 @@ _TITLE: dict[int, str] = {
 _PAGE_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-        "img-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'"
+        "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'"
     ),
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
 }
 _PAGE_FILES = {
     "/publish": ("publish.html", "text/html"),
     "/publish.js": ("publish.js", "text/javascript"),
     "/publish.css": ("publish.css", "text/css"),
+    "/publish.svg": ("publish.svg", "image/svg+xml"),
 }
 
 _Handler = Callable[[web.Request], Awaitable[web.Response]]

@@ -243,6 +243,8 @@ async def test_without_a_token_only_this_machine_publishes() -> None:
 async def test_a_publisher_that_vanishes_leaves_nothing(clip: Path) -> None:
     """Silence ends the session as a fault; tasks, threads and the place are free again."""
     async with ingest(read_timeout_s=0.5) as target:
+        # The connection that is kept alive has a task of its own.
+        await target.post("garbage")
         tasks = len(asyncio.all_tasks())
         publisher = Publisher(target, FileTrack(clip))
         await publisher.__aenter__()

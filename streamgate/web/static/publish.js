@@ -3,16 +3,23 @@
 
 const element = (id) => document.getElementById(id);
 const GATHER_LIMIT_MS = 2000;
+const CONNECT_LIMIT_MS = 15_000;
+const LONGEST_PAUSE_MS = 30_000;
 const MAX_BITRATE = { "640x360": 1_500_000, "1280x720": 3_000_000, "1920x1080": 6_000_000 };
+const PASSING_REFUSALS = [409, 502, 503, 504];
 
+const INSECURE = "Browsers give cameras to secure pages only. Open this page by https, or from the machine itself as localhost.";
+const NO_PATH = "No media gets through to the camera's server: UDP is blocked on the way, or the server's address cannot be reached from here.";
 const CAMERA_FAULTS = {
   NotAllowedError: "The browser was not allowed to use the camera. Allow it in the address bar and try again.",
   NotFoundError: "No camera was found. Plug one in and try again.",
   NotReadableError: "The camera is in use by another program, or it failed. Close the other program and try again.",
-  OverconstrainedError: "The camera cannot give this picture. Choose another resolution.",
+  AbortError: "The camera could not be started. Unplug it, plug it in and try again.",
+  OverconstrainedError: "The camera cannot give this picture. Choose another resolution or camera.",
   SecurityError: "The browser's settings forbid the use of cameras on this page.",
 };
 const REFUSALS = {
+  400: "The camera did not understand this browser's offer.",
   401: "The token is missing or wrong.",
   403: "This page's origin may not publish here.",
   404: "This camera does not take publishers.",
@@ -22,14 +29,26 @@ const REFUSALS = {
   503: "The camera is starting or stopping. Try again in a moment.",
 };
 
-class Failure extends Error {}
+// What a person can read; `passing` is whether waiting may help.
+class Failure extends Error {
+  constructor(message, passing = false) {
+    super(message);
+    this.passing = passing;
+  }
+}
 
 let stream = null;
 let connection = null;
 let session = null;
 let sender = null;
 let ticker = null;
+let retry = null;
 let before = null;
+let wakeLock = null;
+// Counts what was begun, so that what is overtaken by a click of Stop gives up.
+let attempt = 0;
+let failures = 0;
+let wasLive = false;
 
 function show(state, text) {
   element("state").dataset.state = state;
@@ -57,9 +76,7 @@ function wantedPicture() {
 }
 
 async function openCamera() {
-  if (!navigator.mediaDevices) {
-    throw new Failure("Browsers give cameras to secure pages only. Open this page by https, or from the machine itself as localhost.");
-  }
+  if (!navigator.mediaDevices) throw new Failure(INSECURE);
   const deviceId = element("camera").value;
   const video = { ...wantedPicture(), frameRate: { ideal: 25, max: 30 } };
   if (deviceId) video.deviceId = { exact: deviceId };
@@ -83,28 +100,43 @@ async function listCameras() {
 }
 
 function useStream(opened) {
-  stream?.getTracks().forEach((track) => track.stop());
+  stopCamera();
   stream = opened;
   const [track] = stream.getVideoTracks();
-  track.addEventListener("ended", () => fail("The camera was unplugged or taken away."));
+  track.addEventListener("ended", () => fail(new Failure("The camera was unplugged or taken away.")));
   element("preview").srcObject = stream;
   element("placeholder").hidden = true;
   return track;
+}
+
+function stopCamera() {
+  stream?.getTracks().forEach((track) => track.stop());
+  stream = null;
+  element("preview").srcObject = null;
+  element("placeholder").hidden = false;
 }
 
 function preferCodec(transceiver) {
   const wanted = `video/${element("codec").value}`.toLowerCase();
   const codecs = RTCRtpSender.getCapabilities("video").codecs;
   const chosen = codecs.filter((codec) => codec.mimeType.toLowerCase() === wanted);
-  if (chosen.length === 0) {
-    throw new Failure(`This browser cannot send ${element("codec").selectedOptions[0].text}. Choose the other codec.`);
+  if (chosen.length === 0 || !transceiver.setCodecPreferences) {
+    throw new Failure(`This browser cannot send ${element("codec").selectedOptions[0].text} on demand. Choose the other codec, or update the browser.`);
   }
   const repair = codecs.filter((codec) => codec.mimeType.toLowerCase() === "video/rtx");
   transceiver.setCodecPreferences([...chosen, ...repair]);
 }
 
+async function ask(url, request) {
+  try {
+    return await fetch(url, request);
+  } catch {
+    throw new Failure("The camera's server cannot be reached.", true);
+  }
+}
+
 async function iceServers() {
-  const answer = await fetch("whip", { method: "OPTIONS" });
+  const answer = await ask("whip", { method: "OPTIONS" });
   const links = answer.headers.get("Link") || "";
   return [...links.matchAll(/<([^>]+)>;\s*rel="ice-server"/g)].map((match) => ({ urls: match[1] }));
 }
@@ -119,7 +151,7 @@ function gathered(peer) {
 }
 
 async function post(offer) {
-  const answer = await fetch("whip", {
+  const answer = await ask("whip", {
     method: "POST",
     headers: { "Content-Type": "application/sdp", ...authorization() },
     body: offer,
@@ -128,7 +160,11 @@ async function post(offer) {
   if (answer.status !== 201) {
     let detail = "";
     try { detail = JSON.parse(text).detail; } catch { /* a proxy answered */ }
-    throw new Failure(`${REFUSALS[answer.status] || "The camera refused."} (${answer.status}${detail ? `: ${detail}` : ""})`);
+    const message = REFUSALS[answer.status] || "The camera refused.";
+    throw new Failure(
+      `${message} (${answer.status}${detail ? `: ${detail}` : ""})`,
+      PASSING_REFUSALS.includes(answer.status),
+    );
   }
   session = new URL(answer.headers.get("Location"), answer.url);
   return text;
@@ -144,47 +180,73 @@ async function limitBitrate() {
 }
 
 async function publish() {
-  say("");
-  show("busy", "Opening the camera");
-  const track = useStream(await openCamera());
-  await listCameras();
+  const mine = ++attempt;
+  const overtaken = () => mine !== attempt;
+  if (!stream) {
+    show("busy", "Opening the camera");
+    const opened = await openCamera();
+    if (overtaken()) {
+      opened.getTracks().forEach((track) => track.stop());
+      return;
+    }
+    useStream(opened);
+    await listCameras();
+  }
   show("busy", "Connecting");
-  const peer = new RTCPeerConnection({ iceServers: await iceServers(), bundlePolicy: "max-bundle" });
+  const servers = await iceServers();
+  if (overtaken()) return;
+  const peer = new RTCPeerConnection({ iceServers: servers, bundlePolicy: "max-bundle" });
   connection = peer;
   peer.addEventListener("connectionstatechange", () => peer === connection && follow(peer.connectionState));
-  const transceiver = peer.addTransceiver(track, { direction: "sendonly", streams: [stream] });
+  const transceiver = peer.addTransceiver(stream.getVideoTracks()[0], { direction: "sendonly", streams: [stream] });
   sender = transceiver.sender;
   preferCodec(transceiver);
   await peer.setLocalDescription();
   await gathered(peer);
+  if (overtaken()) return;
   const answer = await post(peer.localDescription.sdp);
-  if (peer !== connection) {
-    // Stopped in the meantime.
+  if (overtaken()) {
     endSession();
     return;
   }
   await peer.setRemoteDescription({ type: "answer", sdp: answer });
   await limitBitrate();
+  setTimeout(() => {
+    if (peer === connection && ["new", "connecting"].includes(peer.connectionState)) fail(new Failure(NO_PATH, true));
+  }, CONNECT_LIMIT_MS);
   ticker = setInterval(measure, 1000);
 }
 
 function follow(state) {
   if (state === "connected") {
+    failures = 0;
+    wasLive = true;
     say("");
     show("live", "Live");
+    stayAwake();
   } else if (state === "disconnected") {
     show("busy", "Unsteady");
     say("The connection is unsteady. It may come back by itself.");
   } else if (state === "failed" || state === "closed") {
-    fail("The connection was lost: the camera has stopped, another publisher took over, or the network failed.");
+    fail(new Failure(wasLive
+      ? "The connection was lost: the camera has stopped, another publisher took over, or the network failed."
+      : NO_PATH, true));
   }
+}
+
+// A phone that locks its screen takes the camera away.
+async function stayAwake() {
+  try {
+    wakeLock ??= await navigator.wakeLock?.request("screen");
+    wakeLock?.addEventListener("release", () => { wakeLock = null; });
+  } catch { /* the battery is low, or the browser knows no wake locks */ }
 }
 
 async function measure() {
   const peer = connection;
   if (!peer) return;
   const report = await peer.getStats();
-  let codecs = {};
+  const codecs = {};
   let sent = null;
   let lost = null;
   report.forEach((entry) => {
@@ -213,35 +275,59 @@ function endSession() {
   session = null;
 }
 
-function close() {
+function disconnect() {
+  attempt += 1;
   clearInterval(ticker);
+  clearTimeout(retry);
   const peer = connection;
   connection = sender = before = null;
   peer?.close();
   endSession();
-  stream?.getTracks().forEach((track) => track.stop());
-  stream = null;
-  element("preview").srcObject = null;
-  element("placeholder").hidden = false;
   for (const id of ["bitrate", "picture", "sent-codec", "lost"]) element(id).textContent = "–";
 }
 
-function fail(message) {
-  close();
-  show("failed", "Failed");
-  say(message);
+function close() {
+  disconnect();
+  stopCamera();
+  wakeLock?.release().catch(() => {});
+  wakeLock = null;
+  wasLive = false;
+  failures = 0;
 }
 
-element("controls").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  try {
-    await publish();
-  } catch (error) {
-    const unreachable = error instanceof TypeError && !connection?.remoteDescription;
-    fail(error instanceof Failure ? error.message
-      : unreachable ? "The camera's server cannot be reached."
-      : `Publishing failed (${error.name}: ${error.message}).`);
+function readable(error) {
+  return error instanceof Failure ? error : new Failure(`Publishing failed (${error.name}: ${error.message}).`);
+}
+
+// What was live once is tried again until somebody stops it; anything else is told and left.
+function fail(error) {
+  const failure = readable(error);
+  if (!wasLive || !failure.passing) {
+    close();
+    show("failed", "Failed");
+    say(failure.message);
+    return;
   }
+  disconnect();
+  const pause = Math.min(LONGEST_PAUSE_MS, 1000 * 2 ** failures) * (0.7 + 0.3 * Math.random());
+  failures += 1;
+  show("busy", "Reconnecting");
+  say(`${failure.message} Trying again in ${Math.ceil(pause / 1000)} s.`);
+  retry = setTimeout(() => attemptPublish(), pause);
+}
+
+function attemptPublish() {
+  const began = attempt + 1;
+  publish().catch((error) => {
+    if (began === attempt) fail(error);
+  });
+}
+
+element("controls").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (connection) return;
+  say("");
+  attemptPublish();
 });
 
 element("stop").addEventListener("click", () => {
@@ -256,6 +342,7 @@ element("resolution").addEventListener("change", async () => {
   try {
     await track.applyConstraints(wantedPicture());
     await limitBitrate();
+    say("");
   } catch {
     say("The camera cannot give this picture; it stays as it is.");
   }
@@ -263,19 +350,26 @@ element("resolution").addEventListener("change", async () => {
 
 element("camera").addEventListener("change", async () => {
   if (!sender) return;
+  const mine = attempt;
   try {
-    await sender.replaceTrack(useStream(await openCamera()));
+    // Many phones open one camera at a time.
+    stopCamera();
+    const opened = await openCamera();
+    if (mine !== attempt) opened.getTracks().forEach((track) => track.stop());
+    else await sender.replaceTrack(useStream(opened));
   } catch (error) {
-    fail(error.message);
+    fail(error);
   }
 });
 
-addEventListener("pagehide", () => { if (connection) close(); });
+addEventListener("pagehide", () => { if (connection || stream) close(); });
+addEventListener("visibilitychange", () => { if (!document.hidden && wasLive) stayAwake(); });
 
 // A token after # stays in the browser: it is never part of a request's address.
 element("token").value = new URLSearchParams(location.hash.slice(1)).get("token") || "";
-if (navigator.mediaDevices) {
-  listCameras().catch(() => {});
+if (!navigator.mediaDevices || !window.RTCPeerConnection) {
+  show("failed", "Failed");
+  say(navigator.mediaDevices ? "This browser cannot publish: it knows no WebRTC." : INSECURE);
 } else {
-  fail("Browsers give cameras to secure pages only. Open this page by https, or from the machine itself as localhost.");
+  listCameras().catch(() => {});
 }
