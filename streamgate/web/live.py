@@ -36,6 +36,7 @@ _EVENTS = 40
 _FRAMES_KEPT = 2
 _FRAME_GAP_S = 0.25
 _RATE_WINDOW_S = 2.0
+_UNDECIDED = ("waiting", "failing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,9 +358,10 @@ class LiveView:
 
     def _shot_page(self, shot: ShownShot) -> dict[str, Any]:
         # What has left the outbox unacknowledged was given up, whoever did not tell.
-        gone = "waiting" in shot.sinks.values() and not self.sources.holds(shot.key)
+        is_open = any(state in _UNDECIDED for state in shot.sinks.values())
+        gone = is_open and not self.sources.holds(shot.key)
         states = {
-            name: "given up" if gone and state in ("waiting", "failing") else state
+            name: "given up" if gone and state in _UNDECIDED else state
             for name, state in shot.sinks.items()
         }
         return {

@@ -35,6 +35,8 @@ _WRITE_TIMEOUT_S = 20.0
 # A page connects again by itself, and must then prove again that it may.
 _LONGEST_STREAM_S = 3600.0
 _BUFFER_BYTES = 65_536
+# Without frames there may be nothing to tell; proxies and pages shall still know that all is well.
+_HEARTBEAT_S = 10.0
 _STREAM_HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     # Proxies must not hold events back.
@@ -125,19 +127,28 @@ class _Page:
                 async with asyncio.timeout(_LONGEST_STREAM_S):
                     await response.prepare(request)
                     _bound_buffer(request)
-                    await self._send_until_closed(response)
+                    await self._send_until_closed(request, response)
             except (ConnectionResetError, TimeoutError):
                 pass
         return response
 
-    async def _send_until_closed(self, response: web.StreamResponse) -> None:
+    async def _send_until_closed(self, request: web.Request, response: web.StreamResponse) -> None:
         sent: dict[str, bytes] = {}
-        while not self._closing.is_set():
-            for name, part in list(self._parts.newest().items()):
-                if sent.get(name) is not part:
-                    async with asyncio.timeout(_WRITE_TIMEOUT_S):
-                        await response.write(part)
-                    sent[name] = part
+        silent_ticks = 0
+        # Whoever has gone has no transport, which is noticed before the next write.
+        while not self._closing.is_set() and request.transport is not None:
+            fresh = {
+                name: part
+                for name, part in self._parts.newest().items()
+                if sent.get(name) is not part
+            }
+            silent_ticks = 0 if fresh else silent_ticks + 1
+            if silent_ticks * _TICK_S >= _HEARTBEAT_S:
+                fresh, silent_ticks = {"": b":\n\n"}, 0
+            for part in fresh.values():
+                async with asyncio.timeout(_WRITE_TIMEOUT_S):
+                    await response.write(part)
+            sent.update(fresh)
             try:
                 async with asyncio.timeout(_TICK_S):
                     await self._closing.wait()

@@ -139,12 +139,12 @@ function drawChart(chart, track) {
   const x = (at) => (100 * (at - first)) / (last - first);
   const y = (quality) => 100 - quality;
   const points = track.points.map(([at, quality]) => `${x(at).toFixed(1)},${y(quality).toFixed(1)}`);
-  // A single face is a point in time; a short dash makes it visible.
-  if (points.length === 1) points.unshift(`97,${points[0].split(",")[1]}`);
   chart.replaceChildren(
     svg("line", { class: "chart-ground", x1: 0, x2: 100, y1: 100, y2: 100 }),
     svg("line", { class: "chart-threshold", x1: 0, x2: 100, y1: y(minQuality), y2: y(minQuality) }),
     svg("polyline", { class: "chart-line", points: points.join(" ") }),
+    // Lines without length have round ends: dots that the chart's proportions do not squash.
+    svg("path", { class: "chart-dots", d: points.map((point) => `M${point}h0`).join("") }),
   );
   chart.setAttribute("aria-label", track.points.length === 0
     ? `Track ${track.id}: no face was scored yet`
