@@ -83,12 +83,15 @@ def edc(comparisons: Comparisons, quality: NDArray[np.float64], fmr: float) -> C
     # Stable, so that ties are discarded in the order of the input and a run can be repeated.
     order = np.argsort(pair_quality[mated], kind="stable")
     genuine, genuine_quality = comparisons.similarity[mated][order], pair_quality[mated][order]
-    first_left = np.floor(DISCARDS * len(genuine)).astype(np.int64)
+    # In whole numbers: 0.29 × 100 is less than 29.
+    first_left = np.arange(len(DISCARDS)) * len(genuine) // 100
     start = _threshold(impostors, fmr)
     impostor_quality = pair_quality[non_mated]
+    # Until a mated pair has gone, no other pair has.
+    lowest = np.where(first_left == 0, -np.inf, genuine_quality[first_left])
     recomputed = [
-        _fnmr(genuine[left:], _threshold(impostors[impostor_quality >= genuine_quality[left]], fmr))
-        for left in first_left
+        _fnmr(genuine[left:], _threshold(impostors[impostor_quality >= worst], fmr))
+        for left, worst in zip(first_left, lowest, strict=True)
     ]
     return Curve(
         fmr=fmr,

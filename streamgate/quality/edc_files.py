@@ -34,10 +34,8 @@ def read_scores(path: Path) -> dict[str, float]:
     """Read lines "path score"."""
     scores = {}
     for number, line in _lines(path):
-        name, _, text = line.rpartition(" ")
-        scores[name.strip()] = _number(path, number, text)
-        if not name:
-            raise _fault(path, number, "expected: path score")
+        name, text = _split(path, number, line, "path score")
+        scores[name] = _number(path, number, text)
     return scores
 
 
@@ -45,10 +43,8 @@ def read_identities(path: Path) -> dict[str, str]:
     """Read lines "path identity"."""
     identities = {}
     for number, line in _lines(path):
-        name, _, identity = line.rpartition(" ")
-        if not name:
-            raise _fault(path, number, "expected: path identity")
-        identities[name.strip()] = identity
+        name, identity = _split(path, number, line, "path identity")
+        identities[name] = identity
     return identities
 
 
@@ -124,6 +120,13 @@ def _pairs(path: Path, expected: str) -> Iterator[tuple[Pair, float]]:
         if len(fields) != 3:
             raise _fault(path, number, f"expected: {expected}; paths of pairs hold no spaces")
         yield (fields[0], fields[1]), _number(path, number, fields[2])
+
+
+def _split(path: Path, number: int, line: str, expected: str) -> Pair:
+    name, *rest = line.rsplit(maxsplit=1)
+    if not rest:
+        raise _fault(path, number, f"expected: {expected}")
+    return name, rest[0]
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -53,7 +53,7 @@ def test_a_score_that_knows_the_noise_beats_chance(folder: Path) -> None:
     found = {
         (row["method"], row["threshold"]): float(row["fnmr"])
         for row in rows(folder / "c.csv")
-        if row["discard"] == "0.30"
+        if row["discard"] == "0.50"
     }
     assert found["good", "fixed"] < 0.6 * found["chance", "fixed"]
     assert found["good", "recomputed"] < found["chance", "recomputed"]

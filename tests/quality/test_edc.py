@@ -49,11 +49,22 @@ def test_a_recomputed_threshold_follows_what_is_left() -> None:
     impostors[-1] = impostors[-2] = 0.95
     curve = edc(comparisons(GENUINE, impostors), quality, 0.1)
     assert curve.fixed[0] == 1.0
-    # The impostors are all worse than the worst mated pair, so none is left to set a threshold.
-    assert np.isnan(curve.recomputed).all()
-    better = edc(comparisons(GENUINE, impostors + [0.05] * 20), np.append(quality[:20],
-        [50.0] * 21), 0.1)  # fmt: skip
-    assert better.threshold == pytest.approx(0.05)
+    # At the start nothing has gone, so both ways agree; then the impostors, which are all worse
+    # than the worst mated pair, go with the first one and leave none to set a threshold.
+    assert curve.recomputed[:10] == pytest.approx(1.0)
+    assert np.isnan(curve.recomputed[10:]).all()
+    kept = np.append(quality[:18], [0.0, 0.0, *[50.0] * 21])
+    better = edc(comparisons(GENUINE, impostors + [0.05] * 20), kept, 0.06)
+    assert better.threshold == pytest.approx(0.95)
+    assert better.fixed[10] == 1.0
+    assert better.recomputed[10] < better.fixed[10]
+
+
+def test_every_share_discards_as_many_pairs_as_it_says() -> None:
+    """29 % of a hundred pairs are 29, whatever binary fractions make of it."""
+    curve = edc(comparisons([0.0] * 29 + [1.0] * 71, IMPOSTORS), np.arange(111.0), 0.1)
+    assert curve.fixed[28] > 0
+    assert curve.fixed[29] == 0
 
 
 def test_too_few_impostors_are_an_error() -> None:
