@@ -27,6 +27,7 @@ _COMMANDS = {
     "score": ("streamgate.cli.score", "Score the faces of photographs."),
     "extract": ("streamgate.cli.extract", "Write GraFIQs score files for a folder of crops."),
     "edc": ("streamgate.cli.edc", "Error-versus-discard curves of score files."),
+    "replay": ("streamgate.cli.replay", "Judge the gate and other rules on recorded videos."),
     "export": ("streamgate.cli.export", "Export the score as an ONNX graph."),
 }
 
