@@ -52,7 +52,7 @@ __all__ = ["command"]
 )
 @click.option("--gpu", type=click.IntRange(min=0), help="Number of the CUDA device.")
 @click.option("--device", help="auto, cpu or cuda:N; auto where neither this nor --gpu is given.")
-@click.option("--path-replace", help="Prefix of the paths that is replaced in the score files.")
+@click.option("--path-replace", help="Part of the paths that is replaced in the score files.")
 @click.option("--path-replace-with", default="", help="What replaces it.")
 @click.option(
     "--bgr2rgb",
@@ -131,14 +131,12 @@ def command(
 class _Names:
     """How paths are called in the score files."""
 
-    prefix: str | None
+    replaced: str | None
     replacement: str
 
     def of(self, path: Path) -> str:
-        name = str(path)
-        if self.prefix is None or not name.startswith(self.prefix):
-            return name
-        return self.replacement + name.removeprefix(self.prefix)
+        # Wherever it stands, as in the published script, though it is mostly a prefix.
+        return str(path).replace(self.replaced, self.replacement) if self.replaced else str(path)
 
 
 def _groups(names: str) -> list[Group]:
@@ -168,7 +166,7 @@ def _batches(pictures: Iterable[Picture], size: int) -> Iterator[list[Picture]]:
         yield batch
 
 
-def _crops(batch: list[Picture], *, bgr2rgb: bool) -> NDArray[np.float32]:
+def _crops(batch: list[Picture], *, bgr2rgb: bool) -> NDArray[np.uint8]:
     crops = np.stack([resized(picture.image) for picture in batch if picture.image is not None])
     # Pictures are RGB here; the published way scores them as OpenCV reads them unless told not to.
     return crops if bgr2rgb else crops[..., ::-1]

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -25,10 +24,7 @@ from streamgate.quality.grafiqs import Grafiqs, Group, NetworkScores
 from streamgate.quality.iresnet import INPUT_SIZE
 from streamgate.quality.weights import Weights
 
-__all__ = ["RING_SIZE", "Crops", "Engine", "RawScores", "Ticket"]
-
-Crops: TypeAlias = NDArray[np.uint8] | NDArray[np.float32]
-"""RGB, 0-255, [N, 112, 112, 3]."""
+__all__ = ["RING_SIZE", "Engine", "RawScores", "Ticket"]
 
 RING_SIZE = 2
 """Batches that may be under way at once."""
@@ -101,11 +97,13 @@ class Engine:
         self._cuda_graphs = cuda_graphs and device.is_cuda
         if not device.is_cuda:
             keep_freed_memory()
-        network = weights.build(copy=False)
-        self._network = network.to(device.torch_device, device.precision.statistics_dtype)
         self._stream = _new_stream(device)
         self._grafiqs: dict[Group, Grafiqs] = {}
-        self._slots = [_Slot(batch_size, device, self._stream) for _ in range(RING_SIZE)]
+        network = weights.build(copy=False)
+        # On the stream too: what the default stream still converts must not be read from another.
+        with self._on_stream():
+            self._network = network.to(device.torch_device, device.precision.statistics_dtype)
+            self._slots = [_Slot(batch_size, device, self._stream) for _ in range(RING_SIZE)]
         self._next = 0
 
     def prepare(self, tap: Group) -> None:
@@ -115,8 +113,8 @@ class Engine:
                 dtype = self.device.precision.convolution_dtype
                 self._grafiqs[tap] = Grafiqs(self._network, tap, dtype=dtype)
 
-    def submit(self, crops: Crops, tap: Group) -> Ticket:
-        """Start scoring RGB crops 0-255 [N, 112, 112, 3], 1 ≤ N ≤ batch_size.
+    def submit(self, crops: NDArray[np.uint8], tap: Group) -> Ticket:
+        """Start scoring RGB uint8 crops [N, 112, 112, 3], 1 ≤ N ≤ batch_size.
 
         Raises:
             ScoreError: the device failed.
@@ -175,13 +173,12 @@ class _Slot:
     def __post_init__(self) -> None:
         shape = (self.batch_size, INPUT_SIZE, INPUT_SIZE, 3)
         cuda = self.device.is_cuda
-        # Floats, because a picture that was resized to a crop need not have whole numbers.
-        self.host = torch.zeros(shape, dtype=torch.float32, pin_memory=cuda)
+        self.host = torch.zeros(shape, dtype=torch.uint8, pin_memory=cuda)
         self.crops = self.host.to(self.device.torch_device)
         if cuda:
             self.done = torch.cuda.Event()  # type: ignore[no-untyped-call] # torch's own
 
-    def stage(self, crops: Crops) -> Tensor:
+    def stage(self, crops: NDArray[np.uint8]) -> Tensor:
         """Bring the crops to the device, padded with whatever lay there before."""
         count = len(crops)
         np.copyto(self.host.numpy()[:count], crops)

@@ -20,7 +20,7 @@ from streamgate.quality.calibration import (
     uncalibrated_quality,
 )
 from streamgate.quality.device import Device
-from streamgate.quality.engine import RING_SIZE, Crops, Engine, RawScores, Ticket
+from streamgate.quality.engine import RING_SIZE, Engine, RawScores, Ticket
 from streamgate.quality.grafiqs import GROUPS, Group
 from streamgate.quality.iresnet import INPUT_SIZE
 from streamgate.quality.weights import DEFAULT_WEIGHTS, Weights, load_weights
@@ -32,7 +32,6 @@ __all__ = ["Explanation", "GroupScores", "Scorer"]
 _CPU_BATCH_SIZE = 8
 _CUDA_BATCH_SIZE = 32
 _OVERLAY_SHARE = 0.5
-_DTYPES = (np.dtype(np.uint8), np.dtype(np.float32))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,17 +157,15 @@ class Scorer:
         """Whether quality is calibrated; otherwise it only ranks, as 100 / (1 + raw)."""
         return self._calibration is not None
 
-    def score(self, crops: Crops) -> Scores:
-        """Score RGB crops [N, 112, 112, 3], aligned to the ArcFace template; any N.
-
-        They are uint8, or float32 in the same range of 0-255 as a resized picture may be.
+    def score(self, crops: NDArray[np.uint8]) -> Scores:
+        """Score RGB uint8 crops [N, 112, 112, 3], aligned to the ArcFace template; any N.
 
         Raises:
             ScoreError: the array is another one, or the device failed.
         """
         return self._scores(list(self._run(crops, self._group)))
 
-    def score_all_groups(self, crops: Crops) -> GroupScores:
+    def score_all_groups(self, crops: NDArray[np.uint8]) -> GroupScores:
         """Return the raw scores of all five groups for RGB uint8 crops [N, 112, 112, 3].
 
         Raises:
@@ -176,7 +173,7 @@ class Scorer:
         """
         return self.score_groups(crops, GROUPS)
 
-    def score_groups(self, crops: Crops, groups: Sequence[Group]) -> GroupScores:
+    def score_groups(self, crops: NDArray[np.uint8], groups: Sequence[Group]) -> GroupScores:
         """Return the raw scores of some groups; the earliest of them decides what it costs.
 
         Raises:
@@ -198,12 +195,12 @@ class Scorer:
         raw = float(scores.raw[Group.IMAGE][0])
         return Explanation(raw, magnitude, _overlay(crop, magnitude))
 
-    def submit(self, crops: Crops) -> PendingScores:
+    def submit(self, crops: NDArray[np.uint8]) -> PendingScores:
         """Start scoring at most `batch_size` crops; at most `RING_SIZE` may be under way."""
         check_crops(crops)
         return PendingScores(self, self._engine.submit(crops, self._group))
 
-    def _run(self, crops: Crops, tap: Group) -> Iterator[RawScores]:
+    def _run(self, crops: NDArray[np.uint8], tap: Group) -> Iterator[RawScores]:
         check_crops(crops)
         under_way: deque[Ticket] = deque()
         size = self.batch_size
@@ -240,10 +237,10 @@ class PendingScores:
         return self._scorer._scores([self._ticket.result()])
 
 
-def check_crops(crops: Crops) -> None:
-    """Raise ScoreError unless `crops` are uint8 or float32 [N, 112, 112, 3]."""
+def check_crops(crops: NDArray[np.uint8]) -> None:
+    """Raise ScoreError unless `crops` are uint8 [N, 112, 112, 3]."""
     shape, dtype = getattr(crops, "shape", None), getattr(crops, "dtype", None)
-    if dtype not in _DTYPES or shape is None or shape[1:] != (INPUT_SIZE, INPUT_SIZE, 3):
+    if dtype != np.uint8 or shape is None or shape[1:] != (INPUT_SIZE, INPUT_SIZE, 3):
         found = f"{dtype} {list(shape)}" if shape is not None else type(crops).__name__
         raise ScoreError(f"expected RGB crops as uint8 [N, 112, 112, 3], got {found}")
 
