@@ -22,11 +22,13 @@ _COMMANDS = {
     "schema": ("streamgate.cli.schema", "Print the JSON Schema of the configuration."),
     "run": ("streamgate.cli.run", "Run the gate for one camera."),
     "outbox": ("streamgate.cli.outbox", "See and change what waits to be delivered."),
+    "recognise": ("streamgate.cli.recognise", "Name the people in the best shots that come."),
     "demo": ("streamgate.cli.demo", "Show the gate at work on a synthetic camera."),
     "models": ("streamgate.cli.models", "List, fetch and verify models."),
     "score": ("streamgate.cli.score", "Score the faces of photographs."),
     "extract": ("streamgate.cli.extract", "Write GraFIQs score files for a folder of crops."),
     "edc": ("streamgate.cli.edc", "Error-versus-discard curves of score files."),
+    "calibrate": ("streamgate.cli.calibrate", "Fit the scale that thresholds are set on."),
     "replay": ("streamgate.cli.replay", "Judge the gate and other rules on recorded videos."),
     "export": ("streamgate.cli.export", "Export the score as an ONNX graph."),
 }

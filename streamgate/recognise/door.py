@@ -1,0 +1,48 @@
+"""What every way in shares: where best shots are read from, and how a message is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from streamgate.errors import DataError
+from streamgate.recognise.arrival import Arrival
+from streamgate.recognise.reception import Reception
+
+__all__ = ["PAUSE_S", "Access", "judged"]
+
+log = structlog.get_logger(__name__)
+
+PAUSE_S = (0.5, 10.0)
+"""First and longest pause before a broker that is away is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a broker lets us in.
+
+    Attributes:
+        url: without credentials.
+        ca_file: authority that signed its certificate; None takes the system's.
+    """
+
+    url: str
+    username: str | None = None
+    password: str | None = None
+    ca_file: Path | None = None
+
+
+async def judged(reception: Reception, read: Callable[[], Arrival], place: str) -> str | None:
+    """Let a message in; return what is wrong with one that can never be taken.
+
+    Such a message must be acknowledged all the same, or it would come back for ever.
+    """
+    try:
+        await reception.take(read())
+    except DataError as error:
+        log.error("message cannot be used and is left out", place=place, error=str(error))
+        return str(error)
+    return None

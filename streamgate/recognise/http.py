@@ -1,0 +1,56 @@
+"""Best shots by HTTP POST: the answer acknowledges, so it is given when the visitor was named."""
+
+from __future__ import annotations
+
+import hmac
+
+from aiohttp import web
+
+from streamgate.errors import DataError
+from streamgate.recognise.arrival import Arrival, arrival_from_document, arrival_from_parts
+from streamgate.recognise.door import judged
+from streamgate.recognise.reception import Reception
+
+__all__ = ["PATH", "application"]
+
+PATH = "/best-shots"
+_MOST_BYTES = 16_777_216
+
+
+def application(reception: Reception, token: str | None = None) -> web.Application:
+    """Serve `POST /best-shots` in the form that the http sink sends, or with one JSON document.
+
+    A message that can never be taken is answered with 400, which the sink takes for a refusal.
+    """
+
+    async def take(request: web.Request) -> web.Response:
+        if token is not None and not _is_signed(request, token):
+            return web.Response(status=401, headers={"WWW-Authenticate": "Bearer"})
+        try:
+            arrival = await _read(request)
+        except DataError as error:
+            return web.Response(status=400, text=f"{error}\n")
+        fault = await judged(reception, lambda: arrival, "http")
+        return web.Response(status=204) if fault is None else web.Response(status=400, text=fault)
+
+    app = web.Application(client_max_size=_MOST_BYTES)
+    app.router.add_post(PATH, take)
+    return app
+
+
+def _is_signed(request: web.Request, token: str) -> bool:
+    given = request.headers.get("Authorization", "")
+    return hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
+
+
+async def _read(request: web.Request) -> Arrival:
+    if request.content_type == "application/json":
+        return arrival_from_document(await request.read())
+    parts = await request.post()
+    return arrival_from_parts(_bytes(parts.get("metadata")), _bytes(parts.get("crop")))
+
+
+def _bytes(part: str | bytes | bytearray | web.FileField | None) -> bytes:
+    if isinstance(part, web.FileField):
+        return part.file.read()
+    return part.encode() if isinstance(part, str) else bytes(part or b"")

@@ -1,0 +1,113 @@
+"""Best shots from NATS JetStream, by a durable consumer: what was named is acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from contextlib import suppress
+from functools import partial
+
+import structlog
+
+from streamgate.errors import ConfigError
+from streamgate.recognise.arrival import arrival_from_document
+from streamgate.recognise.door import PAUSE_S, Access, judged
+from streamgate.recognise.reception import Reception
+
+try:
+    from nats.aio.client import Client
+    from nats.errors import AuthorizationError, Error
+    from nats.errors import TimeoutError as NothingCameError
+    from nats.js.errors import NotFoundError
+except ModuleNotFoundError as error:
+    raise ConfigError(
+        "reading from nats needs its client library: pip install 'streamgate[nats]'"
+    ) from error
+
+__all__ = ["follow"]
+
+log = structlog.get_logger(__name__)
+
+_AT_ONCE = 16
+_WAIT_S = 2.0
+_TIMEOUT_S = 10.0
+
+
+async def follow(reception: Reception, access: Access, *, subject: str, durable: str) -> None:
+    """Read until cancelled; a server that is away is tried again for ever.
+
+    Raises:
+        ConfigError: the server does not let us in.
+    """
+    pause_s = PAUSE_S[0]
+    while True:
+        client, faults = Client(), _Faults()
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                await _connect(client, access, faults)
+            faults.connecting = False
+            pause_s = PAUSE_S[0]
+            await _read(client, reception, access.url, subject=subject, durable=durable)
+        except AuthorizationError:
+            raise ConfigError(f"{access.url} refuses our user or password") from None
+        except (Error, OSError, TimeoutError) as error:
+            if "authorization" in str(error).lower():
+                raise ConfigError(f"{access.url} refuses our user or password") from None
+            log.warning(
+                "nats cannot be used", place=access.url, error=type(error).__name__,
+                retry_in_s=pause_s,
+            )  # fmt: skip
+            await asyncio.sleep(pause_s)
+            pause_s = min(PAUSE_S[1], 2 * pause_s)
+        finally:
+            with suppress(Error, OSError, TimeoutError):
+                async with asyncio.timeout(1):
+                    await client.close()
+
+
+class _Faults:
+    """Ends `connect` at the first fault: by itself it would try a server that is down for ever."""
+
+    def __init__(self) -> None:
+        self.connecting = True
+
+    async def told(self, error: Exception) -> None:
+        if self.connecting:
+            raise error
+
+
+async def _connect(client: Client, access: Access, faults: _Faults) -> None:
+    tls = None
+    if access.url.startswith("tls://") or access.ca_file is not None:
+        tls = ssl.create_default_context(cafile=access.ca_file)
+    await client.connect(
+        access.url,
+        name="streamgate-recognise",
+        user=access.username,
+        password=access.password,
+        tls=tls,
+        allow_reconnect=False,
+        max_reconnect_attempts=0,
+        error_cb=faults.told,
+    )
+
+
+async def _read(
+    client: Client, reception: Reception, place: str, *, subject: str, durable: str
+) -> None:
+    try:
+        subscription = await client.jetstream().pull_subscribe(subject, durable=durable)
+    except NotFoundError:
+        # It is made by the first camera that delivers, or by a person.
+        log.warning("no stream listens to the subject yet", place=place, subject=subject)
+        raise
+    log.info("waits for best shots", place=place, subject=subject)
+    while client.is_connected:
+        try:
+            messages = await subscription.fetch(_AT_ONCE, timeout=_WAIT_S)
+        except NothingCameError:
+            continue
+        for message in messages:
+            await judged(reception, partial(arrival_from_document, message.data), "nats")
+            await message.ack()
+    raise ConnectionResetError
