@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from streamgate.config import DriftSection
 from streamgate.values import TrackDecision, TrackOutcome
 
-__all__ = ["Drift", "QualityDrift", "decline_of", "psi_of"]
+__all__ = ["UNSCORABLE", "Drift", "QualityDrift", "decline_of", "psi_of"]
 
 _BINS = 5
 """Of n tracks that are like the reference the index is (bins - 1) / n on average: more bins would
@@ -32,7 +32,8 @@ need more tracks than a door sees in an hour."""
 _HALF = 0.5
 _DAY_S = 86_400.0
 _MOST_LIVE = 1024
-_UNSCORABLE = frozenset({"blurred", "too_dark", "too_bright", "flat"})
+UNSCORABLE = frozenset({"blurred", "too_dark", "too_bright", "flat"})
+"""Reasons of rejection that speak of the picture rather than of where somebody is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,5 +140,5 @@ def _was_unscorable(decision: TrackDecision) -> bool:
     """Whether most faces of a track were too blurred or too badly lit to be scored."""
     if decision.outcome is not TrackOutcome.ALL_REJECTED:
         return False
-    unscorable = sum(n for reason, n in decision.rejected.items() if reason in _UNSCORABLE)
+    unscorable = sum(n for reason, n in decision.rejected.items() if reason in UNSCORABLE)
     return 2 * unscorable > sum(decision.rejected.values())
