@@ -93,7 +93,7 @@ def command(
     out.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
     with _Bar() as bar:
-        recordings, model_hash = asyncio.run(
+        recordings, loaded, model_hash = asyncio.run(
             record(videos, loaded, embedder=embedder, on_frame=bar.show)
         )
     took_s = time.perf_counter() - began

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from streamgate.config.section import Fraction, Name, Quality, Seconds, Section
 
@@ -190,6 +190,11 @@ class QualitySection(Section):
         default=None,
         description="Calibration file raw → quality; default the one beside the weights.",
     )
+    sketch: Path | None = Field(
+        default=None,
+        description="File in which the distribution of this camera's raw scores is kept, numbers "
+        "only and at most 30 KB, for streamgate calibrate --from-sketch; default: none is kept.",
+    )
     max_pending: int = Field(
         default=64,
         ge=1,
@@ -208,11 +213,41 @@ class QualitySection(Section):
     drift: DriftSection = Field(default_factory=DriftSection)
 
 
+def _percentage(value: object) -> object:
+    """Read `20%`; a bare number might mean a fifth or a fifth of a percent."""
+    if not isinstance(value, str):
+        raise ValueError("wanted a percentage such as 20%")  # noqa: TRY004 # pydantic reads only this
+    try:
+        return float(value.strip().removesuffix("%")) if value.strip().endswith("%") else value
+    except ValueError:
+        raise ValueError("wanted a percentage such as 20%") from None
+
+
+Percentage = Annotated[
+    Quality,
+    BeforeValidator(_percentage, json_schema_input_type=str),
+    PlainSerializer(lambda value: f"{value:g}%", return_type=str),
+]
+
+
 class GateSection(Section):
-    """Which faces go through."""
+    """Which faces go through.
+
+    The bar is set in one of three units: `min_quality`, `discard` or `target_fnmr`.
+    """
 
     min_quality: Quality = Field(
         default=30, description="Least quality (0-100) of a face that is forwarded."
+    )
+    discard: Percentage | None = Field(
+        default=None,
+        description="Instead of min_quality: the share of the calibration's reference faces, such "
+        "as 20%, that would not be forwarded. Needs calibrated weights.",
+    )
+    target_fnmr: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None,
+        description="Instead of min_quality: the false non-match rate, 0-1, that a forwarded face "
+        "is expected to have at most. Needs a calibration made with streamgate calibrate --errors.",
     )
     min_age_s: float = Field(
         default=0.2,
@@ -253,8 +288,13 @@ class GateSection(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> GateSection:
-        if self.release_quality is not None and self.release_quality < self.min_quality:
-            raise ValueError("release_quality must not be below min_quality")
+        bars = self.model_fields_set & {"min_quality", "discard", "target_fnmr"}
+        named = [name for name in sorted(bars) if getattr(self, name) is not None]
+        if len(named) > 1:
+            raise ValueError(f"wanted one bar only, not {' and '.join(named)}")
+        bar = self.min_quality if self.discard is None else self.discard
+        if self.release_quality is not None and self.release_quality < bar:
+            raise ValueError("release_quality must not be below min_quality or discard")
         if self.top_k > self.max_per_track:
             raise ValueError("top_k must not exceed max_per_track")
         return self

@@ -20,6 +20,7 @@ from streamgate.config import (
 from streamgate.daemon.delivery import build_outbox, build_sink
 from streamgate.daemon.gauges import show_config, show_parts
 from streamgate.daemon.observer import Observer, tell_all
+from streamgate.daemon.sketch import SketchKeeper
 from streamgate.decisions import DecidedUnder
 from streamgate.delivery.decision_log import DecisionLog
 from streamgate.delivery.dispatcher import Dispatcher
@@ -37,7 +38,8 @@ from streamgate.pipeline import (
     SystemClock,
 )
 from streamgate.ports import Clock, FrameSource, ShotOutbox, WebRtcIngest
-from streamgate.quality import GrafiqsScorer
+from streamgate.quality import Calibration, GrafiqsScorer
+from streamgate.quality.bar import with_bar
 from streamgate.shortlist import Shortlist
 from streamgate.slot import LatestSlot
 from streamgate.sources import device, file, rtsp, whep, whip
@@ -65,6 +67,7 @@ class Camera:
     detector: YuNetDetector
     decisions: DecisionLog | None
     live: LiveView | None
+    calibration: Calibration | None = None
 
 
 async def compose(
@@ -80,6 +83,11 @@ async def compose(
     # Fetching and loading models takes seconds; signals must be heard meanwhile.
     detector_path = await asyncio.to_thread(path_of, config.detector.model)
     scorer = await stack.enter_async_context(await GrafiqsScorer.start(config.quality))
+    gate_settings = with_bar(config.gate, scorer.calibration)
+    config = config.model_copy(update={"gate": gate_settings})
+    sketch = _sketch(config, scorer, clock)
+    if sketch is not None:
+        stack.enter_context(sketch)
     detection = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="detection"))
     detector = await asyncio.get_running_loop().run_in_executor(
         detection, YuNetDetector, config.detector, detector_path
@@ -105,6 +113,8 @@ async def compose(
 
     def scored(face: ScoredFace) -> None:
         drift.scored(face.candidate.track_id, face.quality)
+        if sketch is not None:
+            sketch.add(face.raw)
         tell_scored(face)
 
     identity = PipelineIdentity(config.camera.name, boot_id, loaded.config_hash, scorer.model_hash)
@@ -164,7 +174,15 @@ async def compose(
         detector=detector,
         decisions=decisions,
         live=live,
+        calibration=scorer.calibration,
     )
+
+
+def _sketch(config: CameraConfig, scorer: GrafiqsScorer, clock: Clock) -> SketchKeeper | None:
+    path = config.quality.sketch
+    if path is None:
+        return None
+    return SketchKeeper(path, scorer.model_hash, config.quality.group, clock)
 
 
 def _live_view(

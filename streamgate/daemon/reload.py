@@ -27,6 +27,7 @@ from streamgate.daemon.gauges import show_config
 from streamgate.errors import StreamgateError
 from streamgate.logs import configure_logs
 from streamgate.ports import Sink
+from streamgate.quality.bar import with_bar
 
 __all__ = ["Reloader", "changed_keys", "hangups", "in_use_after"]
 
@@ -47,7 +48,12 @@ def in_use_after(now: CameraConfig, wanted: CameraConfig) -> CameraConfig:
             "tracker": wanted.tracker,
             "precheck": wanted.precheck,
             "gate": wanted.gate,
-            "quality": now.quality.model_copy(update={"max_pending": wanted.quality.max_pending}),
+            "quality": now.quality.model_copy(
+                update={
+                    "max_pending": wanted.quality.max_pending,
+                    "score_share": wanted.quality.score_share,
+                }
+            ),
             "delivery": wanted.delivery.model_copy(
                 update={
                     "outbox": now.delivery.outbox,
@@ -166,6 +172,7 @@ class Reloader:
         config = in_use_after(now, wanted.config)
         applied, waiting = changed_keys(now, config), changed_keys(config, wanted.config)
         in_use = LoadedConfig(config, hash_config(config), wanted.path)
+        self._with_bar(config)
         fresh = await _fresh_sinks(now, config)
         self._in_use = in_use
         if applied:
@@ -181,7 +188,7 @@ class Reloader:
         return "applied" if applied else "unchanged"
 
     async def _apply(self, now: CameraConfig, in_use: LoadedConfig, fresh: Sequence[Sink]) -> None:
-        camera, config = self._camera, in_use.config
+        camera, config = self._camera, self._with_bar(in_use.config)
         parts = camera.pipeline.parts
         identity = parts.publisher.identity
         if secrets_of(config) != secrets_of(now) or config.log != now.log:
@@ -199,6 +206,7 @@ class Reloader:
         await asyncio.get_running_loop().run_in_executor(parts.detection, adopt)
         parts.gate.adopt(config.gate)
         parts.shortlist.max_pending = config.quality.max_pending
+        parts.shortlist.share = config.quality.score_share
         parts.publisher.identity = replace(identity, config_hash=in_use.config_hash)
         if camera.decisions is not None:
             camera.decisions.adopt(config, in_use.config_hash)
@@ -206,6 +214,11 @@ class Reloader:
             camera.live.show_pictures(config.web.show_pictures)
         show_config(in_use, camera.metrics, camera.clock)
         await camera.dispatcher.adopt(config.delivery, fresh)
+
+    def _with_bar(self, config: CameraConfig) -> CameraConfig:
+        """The settings with the gate's bar as a quality; ConfigError where that is not known."""
+        gate = with_bar(config.gate, self._camera.calibration)
+        return config.model_copy(update={"gate": gate})
 
     def _refused(self, faults: Sequence[str]) -> None:
         log.error("configuration refused, the one in use stays", faults=list(faults))

@@ -3,13 +3,17 @@
 A raw GraFIQs score depends on the network and on the tap. Quality is the percentage of reference
 faces that score worse, so 30 means the same after a change of weights: better than 30 % of the
 reference. A calibration belongs to one file of weights and one group and is refused for others.
+
+Where it is known who is seen on the reference faces, a calibration also holds the recognition error
+that is to be expected of each quality, so that a threshold can be asked for as an error.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +22,44 @@ from streamgate.errors import ModelError
 
 __all__ = [
     "Calibration",
+    "ErrorCurve",
     "calibration_path",
     "fit_percentile",
+    "fit_quantiles",
     "load_calibration",
     "uncalibrated_quality",
 ]
 
 FORMAT_VERSION = 1
 MOST_KNOTS = 201
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ErrorCurve:
+    """The false non-match rate that is expected of a comparison, by the lower of its two qualities.
+
+    A falling staircase: from each of `quality` on up to the next, the rate is the one at its place.
+
+    Attributes:
+        quality: where the stairs begin, strictly increasing, 0-100.
+        fnmr: strictly decreasing, 0-1.
+        fmr: the false match rate that the recogniser's threshold was set for.
+        recogniser: what compared the faces, for people.
+        pairs: how many comparisons of one person's faces there were.
+    """
+
+    quality: tuple[float, ...]
+    fnmr: tuple[float, ...]
+    fmr: float
+    recogniser: str
+    pairs: int
+
+    def quality_for(self, target: float) -> float | None:
+        """Return the least quality whose expected error is at most `target`, if there is one."""
+        for quality, fnmr in zip(self.quality, self.fnmr, strict=True):
+            if fnmr <= target:
+                return quality
+        return None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +73,7 @@ class Calibration:
         quality: at the knots, strictly decreasing, 0-100.
         source: what the reference faces were, for people.
         count: how many there were.
+        errors: what recognition to expect of a quality, where identities were known.
     """
 
     weights_sha256: str
@@ -47,6 +82,7 @@ class Calibration:
     quality: tuple[float, ...]
     source: str
     count: int
+    errors: ErrorCurve | None = None
 
     def __call__(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return qualities 0-100 [N] for raw scores [N]; 0 for a score that is no number."""
@@ -54,10 +90,18 @@ class Calibration:
             quality = np.interp(np.log(raw), np.log(self.raw), self.quality)
         return np.where(np.isfinite(raw), quality, 0.0)
 
+    def with_errors(self, errors: ErrorCurve) -> Calibration:
+        """Return the same map with what recognition to expect of a quality."""
+        return replace(self, errors=errors)
+
     def save(self, path: Path) -> None:
-        """Write it as JSON."""
+        """Write it as JSON, whole or not at all."""
         content = {"version": FORMAT_VERSION, **asdict(self)}
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        if self.errors is None:
+            del content["errors"]
+        part = path.with_name(path.name + ".part")
+        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        part.replace(path)
 
 
 def fit_percentile(
@@ -78,7 +122,39 @@ def fit_percentile(
     if len(raw) < 2 or not np.all(np.isfinite(raw) & (raw > 0)):
         raise ModelError("a calibration needs two or more finite raw scores above zero")
     shares = np.linspace(0.0, 1.0, min(MOST_KNOTS, len(raw)))
-    knots, first = np.unique(np.quantile(raw, shares), return_index=True)
+    return fit_quantiles(
+        np.quantile(raw, shares),
+        shares,
+        weights_sha256=weights_sha256,
+        group=group,
+        source=source,
+        count=len(raw),
+    )
+
+
+def fit_quantiles(  # noqa: PLR0913 # what a calibration says of itself
+    quantiles: NDArray[np.float64],
+    shares: NDArray[np.float64],
+    *,
+    weights_sha256: str,
+    group: str,
+    source: str,
+    count: int,
+) -> Calibration:
+    """Fit the same map to quantiles of the reference, which a sketch knows without its scores.
+
+    Args:
+        quantiles: raw scores below which a share of the reference lies, not falling, above zero.
+        shares: those shares, rising from 0 to 1.
+        weights_sha256: of the weights that gave the scores.
+        group: the tap that gave them.
+        source: what the faces were.
+        count: how many faces there were.
+
+    Raises:
+        ModelError: the quantiles are all the same.
+    """
+    knots, first = np.unique(quantiles, return_index=True)
     if len(knots) < 2:
         raise ModelError("a calibration needs at least two different raw scores")
     return Calibration(
@@ -87,7 +163,7 @@ def fit_percentile(
         raw=tuple(knots.tolist()),
         quality=tuple((100.0 * (1.0 - shares[first])).tolist()),
         source=source,
-        count=len(raw),
+        count=count,
     )
 
 
@@ -118,7 +194,7 @@ def load_calibration(path: Path, *, weights_sha256: str) -> Calibration:
     if calibration.weights_sha256 != weights_sha256:
         raise ModelError(
             f"{path}: made for weights {calibration.weights_sha256[:12]}…, but these are "
-            f"{weights_sha256[:12]}…; calibrate again"
+            f"{weights_sha256[:12]}…; calibrate again with streamgate calibrate"
         )
     return calibration
 
@@ -134,6 +210,7 @@ def _parse(path: Path, content: object) -> Calibration:
             quality=tuple(map(float, content["quality"])),
             source=str(content["source"]),
             count=int(content["count"]),
+            errors=_parse_errors(content.get("errors")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: damaged calibration: {error!r}") from error
@@ -146,3 +223,21 @@ def _parse(path: Path, content: object) -> Calibration:
             "qualities that fall within 100..0"
         )
     return calibration
+
+
+def _parse_errors(content: Any) -> ErrorCurve | None:
+    if content is None:
+        return None
+    curve = ErrorCurve(
+        quality=tuple(map(float, content["quality"])),
+        fnmr=tuple(map(float, content["fnmr"])),
+        fmr=float(content["fmr"]),
+        recogniser=str(content["recogniser"]),
+        pairs=int(content["pairs"]),
+    )
+    quality, fnmr = np.array(curve.quality), np.array(curve.fnmr)
+    inside = np.all((quality >= 0) & (quality <= 100)) and np.all((fnmr >= 0) & (fnmr <= 1))
+    falling = np.all(np.diff(quality) > 0) and np.all(np.diff(fnmr) < 0)
+    if not len(quality) or len(quality) != len(fnmr) or not (inside and falling):
+        raise ValueError("errors must fall from 1..0 while quality rises within 0..100")
+    return curve

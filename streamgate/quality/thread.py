@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from streamgate.config import QualitySection
 from streamgate.errors import ScoreError
+from streamgate.quality.calibration import Calibration
 from streamgate.quality.engine import RING_SIZE
 from streamgate.quality.scorer import Explanation, PendingScores, Scorer, check_crops
 from streamgate.values import Image, Scores
@@ -122,6 +123,11 @@ class GrafiqsScorer:
     def calibrated(self) -> bool:
         """Whether quality is calibrated; otherwise it only ranks."""
         return self._started.result().calibrated
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What quality means, where that is known."""
+        return self._started.result()._calibration
 
     async def score(self, crops: NDArray[np.uint8]) -> Scores:
         """Score RGB uint8 [N, 112, 112, 3] crops, 1 ≤ N ≤ batch_size, without blocking the loop.

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from streamgate.config import LoadedConfig
@@ -15,6 +16,7 @@ from streamgate.faces.detect import YuNetDetector
 from streamgate.models.registry import path_of
 from streamgate.pipeline import SystemClock
 from streamgate.quality import GrafiqsScorer
+from streamgate.quality.bar import with_bar
 from streamgate.replay.recording import Embedder, Recorder, Recording, VideoClock
 from streamgate.replay.simulation import Run
 from streamgate.tracking import FaceTracker
@@ -29,11 +31,11 @@ async def record(
     *,
     embedder: Embedder | None = None,
     on_frame: Callable[[Path, float], None] = lambda _path, _at: None,
-) -> tuple[list[Recording], str]:
+) -> tuple[list[Recording], LoadedConfig, str]:
     """Score every fit face of each video once.
 
     Returns:
-        The tables, and the sha256 of the weights.
+        The tables, the settings with the gate's bar as a quality, and the sha256 of the weights.
 
     Raises:
         StreamgateError: a video, a model or the device cannot be used.
@@ -42,6 +44,8 @@ async def record(
     detector_path = await asyncio.to_thread(path_of, config.detector.model)
     recordings = []
     async with await GrafiqsScorer.start(config.quality) as scorer:
+        gate = with_bar(config.gate, scorer.calibration)
+        barred = replace(loaded, config=config.model_copy(update={"gate": gate}))
         with ThreadPoolExecutor(1, thread_name_prefix="detection") as detection:
             detector = await asyncio.get_running_loop().run_in_executor(
                 detection, YuNetDetector, config.detector, detector_path
@@ -57,7 +61,7 @@ async def record(
                     on_frame=lambda at, video=video: on_frame(video, at),  # type: ignore[misc] # mypy cannot infer a lambda with a default
                 )
                 recordings.append(await recorder.record(video, SystemClock()))
-        return recordings, scorer.model_hash
+        return recordings, barred, scorer.model_hash
 
 
 def decision_lines(
