@@ -23,6 +23,7 @@ demo: setup
 
 test: setup-dev
 	tools/test_servers.sh
+	tools/test_peer.sh
 	$(BIN)/pytest $(ARGS)
 
 check: setup-dev

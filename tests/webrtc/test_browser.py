@@ -12,14 +12,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Page, ViewportSize
 
 from tests.servers.browser import chromium, film_scene
 from tests.servers.daemon import Daemon
 
 TOKEN = "s3cret-of-the-door"
 PATIENCE_S = 90.0
-DESKTOP, PHONE = {"width": 1000, "height": 860}, {"width": 390, "height": 844}
+DESKTOP = ViewportSize(width=1000, height=860)
+PHONE = ViewportSize(width=390, height=844)
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +35,7 @@ async def page_of(
 ) -> AsyncIterator[tuple[Page, list[str]]]:
     """Open the page; what the browser complains of is collected."""
     complaints: list[str] = []
-    context = await browser.new_context(viewport={**DESKTOP})  # type: ignore[typeddict-item]  # a plain dict
+    context = await browser.new_context(viewport=DESKTOP)
     page = await context.new_page()
     page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -89,7 +90,7 @@ async def test_a_browser_publishes_and_best_shots_come_out(
             # A face of the larger picture is larger than any of the smaller one.
             await until(lambda: max(s["face"]["size_px"] for s in daemon.shots()) > 130, "larger")
             assert await fits(page)
-            await page.set_viewport_size({**PHONE})  # type: ignore[arg-type]  # a plain dict
+            await page.set_viewport_size(PHONE)
             assert await fits(page)
             await picture(page, f"publish-{codec}-phone")
 
