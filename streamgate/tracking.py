@@ -1,22 +1,27 @@
 """Follow faces from frame to frame: ByteTrack of the `trackers` library, with ids of our own.
 
-The library gives boxes and numbers; this module gives what a gate needs beside them: ids that start
-at 1 for each camera and are never used twice, which tracks have ended, and detected boxes only - a
-predicted box shows where a face may be, and there is nothing in it to score.
+The library links what is seen in one frame to what is seen in the next. A face that was hidden is
+linked here: a track that the library keeps alive flies on by its last speed, through whoever
+stands there, and takes that person's face for its own. So the library gives a lost face up at once,
+and a face that appears near the way from where another was lost to where its speed would have
+brought it, with a face as large, goes on as that one. That holds for people who walk on, who stop
+behind a pillar and who turn back.
 
-A face that stops behind a pillar is not where its speed says. So a track that begins where another
-was lost a moment ago, with a face as large, goes on as that one.
+What a gate needs besides: ids that start at 1 for each camera and are never used twice, which
+tracks have ended, and detected boxes only - a predicted box shows where a face may be, and there is
+nothing in it to score.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import supervision as sv
 from numpy.typing import NDArray
 from trackers import ByteTrackTracker
+from trackers.utils.iou import BIoU
 
 from streamgate.config import TrackerSection
 from streamgate.values import Face, TrackedFace
@@ -28,9 +33,24 @@ _FRAMES_PER_SECOND = 30.0
 _UNTRACKED = -1
 # Two frames may carry one timestamp; the library wants time to advance.
 _LEAST_STEP_S = 1e-4
-# A lost face counts as found again within half its size, at 0.7 to 1.4 times its size.
+# A face that is hidden from just after one frame until just before another was hidden for less than
+# the time between its sightings, by up to a frame at either end.
+_LONGEST_STEP_S = 0.25
+# One or two missed frames are the library's affair, longer gaps are ours.
+_LIBRARY_GAP_S = 0.1
+_FRAMES_KEPT = 1.5
+# A ghost of the detector, hair or a hand, lives for a frame or two.
+_LEAST_AGE_S = 0.1
+# A face is 16 cm wide and a person walks 1.4 m/s: so many face widths a second.
+_WALKING_PACE = 9.0
+_MOST_BUFFER = 1.0
+# A lost face is found again this many of its sizes from the way that it may have gone, and more
+# the longer it was hidden.
 _REACH = 0.5
-_SIZE_RATIO = 1.4
+_REACH_PER_SECOND = 0.8
+_SIZE_RATIO = 1.5
+# A detector's box trembles: speed is the mean over about this time.
+_SPEED_MEMORY_S = 0.25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,106 +66,152 @@ class TrackerUpdate:
     ended: Sequence[int]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Trail:
-    """Where a track was last seen."""
+    """Where a face was last seen, and how fast it went there in pixels a second.
 
-    track_id: int
+    `track_id` is None until the face has been seen for long enough to be a track.
+    """
+
+    number: int
     box: NDArray[np.float64]
+    born_at: float
     seen_at: float
+    track_id: int | None = None
+    speed: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
+
+    def follow(self, number: int, box: NDArray[np.float64], at: float) -> None:
+        elapsed = at - self.seen_at
+        # What a frame as short as a fault of the clock says of speed is noise.
+        if elapsed > _LEAST_STEP_S:
+            share = 1.0 - np.exp(-elapsed / _SPEED_MEMORY_S)
+            step = (_centre(box) - _centre(self.box)) / elapsed
+            self.speed = self.speed + share * (step - self.speed)
+        self.number, self.box, self.seen_at = number, box, at
 
 
 class FaceTracker:
     """Follows the faces of one stream.
 
-    A face is given an id from its second sighting on: what is seen once is noise.
+    A face is given an id from its second sighting on, a tenth of a second after the first or later:
+    what comes and goes faster is noise.
     """
 
     def __init__(self, settings: TrackerSection) -> None:
         self._settings = settings
         self._next_id = 1
-        # By the library's number; bounded by the tracks that it keeps.
-        self._trails: dict[int, _Trail] = {}
+        # Oldest first; bounded, because each was seen within `max_gap_s`.
+        self._trails: list[_Trail] = []
         self._last_at = -np.inf
+        self._nearness = BIoU()
         self._tracker = self._new_tracker()
 
     def update(self, faces: Sequence[Face], at: float) -> TrackerUpdate:
         """Take the faces of the next frame, captured at `at` seconds."""
         at = max(at, self._last_at + _LEAST_STEP_S)
+        elapsed = at - self._last_at if np.isfinite(self._last_at) else 0.0
         self._last_at = at
-        found = self._tracker.update(_detections(faces), timestamp=at)
-        assert found.tracker_id is not None
-        numbers = {
-            int(index): int(number)
-            for index, number in zip(found.data.get("index", ()), found.tracker_id, strict=True)
-            if number != _UNTRACKED
-        }
+        numbers = self._linked(faces, at, elapsed)
+        ended = self._ended(at, elapsed)
+        followed = {trail.number: trail for trail in self._trails if trail.number != _UNTRACKED}
+        trails = {i: followed[number] for i, number in numbers.items() if number in followed}
         # Those that are followed already come first: what was found cannot be found again.
-        ids = {
-            index: self._id_of(numbers[index], faces[index], at)
-            for index in sorted(numbers, key=lambda i: (numbers[i] not in self._trails, i))
-        }
-        tracked = [TrackedFace(faces[index], ids[index]) for index in sorted(ids)]
-        return TrackerUpdate(tracked, self._ended(at))
+        found_trails = set(trails.values())
+        lost = [trail for trail in self._trails if trail not in found_trails]
+        trails |= _found_again(faces, set(numbers) - set(trails), lost, at)
+        for index, number in numbers.items():
+            if index not in trails and number != _UNTRACKED:
+                # The library numbers what it has seen twice, the first time in the frame before.
+                trails[index] = _Trail(number, faces[index].box, at - elapsed, at)
+                self._trails.append(trails[index])
+        tracked = []
+        for index, trail in sorted(trails.items()):
+            trail.follow(numbers[index], faces[index].box, at)
+            if (track_id := self._id_of(trail)) is not None:
+                tracked.append(TrackedFace(faces[index], track_id))
+        return TrackerUpdate(tracked, ended)
 
     def adopt(self, settings: TrackerSection) -> None:
-        """Go on with other settings; live tracks go on as well."""
+        """Go on with other settings, on a reload; live tracks go on as well."""
         self._settings = settings
-        fresh, tracker = self._new_tracker(), self._tracker
-        tracker.maximum_frames_without_update = fresh.maximum_frames_without_update
-        tracker.maximum_time_without_update = fresh.maximum_time_without_update
-        tracker.track_activation_threshold = fresh.track_activation_threshold
-        tracker.high_conf_det_threshold = fresh.high_conf_det_threshold
-        tracker.minimum_iou_threshold = fresh.minimum_iou_threshold
+        self._tracker.track_activation_threshold = settings.high_score
+        self._tracker.high_conf_det_threshold = settings.high_score
+        self._tracker.minimum_iou_threshold = settings.min_iou
 
     def flush(self) -> Sequence[int]:
         """End every live track and return their ids, oldest first."""
-        ended = sorted(trail.track_id for trail in self._trails.values())
+        ended = _ids(self._trails)
         self._trails.clear()
         self._tracker = self._new_tracker()
         return ended
 
     def _new_tracker(self) -> ByteTrackTracker:
         settings = self._settings
+        gap_s = min(_LIBRARY_GAP_S, settings.max_gap_s)
         return ByteTrackTracker(
-            lost_track_buffer=max(1, round(settings.max_gap_s * _FRAMES_PER_SECOND)),
+            lost_track_buffer=max(1, round(gap_s * _FRAMES_PER_SECOND)),
             frame_rate=_FRAMES_PER_SECOND,
             track_activation_threshold=settings.high_score,
             high_conf_det_threshold=settings.high_score,
             minimum_iou_threshold=settings.min_iou,
             minimum_consecutive_frames=1,
+            iou=self._nearness,
         )
 
-    def _id_of(self, number: int, face: Face, at: float) -> int:
-        trail = self._trails.get(number)
-        if trail is None:
-            trail = self._found_again(face, at) or self._begin()
-            self._trails[number] = trail
-        trail.box, trail.seen_at = face.box, at
+    def _linked(self, faces: Sequence[Face], at: float, elapsed: float) -> Mapping[int, int]:
+        """Return the library's number, if any, of each face by its index."""
+        self._nearness.buffer_ratio = _buffer(elapsed, self._settings.min_iou)
+        # The frame before counts, however long ago it was, within what a track may be hidden.
+        self._tracker.maximum_time_without_update = min(
+            self._settings.max_gap_s, max(_LIBRARY_GAP_S, _FRAMES_KEPT * elapsed)
+        )
+        found = self._tracker.update(_detections(faces), timestamp=at)
+        assert found.tracker_id is not None
+        pairs = zip(found.data.get("index", ()), found.tracker_id, strict=True)
+        return {int(index): int(number) for index, number in pairs}
+
+    def _id_of(self, trail: _Trail) -> int | None:
+        if trail.track_id is None and trail.seen_at - trail.born_at >= _LEAST_AGE_S - _LEAST_STEP_S:
+            trail.track_id = self._next_id
+            self._next_id += 1
         return trail.track_id
 
-    def _begin(self) -> _Trail:
-        self._next_id += 1
-        return _Trail(self._next_id - 1, np.zeros(4), 0.0)
+    def _ended(self, at: float, elapsed: float) -> Sequence[int]:
+        """Give up what has been hidden for too long; what is no track yet may not be hidden."""
+        gap_s = self._settings.max_gap_s + min(elapsed, _LONGEST_STEP_S)
+        brief_s = max(_LIBRARY_GAP_S, _FRAMES_KEPT * elapsed)
+        kept, lost = [], []
+        for trail in self._trails:
+            limit = brief_s if trail.track_id is None else gap_s
+            (kept if at - trail.seen_at <= limit else lost).append(trail)
+        self._trails = kept
+        return _ids(lost)
 
-    def _found_again(self, face: Face, at: float) -> _Trail | None:
-        """Take over the trail of a face that was lost here a moment ago, if there is one."""
-        lost = [
-            (_distance(trail.box, face.box), number)
-            for number, trail in self._trails.items()
-            if trail.seen_at < at and at - trail.seen_at <= self._settings.max_gap_s
-        ]
-        distance, number = min(lost, default=(np.inf, 0))
-        return self._trails.pop(number) if distance <= _REACH else None
 
-    def _ended(self, at: float) -> Sequence[int]:
-        kept = {int(track.tracker_id) for track in self._tracker.tracks}
-        gone = [
-            number
-            for number, trail in self._trails.items()
-            if number not in kept and at - trail.seen_at > self._settings.max_gap_s
-        ]
-        return sorted(self._trails.pop(number).track_id for number in gone)
+def _ids(trails: Sequence[_Trail]) -> Sequence[int]:
+    return sorted(trail.track_id for trail in trails if trail.track_id is not None)
+
+
+def _found_again(
+    faces: Sequence[Face], indexes: set[int], lost: Sequence[_Trail], at: float
+) -> dict[int, _Trail]:
+    """Pair faces that nobody follows with trails that were lost a moment ago.
+
+    Of several the one comes first whose speed would have brought it nearest to the face.
+    """
+    pairs = sorted(
+        (_miss(trail, faces[index].box, at), index, place)
+        for index in indexes
+        for place, trail in enumerate(lost)
+        if _may_be(trail, faces[index].box, at)
+    )
+    found: dict[int, _Trail] = {}
+    taken: set[int] = set()
+    for _, index, place in pairs:
+        if index not in found and place not in taken:
+            found[index] = lost[place]
+            taken.add(place)
+    return found
 
 
 def _detections(faces: Sequence[Face]) -> sv.Detections:
@@ -158,12 +224,48 @@ def _detections(faces: Sequence[Face]) -> sv.Detections:
     )
 
 
-def _distance(before: NDArray[np.float64], now: NDArray[np.float64]) -> float:
-    """Distance of the boxes' centres in box sizes; infinite where the sizes differ too much."""
-    size_before = float(np.sqrt(np.prod(before[2:] - before[:2])))
-    size_now = float(np.sqrt(np.prod(now[2:] - now[:2])))
+def _buffer(elapsed_s: float, min_iou: float) -> float:
+    """By what part of its size a box must grow on each side, so that a walking face overlaps.
+
+    At 25 frames a second it need not grow at all; at 10 a face walks nearly its own width between
+    two frames, and the library, which knows no speed yet, would never link the two.
+    """
+    # Two equal boxes, grown by r, overlap by min_iou at (1 + 2r)(1 - min_iou) / (1 + min_iou).
+    overlapping = (1.0 - min_iou) / (1.0 + min_iou)
+    wanted = _WALKING_PACE * elapsed_s
+    if wanted >= overlapping * (1.0 + 2.0 * _MOST_BUFFER):
+        return _MOST_BUFFER
+    return max(0.0, (wanted / overlapping - 1.0) / 2.0)
+
+
+def _may_be(trail: _Trail, box: NDArray[np.float64], at: float) -> bool:
+    """Whether a face can be one that was lost.
+
+    It may be anywhere near the way from where that was lost to where its speed would have brought
+    it.
+    """
+    size_before, size_now = _size(trail.box), _size(box)
     large, small = max(size_before, size_now), min(size_before, size_now)
     if small <= 0 or large / small > _SIZE_RATIO:
-        return float("inf")
-    apart = (before[:2] + before[2:] - now[:2] - now[2:]) / 2
-    return float(np.hypot(*apart)) / large
+        return False
+    gap_s = at - trail.seen_at
+    way = trail.speed * gap_s
+    apart = _centre(box) - _centre(trail.box)
+    length = float(way @ way)
+    share = min(1.0, max(0.0, float(apart @ way) / length)) if length > 0 else 0.0
+    reach = large * (_REACH + _REACH_PER_SECOND * gap_s)
+    return float(np.hypot(*(apart - share * way))) <= reach
+
+
+def _miss(trail: _Trail, box: NDArray[np.float64], at: float) -> float:
+    """Distance of a face from where a lost one's speed would have brought it, in pixels."""
+    expected = _centre(trail.box) + trail.speed * (at - trail.seen_at)
+    return float(np.hypot(*(_centre(box) - expected)))
+
+
+def _centre(box: NDArray[np.float64]) -> NDArray[np.float64]:
+    return (box[:2] + box[2:]) / 2
+
+
+def _size(box: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.prod(box[2:] - box[:2])))

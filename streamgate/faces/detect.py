@@ -24,6 +24,9 @@ __all__ = ["YuNetDetector", "distinct"]
 _CONTAINED = 0.8
 """A box of which this share lies inside a better one is the same face found twice: no two faces
 are visible that way."""
+_HEAD = 0.5
+"""A head goes on above its face's box by so much of its height: soft hair, dark above light, is at
+times found as a second face. Somebody who looks over a head from behind shows more than hair."""
 _MOST_CANDIDATES = 1000
 _WARM_UP_SIDE_PX = 64
 _MOST_THREADS = 4
@@ -109,7 +112,7 @@ class YuNetDetector:
 
 
 def distinct(faces: list[Face], duplicate_iou: float) -> list[Face]:
-    """Keep each face once: the first of those that overlap or that contain one another.
+    """Keep each head's face once: the first of those that overlap or lie in one another's head.
 
     Args:
         faces: best first.
@@ -122,13 +125,17 @@ def distinct(faces: list[Face], duplicate_iou: float) -> list[Face]:
     return kept
 
 
-def _same(one: Face, other: Face, duplicate_iou: float) -> bool:
-    sides = np.minimum(one.box[2:], other.box[2:]) - np.maximum(one.box[:2], other.box[:2])
-    if (sides <= 0).any():
-        return False
-    shared = float(sides.prod())
-    iou = shared / (one.area + other.area - shared)
-    return iou > duplicate_iou or shared > _CONTAINED * min(one.area, other.area)
+def _same(one: Face, better: Face, duplicate_iou: float) -> bool:
+    shared = _shared(one.box, better.box)
+    if shared > duplicate_iou * (one.area + better.area - shared):
+        return True
+    head = better.box - [0.0, _HEAD * better.height, 0.0, 0.0]
+    return shared > _CONTAINED * better.area or _shared(one.box, head) > _CONTAINED * one.area
+
+
+def _shared(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
+    return float(sides.prod()) if (sides > 0).all() else 0.0
 
 
 def _face(row: NDArray[np.float64], score: float, width: int, height: int) -> Face | None:
