@@ -56,7 +56,11 @@ def files() -> dict[Path, str]:
 
 
 def _json(dashboard: Dashboard) -> str:
-    return json.dumps(dashboard.build(), cls=JSONEncoder, indent=1, sort_keys=True) + "\n"
+    built = dashboard.build()
+    # Links to a panel and Grafana's own editor need a number that stays.
+    for number, panel in enumerate(built.panels or [], 1):
+        panel.id_val = number
+    return json.dumps(built, cls=JSONEncoder, indent=1, sort_keys=True) + "\n"
 
 
 def main() -> int:

@@ -308,6 +308,13 @@ def _delivery(q: Queries) -> list[Drawn]:
             Line(q.metric("streamgate_outbox_bytes"), "bytes"),
         ),
         lines(
+            "Decision log", "Lines, by outcome; flat where it is not set.", "suffix: /min",
+            Line(
+                f"60 * {q.rate('streamgate_decision_log_lines_total', by=('outcome',))}",
+                "{{outcome}}",
+            ),
+        ),
+        lines(
             "Outbox: faults", "Times its file could not be used, within ten minutes.", "none",
             Line(q.increase("streamgate_outbox_faults_total", "10m", by=("reason",)), "{{reason}}"),
         ),
@@ -335,6 +342,21 @@ def _process(q: Queries) -> list[Drawn]:
             Line(f"time() - {q.metric('streamgate_heartbeat_timestamp_seconds')}", "heartbeat"),
             Line(q.metric("streamgate_analysis_busy_seconds"), "frame in detection"),
         ),
+        lines(
+            "Configuration", "Settings in the file that take effect after a restart, and how often "
+            "it was read again within an hour, by outcome.", "none",
+            Line(q.metric("streamgate_config_keys_waiting"), "wait for a restart"),
+            Line(
+                q.increase("streamgate_config_reloads_total", "1h", by=("outcome",)), "{{outcome}}"
+            ),
+        ),
+        lines(
+            "In use for", "Time since the configuration was taken into use.", "s",
+            Line(
+                f"time() - {q.metric('streamgate_config_last_reload_timestamp_seconds')}",
+                "configuration",
+            ),
+        ),
         _configuration(q),
     ]  # fmt: skip
 
@@ -349,6 +371,7 @@ def _configuration(q: Queries) -> Drawn:
         .with_target(query(Line(q.metric("streamgate_build_info"), ""), instant=True))
         .with_target(query(Line(q.metric("streamgate_config_info"), ""), ref="B", instant=True))
         .with_target(query(Line(q.metric("streamgate_model_info"), ""), ref="C", instant=True))
+        .with_target(query(Line(q.metric("streamgate_camera_info"), ""), ref="D", instant=True))
         .with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
         .with_transformation(
             models.DataTransformerConfig(id_val="organize", options={"excludeByName": hidden})
