@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator, model_va
 from streamgate.config.section import Name, Seconds, Section
 
 __all__ = [
+    "AnswersSection",
     "DirectorySink",
     "HttpSink",
     "KafkaSink",
@@ -74,6 +75,20 @@ def _url(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+class AnswersSection(Section):
+    """What an HTTP service answers to best shots, kept as JSON lines."""
+
+    path: Path = Field(description="The file; its folder is made.")
+    max_bytes: int = Field(
+        default=16_777_216,
+        ge=4096,
+        description="The file is put aside as PATH.1 when it would grow beyond this.",
+    )
+    keep: int = Field(
+        default=4, ge=0, le=1000, description="How many files are kept that were put aside."
+    )
+
+
 class DirectorySink(_AnySink):
     """Writes each best shot into a folder; it is there whole once its JSON file is there."""
 
@@ -106,6 +121,11 @@ class HttpSink(_NetworkSink):
     )
     context_part: Name | None = Field(
         default="context", description="Name of the part with the wider crop, if there is one."
+    )
+    answers: AnswersSection | None = Field(
+        default=None,
+        description="Where 2xx answers are written with the best shot's key, for services that "
+        "say in them who it is; default: they are not kept.",
     )
 
     @model_validator(mode="after")

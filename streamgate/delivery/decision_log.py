@@ -11,10 +11,8 @@ there is room, and those beyond are counted.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from dataclasses import replace
-from pathlib import Path
 
 import structlog
 
@@ -27,12 +25,13 @@ from streamgate.decisions import (
     decision_record,
     forwarded_shot,
 )
+from streamgate.delivery.rotated import RotatedFile
 from streamgate.errors import DeliveryError
 from streamgate.metrics import Metrics
 from streamgate.ports import ShotOutbox
 from streamgate.values import Acceptance, BestShot, TrackDecision
 
-__all__ = ["DecisionLog", "DecisionLogFile"]
+__all__ = ["DecisionLog"]
 
 log = structlog.get_logger(__name__)
 
@@ -42,68 +41,6 @@ _STATES: dict[Acceptance, ShotState] = {
     Acceptance.HELD: "held",
     Acceptance.DROPPED: "dropped",
 }
-
-
-class DecisionLogFile:
-    """Appends lines, and puts the file aside as PATH.1, PATH.2, ... before it grows too large.
-
-    It is opened for each write, so that it may be moved or deleted under the running camera.
-    """
-
-    def __init__(self, section: DecisionLogSection) -> None:
-        self._path = section.path
-        self._max_bytes = section.max_bytes
-        self._keep = section.keep
-
-    def append(self, line: bytes) -> None:
-        """Write a line whole or not at all.
-
-        Raises:
-            OSError: it cannot be written.
-        """
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        if self._size() + len(line) > self._max_bytes:
-            self._put_aside()
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        descriptor = os.open(self._path, flags, 0o640)
-        try:
-            _append_whole(descriptor, line)
-        finally:
-            os.close(descriptor)
-
-    def _size(self) -> int:
-        try:
-            return self._path.stat().st_size
-        except FileNotFoundError:
-            return 0
-
-    def _put_aside(self) -> None:
-        for number in range(self._keep - 1, 0, -1):
-            older = self._aside(number)
-            if older.exists():
-                older.replace(self._aside(number + 1))
-        if self._keep:
-            if self._path.exists():
-                self._path.replace(self._aside(1))
-        else:
-            self._path.unlink(missing_ok=True)
-
-    def _aside(self, number: int) -> Path:
-        return self._path.with_name(f"{self._path.name}.{number}")
-
-
-def _append_whole(descriptor: int, line: bytes) -> None:
-    end = os.lseek(descriptor, 0, os.SEEK_END)
-    # A power cut may have left half a line, which must not swallow this one.
-    if end and os.pread(descriptor, 1, end - 1) != b"\n":
-        line = b"\n" + line
-    try:
-        written = os.write(descriptor, line)
-        if written < len(line):
-            os.write(descriptor, line[written:])
-    except OSError:
-        os.ftruncate(descriptor, end)
-        raise
 
 
 class DecisionLog:
@@ -122,7 +59,7 @@ class DecisionLog:
         *,
         metrics: Metrics,
     ) -> None:
-        self._file = DecisionLogFile(section)
+        self._file = RotatedFile(section.path, section.max_bytes, section.keep)
         self._place = section.path
         self._outbox = outbox
         self._under = under

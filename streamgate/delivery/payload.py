@@ -148,6 +148,7 @@ def _face(shot: BestShot) -> dict[str, Any]:
         "size_px": float(measures.size_px),
         "eye_distance_px": float(measures.eye_distance_px),
         "yaw_deg": float(measures.yaw_deg),
+        "pitch_deg": float(measures.pitch_deg),
         "roll_deg": float(measures.roll_deg),
         "sharpness": float(measures.sharpness),
         "brightness": float(measures.brightness),

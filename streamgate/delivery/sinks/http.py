@@ -8,19 +8,27 @@ not followed: the credentials belong to the host that the config names.
 from __future__ import annotations
 
 import asyncio
+import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+import structlog
 from pydantic import SecretStr
 
 from streamgate.config import HttpSink
+from streamgate.delivery.payload import iso_8601
+from streamgate.delivery.rotated import RotatedFile
 from streamgate.delivery.sinks.secure import clean, tls_context
 from streamgate.errors import DeliveryError
 from streamgate.values import EncodedShot
 
 __all__ = ["HttpDelivery", "retry_after_s"]
+
+log = structlog.get_logger(__name__)
 
 _PASSING_4XX = frozenset({408, 425, 429})
 _ANSWER_BYTES = 65_536
@@ -50,6 +58,9 @@ class HttpDelivery:
         self._section = section
         self._session: aiohttp.ClientSession | None = None
         self._opening = asyncio.Lock()
+        kept = section.answers
+        self._answers = kept and RotatedFile(kept.path, kept.max_bytes, kept.keep)
+        self._keeping = asyncio.Lock()
         url = urlsplit(section.url)
         self._place = f"{url.scheme}://{url.netloc}"
         self._secrets = [section.token, section.password, *section.headers.values()]
@@ -74,21 +85,36 @@ class HttpDelivery:
                 headers={"Idempotency-Key": shot.key},
                 allow_redirects=False,
             ) as response:
-                answer = await response.content.read(_ANSWER_BYTES)
+                answer = await _whole(response.content, _ANSWER_BYTES)
                 if not 200 <= response.status < 300:
                     raise self._refusal(response, answer)
+                status = response.status
         except TimeoutError:
             limit = f"{self._section.timeout_s:g} s"
             raise DeliveryError(f"{self._place} did not answer within {limit}") from None
         except (aiohttp.ClientError, OSError) as error:
             reason = clean(error, self._secrets) or type(error).__name__
             raise DeliveryError(f"{self._place} cannot be reached: {reason}") from None
+        await self._keep(shot, status, answer)
 
     async def close(self) -> None:
         """Close the connections."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+    async def _keep(self, shot: EncodedShot, status: int, answer: bytes) -> None:
+        """Write the answer down. It was taken already: a full disk must not have it sent again."""
+        if self._answers is None:
+            return
+        try:
+            async with self._keeping:
+                await asyncio.to_thread(self._answers.append, _answer_line(shot, status, answer))
+        except OSError as error:
+            log.error(
+                "answer not kept", sink=self.name, key=shot.key,
+                error=error.strerror or type(error).__name__,
+            )  # fmt: skip
 
     async def _opened(self) -> aiohttp.ClientSession:
         async with self._opening:
@@ -143,6 +169,30 @@ class HttpDelivery:
             permanent=300 <= status < 500 and status not in _PASSING_4XX,
             retry_after_s=retry_after_s(response.headers.get("Retry-After"), datetime.now(UTC)),
         )
+
+
+def _answer_line(shot: EncodedShot, status: int, answer: bytes) -> bytes:
+    said: Any = answer.decode(errors="replace")
+    with suppress(ValueError):
+        said = json.loads(answer)
+    line = {
+        "key": shot.key,
+        "camera": shot.camera,
+        "track_id": shot.track_id,
+        "captured_at": iso_8601(shot.captured_wall),
+        "status": status,
+        "answer": said,
+    }
+    return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+async def _whole(content: aiohttp.StreamReader, limit: int) -> bytes:
+    """An answer, or its beginning."""
+    pieces: list[bytes] = []
+    while limit > 0 and (piece := await content.read(limit)):
+        pieces.append(piece)
+        limit -= len(piece)
+    return b"".join(pieces)
 
 
 def _basic(section: HttpSink) -> aiohttp.BasicAuth | None:
