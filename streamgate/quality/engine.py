@@ -8,7 +8,7 @@ algorithms and new memory. On a CPU the same calls are done at once and nothing 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -83,6 +83,8 @@ class Engine:
         device: where and in which precision.
         batch_size: the most crops of one batch.
         cuda_graphs: replay recorded launches, one recording per shape and tap.
+        fuse: let torch.compile fuse what lies between the convolutions; on a CPU, where these are
+            packed for operators that it cannot trace, without effect.
 
     Attributes:
         device: as given.
@@ -90,15 +92,22 @@ class Engine:
     """
 
     def __init__(
-        self, weights: Weights, device: Device, *, batch_size: int, cuda_graphs: bool = False
+        self,
+        weights: Weights,
+        device: Device,
+        *,
+        batch_size: int,
+        cuda_graphs: bool = False,
+        fuse: bool = False,
     ) -> None:
         self.device = device
         self.batch_size = batch_size
         self._cuda_graphs = cuda_graphs and device.is_cuda
+        self._fuse = fuse and device.is_cuda
         if not device.is_cuda:
             keep_freed_memory()
         self._stream = _new_stream(device)
-        self._grafiqs: dict[Group, Grafiqs] = {}
+        self._grafiqs: dict[Group, Callable[[Tensor], NetworkScores]] = {}
         network = weights.build(copy=False)
         # On the stream too: what the default stream still converts must not be read from another.
         with self._on_stream():
@@ -111,7 +120,10 @@ class Engine:
         if tap not in self._grafiqs:
             with self.device.computing(), self._on_stream():
                 dtype = self.device.precision.convolution_dtype
-                self._grafiqs[tap] = Grafiqs(self._network, tap, dtype=dtype)
+                grafiqs = Grafiqs(self._network, tap, dtype=dtype)
+                self._grafiqs[tap] = (
+                    torch.compile(grafiqs.__call__, dynamic=False) if self._fuse else grafiqs
+                )
 
     def submit(self, crops: NDArray[np.uint8], tap: Group) -> Ticket:
         """Start scoring RGB uint8 crops [N, 112, 112, 3], 1 ≤ N ≤ batch_size.

@@ -90,6 +90,7 @@ class Scorer:
         threads: int | None = None,
         calibration: str | Path | None = None,
         cuda_graphs: bool = False,
+        fuse: bool = False,
     ) -> Scorer:
         """Load a network and prepare it for one group.
 
@@ -107,6 +108,8 @@ class Scorer:
             calibration: file that maps raw scores to quality; None takes the one beside the
                 weights if there is one for this group.
             cuda_graphs: record and replay the launches on a CUDA device.
+            fuse: run the network through torch.compile on a CUDA device, which takes minutes for
+                the first batch of each size.
 
         Raises:
             ModelError: a file cannot be used, or the machine lacks what was asked for.
@@ -119,7 +122,7 @@ class Scorer:
         if threads is not None:
             torch.set_num_threads(threads)
         loaded = load_weights(weights, backbone=backbone)
-        engine = Engine(loaded, chosen, batch_size=size, cuda_graphs=cuda_graphs)
+        engine = Engine(loaded, chosen, batch_size=size, cuda_graphs=cuda_graphs, fuse=fuse)
         return cls(loaded, engine, group=tap, calibration=_calibration(loaded, tap, calibration))
 
     @property

@@ -45,6 +45,14 @@ def test_padding_and_order_change_nothing(weights: Path) -> None:
     assert scorer.score(crops).raw == pytest.approx(alone, rel=1e-5)
 
 
+def test_fused_kernels_give_the_same_scores(weights: Path) -> None:
+    """With torch.compile between the convolutions."""
+    crops = cases.pictures(4, 5)
+    expected = Scorer.load(weights, device="cuda", group="block2").score(crops)
+    fused = Scorer.load(weights, device="cuda", group="block2", fuse=True).score(crops)
+    assert fused.raw == pytest.approx(expected.raw, rel=1e-5)
+
+
 async def test_the_thread_gives_the_same_scores(weights: Path) -> None:
     """With two batches under way."""
     crops = cases.pictures(8, 3)
