@@ -155,7 +155,7 @@ async def compose(
             lossless=isinstance(config.source, FileSource) and config.source.pace == "fast",
         )
     )
-    show_config(loaded, metrics, clock)
+    show_config(config, loaded.config_hash, metrics, clock)
     show_parts(pipeline, scorer, drift, metrics)
     if observer is not None:
         observer.started(metrics)

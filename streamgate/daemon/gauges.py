@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamgate.config import LoadedConfig
+from streamgate.config import CameraConfig
 from streamgate.drift import QualityDrift
 from streamgate.metrics import Metrics
 from streamgate.pipeline import CameraPipeline
@@ -12,14 +12,18 @@ from streamgate.quality import GrafiqsScorer
 __all__ = ["show_config", "show_parts"]
 
 
-def show_config(loaded: LoadedConfig, metrics: Metrics, clock: Clock) -> None:
-    """Show the configuration that is taken into use now, at the start and at each reload."""
-    config = loaded.config
+def show_config(config: CameraConfig, config_hash: str, metrics: Metrics, clock: Clock) -> None:
+    """Show the configuration that is taken into use now, at the start and at each reload.
+
+    Args:
+        config: with the gate's bar as a quality, however it was set.
+        config_hash: of the settings as they were written.
+    """
     thresholds = {
         "min_quality": config.gate.min_quality,
         "release_quality": config.gate.release_quality,
     }
-    metrics.show_config(loaded.config_hash, thresholds, clock.wall())
+    metrics.show_config(config_hash, thresholds, clock.wall())
     metrics.camera.info({"source": config.source.kind})
     metrics.outbox_limit.set(config.delivery.outbox.max_shots)
 

@@ -212,7 +212,7 @@ class Reloader:
             camera.decisions.adopt(config, in_use.config_hash)
         if camera.live is not None:
             camera.live.show_pictures(config.web.show_pictures)
-        show_config(in_use, camera.metrics, camera.clock)
+        show_config(config, in_use.config_hash, camera.metrics, camera.clock)
         await camera.dispatcher.adopt(config.delivery, fresh)
 
     def _with_bar(self, config: CameraConfig) -> CameraConfig:
