@@ -1,0 +1,228 @@
+"""The HTTP sink against a real server: what is sent, and what each answer means."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from aiohttp import web
+
+from streamgate.config import HttpSink
+from streamgate.delivery.payload import payload_schema
+from streamgate.delivery.sinks.http import HttpDelivery, retry_after_s
+from streamgate.errors import DeliveryError
+from tests.delivery.shots import real_shot
+from tests.servers.tls import Authority
+
+SECRET = "hunter2-never-shown"
+
+
+class Server:
+    """Notes what is posted and answers as it is told."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.headers: dict[str, str] = {}
+        self.body = ""
+        self.requests: list[web.BaseRequest] = []
+        self.parts: list[dict[str, tuple[str, str | None, bytes]]] = []
+        self.port = 0
+
+    async def take(self, request: web.Request) -> web.Response:
+        self.requests.append(request)
+        parts = {}
+        reader = await request.multipart()
+        while (part := await reader.next()) is not None:
+            assert hasattr(part, "filename")
+            kind = part.headers["Content-Type"]
+            parts[str(part.name)] = kind, part.filename, bytes(await part.read())
+        self.parts.append(parts)
+        return web.Response(status=self.status, headers=self.headers, text=self.body)
+
+
+@asynccontextmanager
+async def serving(tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
+    server = Server()
+    app = web.Application()
+    app.router.add_post("/secret-hook/faces", server.take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        server.port = runner.addresses[0][1]
+        yield server
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def sink_to(
+    server: Server, scheme: str = "http", **settings: Any
+) -> AsyncIterator[HttpDelivery]:
+    url = f"{scheme}://127.0.0.1:{server.port}/secret-hook/faces"
+    data = {"kind": "http", "url": url, "timeout_s": 5, **settings}
+    sink = HttpDelivery(HttpSink.model_validate(data))
+    try:
+        yield sink
+    finally:
+        await sink.close()
+
+
+async def fault_of(sink: HttpDelivery) -> DeliveryError:
+    with pytest.raises(DeliveryError) as raised:
+        await sink.deliver(real_shot())
+    return raised.value
+
+
+async def test_a_post_holds_metadata_and_pictures() -> None:
+    """Metadata is a form field that fits the published schema; pictures are files."""
+    shot = real_shot(context=True)
+    async with serving() as server, sink_to(server, token=SECRET) as sink:
+        await sink.deliver(shot)
+        [parts], [request] = server.parts, server.requests
+    assert shot.context is not None
+    assert parts["metadata"][:2] == ("application/json", None)
+    assert parts["metadata"][2] == shot.metadata
+    assert parts["crop"] == ("image/jpeg", "crop.jpg", shot.crop.data)
+    assert parts["context"] == ("image/jpeg", "context.jpg", shot.context.data)
+    assert request.headers["Idempotency-Key"] == shot.key
+    assert request.headers["Authorization"] == f"Bearer {SECRET}"
+    jsonschema.validate(json.loads(parts["metadata"][2]), payload_schema())
+
+
+async def test_parts_can_be_renamed_and_left_out() -> None:
+    """Only the wider crop, under the name that a recognition service wants."""
+    names = {"metadata_part": None, "crop_part": None, "context_part": "file"}
+    async with serving() as server, sink_to(server, **names, headers={"x-api-key": "k"}) as sink:
+        await sink.deliver(real_shot(context=True))
+        assert list(server.parts[0]) == ["file"]
+        assert server.requests[0].headers["x-api-key"] == "k"
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
+async def test_any_2xx_acknowledges(status: int) -> None:
+    """No error is raised."""
+    async with serving() as server, sink_to(server) as sink:
+        server.status = status
+        await sink.deliver(real_shot())
+
+
+@pytest.mark.parametrize(
+    ("status", "permanent"),
+    [
+        (301, True), (307, True), (400, True), (401, True), (403, True), (404, True), (409, True),
+        (413, True), (415, True), (422, True), (408, False), (425, False), (429, False),
+        (500, False), (502, False), (503, False), (504, False), (507, False),
+    ],
+)  # fmt: skip
+async def test_what_an_answer_means(status: int, permanent: bool) -> None:
+    """4xx and redirects refuse for good, but for those that ask for another time; 5xx passes."""
+    async with serving() as server, sink_to(server) as sink:
+        server.status, server.headers = status, {"Location": "http://127.0.0.1:1/elsewhere"}
+        fault = await fault_of(sink)
+        assert fault.permanent is permanent
+        assert str(status) in str(fault)
+        assert len(server.requests) == 1, "a redirect was followed"
+
+
+async def test_a_wish_to_wait_is_read() -> None:
+    """`Retry-After` comes with the fault, for 429 and for 503."""
+    async with serving() as server, sink_to(server) as sink:
+        for status in (429, 503):
+            server.status, server.headers = status, {"Retry-After": "17"}
+            assert (await fault_of(sink)).retry_after_s == 17
+
+
+def test_both_forms_of_retry_after() -> None:
+    """Seconds and dates; nonsense is no wish."""
+    now = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
+    assert retry_after_s("120", now) == 120
+    assert retry_after_s("Tue, 24 Nov 2026 12:01:00 GMT", now) == 60
+    assert retry_after_s("Tue, 24 Nov 2026 11:00:00 GMT", now) == 0
+    for nonsense in (None, "", "soon", "-5", "1e400", "\u0663"):
+        assert retry_after_s(nonsense, now) is None
+
+
+async def test_no_secret_shows_in_a_fault() -> None:
+    """A server that repeats what it was sent does not make us tell it on."""
+    async with serving() as server, sink_to(server, token=SECRET) as sink:
+        server.status, server.body = 403, f"bad token {SECRET} for /secret-hook/faces\x00\x1b[31m"
+        told = str(await fault_of(sink))
+    assert SECRET not in told
+    assert "secret-hook" not in told
+    assert told.isprintable()
+    assert "bad token" in told
+
+
+async def test_a_server_that_does_not_answer_is_given_up() -> None:
+    """After timeout_s it is a passing fault."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        server = Server()
+        server.port = silent.getsockname()[1]
+        async with sink_to(server, timeout_s=0.3) as sink:
+            fault = await fault_of(sink)
+    assert not fault.permanent
+    assert "within 0.3 s" in str(fault)
+
+
+async def test_the_server_must_prove_who_it_is(tmp_path: Path) -> None:
+    """Signed by the configured authority: delivered. By another: a passing fault, nothing sent."""
+    ours, theirs = Authority(tmp_path / "ours"), Authority(tmp_path / "theirs")
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(theirs.certificate("127.0.0.1"))
+    async with serving(tls) as server:
+        async with sink_to(server, "https", ca_file=theirs.ca_file) as sink:
+            await sink.deliver(real_shot())
+        async with sink_to(server, "https", ca_file=ours.ca_file) as sink:
+            fault = await fault_of(sink)
+        assert not fault.permanent
+        assert "certificate" in str(fault).lower()
+        assert len(server.requests) == 1
+
+
+async def test_a_server_may_ask_for_our_certificate(tmp_path: Path) -> None:
+    """With the client certificate it delivers, without it does not."""
+    authority = Authority(tmp_path / "ca")
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(authority.ca_file))
+    tls.load_cert_chain(authority.certificate("127.0.0.1"))
+    tls.verify_mode = ssl.CERT_REQUIRED
+    ours = {"ca_file": authority.ca_file, "client_cert_file": authority.certificate("door")}
+    async with serving(tls) as server:
+        async with sink_to(server, "https", **ours) as sink:
+            await sink.deliver(real_shot())
+        async with sink_to(server, "https", ca_file=authority.ca_file) as sink:
+            assert not (await fault_of(sink)).permanent
+        assert len(server.requests) == 1
+
+
+async def test_answers_are_kept_with_the_key(tmp_path: Path) -> None:
+    """JSON as JSON, text as text; a refusal is no answer."""
+    path = tmp_path / "answers.jsonl"
+    async with serving() as server, sink_to(server, answers={"path": path}) as sink:
+        server.body = '{"result": [{"subjects": [{"subject": "Ada"}]}]}'
+        await sink.deliver(real_shot(1))
+        server.body = "taken"
+        await sink.deliver(real_shot(2))
+        server.status = 400
+        await fault_of(sink)
+    first, second = [json.loads(line) for line in path.read_text().splitlines()]
+    assert first["key"] == "door-b00t-1-1"
+    assert first["answer"]["result"][0]["subjects"][0]["subject"] == "Ada"
+    assert (second["key"], second["answer"], second["status"]) == ("door-b00t-2-1", "taken", 200)
+
+
+async def test_an_answer_that_cannot_be_kept_is_still_an_answer(tmp_path: Path) -> None:
+    """The best shot was taken: sending it again would not mend the disk."""
+    (tmp_path / "file").touch()
+    answers = {"path": tmp_path / "file" / "answers.jsonl"}
+    async with serving() as server, sink_to(server, answers=answers) as sink:
+        await sink.deliver(real_shot(1))
+        assert len(server.requests) == 1
