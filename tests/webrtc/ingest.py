@@ -69,8 +69,8 @@ async def ingest(
         serve(app, WebSection(port=0, **(web or {}))) as port,
         watching(source) as viewer,
     ):
-        scheme = "https" if ca_file else "http"
-        yield Ingest(URL(f"{scheme}://127.0.0.1:{port}/whip"), viewer, metrics, http)
+        scheme, host = "https" if ca_file else "http", (web or {}).get("host", "127.0.0.1")
+        yield Ingest(URL(f"{scheme}://{host}:{port}/whip"), viewer, metrics, http)
 
 
 class Publisher:

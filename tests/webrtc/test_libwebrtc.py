@@ -4,57 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import av
-import numpy as np
 import pytest
 
-from tests import needs
-from tests.sources.clips import make_clip, number_in
+from tests.sources.clips import number_in
 from tests.sources.viewer import PATIENCE_S, value
-from tests.webrtc.ingest import TOKEN, Ingest, ingest
+from tests.webrtc.ingest import ingest
+from tests.webrtc.libwebrtc import libwebrtc, raw_pictures
 
-PEER = needs.ROOT / "tests" / "servers" / "wrtc"
-WIDTH, HEIGHT, RATE, COUNT = 640, 360, 25, 50
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Numbered pictures as raw I420."""
-    folder = tmp_path_factory.mktemp("raw")
-    with av.open(str(make_clip(folder / "clip.mp4", count=COUNT))) as container:
-        frames = [frame.to_ndarray(format="yuv420p") for frame in container.decode(video=0)]
-    path = folder / "clip.i420"
-    path.write_bytes(np.concatenate(frames).tobytes())
-    return path
+COUNT = 50
 
 
-@asynccontextmanager
-async def peer(target: Ingest, pictures: Path, codec: str) -> AsyncIterator[Process]:
-    """Publish until standard input is closed; what it says is the statuses that it got."""
-    node = needs.program("node", package="nodejs")
-    if not (PEER / "node_modules" / "@roamhq" / "wrtc").is_dir():
-        needs.missing("the npm package @roamhq/wrtc", "run tools/test_peer.sh")
-    arguments = [str(target.url), TOKEN, str(pictures), str(WIDTH), str(HEIGHT), str(RATE), codec]
-    process = await asyncio.create_subprocess_exec(
-        node, "publish.js", *arguments, cwd=PEER, stdin=PIPE, stdout=PIPE
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+@pytest.fixture
+def pictures(clip: Path, tmp_path: Path) -> Path:
+    """50 numbered pictures of 640×360 as raw I420."""
+    return raw_pictures(clip, tmp_path / "clip.i420")
 
 
 async def test_libwebrtc_publishes(pictures: Path) -> None:
     """Its offer is answered, its pictures come whole and in order, and its DELETE is an end."""
     async with ingest() as target:
-        async with peer(target, pictures, "VP8") as process:
+        async with libwebrtc(target, pictures, "VP8") as process:
             frames = await target.viewer.frames(30)
             async with asyncio.timeout(PATIENCE_S):
                 said, _ = await process.communicate(b"")
@@ -63,7 +34,7 @@ async def test_libwebrtc_publishes(pictures: Path) -> None:
     statuses = said.decode().split()
     assert (statuses[0], statuses[-1]) == ("201", "200")
     assert (lost.reason, lost.ended) == ("deleted", True)
-    whole = [frame.image for frame in frames if frame.image.shape == (HEIGHT, WIDTH, 3)]
+    whole = [frame.image for frame in frames if frame.image.shape == (360, 640, 3)]
     numbers = [number_in(image) for image in whole]
     assert max(numbers) < COUNT
     steps = [(after - before) % COUNT for before, after in itertools.pairwise(numbers)]
@@ -73,7 +44,7 @@ async def test_libwebrtc_publishes(pictures: Path) -> None:
 async def test_libwebrtc_with_vp9_alone_is_refused(pictures: Path) -> None:
     """A real offer of VP9 gets 422, and nothing is opened for it."""
     async with ingest() as target:
-        async with peer(target, pictures, "VP9") as process, asyncio.timeout(PATIENCE_S):
+        async with libwebrtc(target, pictures, "VP9") as process, asyncio.timeout(PATIENCE_S):
             said, _ = await process.communicate(b"")
         assert said.decode().split() == ["422"]
         assert value(target.metrics, "webrtc_state", state="waiting") == 1
