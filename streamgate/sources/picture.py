@@ -8,16 +8,23 @@ it does to the recogniser that comes after.
 from __future__ import annotations
 
 import zlib
+from collections import OrderedDict
 
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
 
 from streamgate.values import Image
 
 __all__ = ["FrozenPicture", "RgbConverter"]
 
 _GRID_PX = 8
+_CODED_ALIKE = 64
+"""Pictures that an encoder may make of one, with room to spare."""
+_CODING_LEVELS = 2.0
+"""Mean difference of pixels, 0-255, that is laid to coding: a photograph's keyframes differed by
+0.8 at most."""
 _QUARTER_TURN_DEG = 90
 
 
@@ -42,16 +49,35 @@ class RgbConverter:
 class FrozenPicture:
     """Notices a camera that sends the same picture over and over.
 
-    Sensor noise changes some pixel of a live picture within a keyframe's distance.
+    A frozen picture need not arrive the same each time: an encoder draws it anew with each keyframe
+    and improves it after. But it draws nothing new: what it makes of one picture comes again, 51
+    different pictures at most were counted for a photograph in H.264, H.265 or MJPEG, a level or
+    less apart. Sensor noise makes a picture of a live camera that has not been there before within
+    a keyframe's distance.
     """
 
     def __init__(self) -> None:
-        self._digest: int | None = None
+        self._seen: OrderedDict[int, None] = OrderedDict()
+        self._first: NDArray[np.int16] | None = None
         self._changed_at = 0.0
 
     def unchanged_s(self, image: Image, at: float) -> float:
-        """Return for how many seconds the picture has been the very same."""
-        digest = zlib.crc32(image[::_GRID_PX, ::_GRID_PX].tobytes())
-        if digest != self._digest:
-            self._digest, self._changed_at = digest, at
+        """Return for how many seconds the picture has been the very same, but for its coding."""
+        grid = np.ascontiguousarray(image[::_GRID_PX, ::_GRID_PX])
+        digest = zlib.crc32(grid.tobytes())
+        if self._has_moved(grid):
+            self._first = grid.astype(np.int16)
+            self._seen.clear()
+        if digest not in self._seen:
+            self._changed_at = at
+        self._seen[digest] = None
+        self._seen.move_to_end(digest)
+        if len(self._seen) > _CODED_ALIKE:
+            self._seen.popitem(last=False)
         return at - self._changed_at
+
+    def _has_moved(self, grid: Image) -> bool:
+        """Whether more has changed than coding changes; a film that is looped is not frozen."""
+        if self._first is None or self._first.shape != grid.shape:
+            return True
+        return float(np.abs(grid - self._first).mean()) > _CODING_LEVELS

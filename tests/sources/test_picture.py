@@ -68,3 +68,32 @@ def test_a_picture_that_does_not_change_is_frozen() -> None:
     assert [watch.unchanged_s(image, at) for image, at in (
         (still, 1.0), (still, 5.0), (still, 12.0), (moved, 13.0), (moved, 14.0),
     )] == [0.0, 4.0, 11.0, 0.0, 1.0]  # fmt: skip
+
+
+def test_a_picture_that_is_coded_anew_is_frozen() -> None:
+    """An encoder's versions of one picture come again and again; that is no new picture."""
+    noise = np.random.default_rng(1)
+    still = noise.integers(0, 250, (64, 64, 3), dtype=np.uint8)
+    versions = [still + np.uint8(1) * (noise.random(still.shape) < 0.3) for _ in range(50)]
+    watch = FrozenPicture()
+    ages = [watch.unchanged_s(versions[i % 50], i / 5) for i in range(100)]
+    assert ages[49] == 0.0
+    assert ages[99] == pytest.approx(10.0)
+
+
+def test_a_still_scene_of_a_live_camera_is_not_frozen() -> None:
+    """Its keyframes are new, although the pictures between them repeat."""
+    noise = np.random.default_rng(2)
+    scene = noise.integers(10, 240, (64, 64, 3), dtype=np.uint8)
+    watch = FrozenPicture()
+    for second in range(60):
+        keyframe = scene + noise.integers(0, 2, scene.shape, dtype=np.uint8)
+        assert watch.unchanged_s(keyframe, second) == 0.0
+        assert watch.unchanged_s(keyframe, second + 0.9) == pytest.approx(0.9)
+
+
+def test_a_short_film_that_is_looped_is_not_frozen() -> None:
+    """Its pictures come again, but they are not one picture."""
+    pictures = [np.full((64, 64, 3), 20 * n, np.uint8) for n in range(12)]
+    watch = FrozenPicture()
+    assert all(watch.unchanged_s(pictures[i % 12], i / 25) == 0.0 for i in range(1000))
