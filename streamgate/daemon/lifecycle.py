@@ -17,6 +17,7 @@ import structlog
 
 from streamgate.config import LoadedConfig, WhipSource
 from streamgate.daemon.compose import Camera, compose
+from streamgate.daemon.notify import feed_watchdog, notify
 from streamgate.daemon.observer import Observer
 from streamgate.daemon.reload import Reloader, hangups
 from streamgate.errors import SourceError, StreamgateError
@@ -80,8 +81,11 @@ async def _serve(
         reading = group.create_task(_read(camera))
         stopping = group.create_task(stop.wait())
         reloading = group.create_task(reloader.run())
+        feeding = group.create_task(feed_watchdog(lambda: _fault(camera)))
         log.info("camera runs", source=config.source.kind, sinks=len(config.delivery.sinks))
+        notify("READY=1", f"STATUS=Watches {config.camera.name}")
         await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        notify("STOPPING=1", "STATUS=Judges live tracks and delivers what is due")
         camera.slot.close()
         reading.cancel()
         await _until(watching, stopping, camera)
@@ -91,6 +95,7 @@ async def _serve(
         await asyncio.wait({reading})
         stopping.cancel()
         reloading.cancel()
+        feeding.cancel()
     failure = None if reading.cancelled() else reading.result()
     log.info("camera stopped", undelivered=left)
     if failure is not None:
@@ -143,6 +148,11 @@ def health_of(camera: Camera) -> Health:
     else:
         detail = "frames arrive" if ready else f"the last frame came {age_s:.1f} s ago"
     return Health(camera.config.camera.name, age_s, ready and not stalled, not stalled, detail)
+
+
+def _fault(camera: Camera) -> str | None:
+    health = health_of(camera)
+    return None if health.alive else health.detail
 
 
 def _first(failures: BaseExceptionGroup[StreamgateError]) -> StreamgateError:

@@ -24,6 +24,7 @@ from streamgate.config.section import secrets_of
 from streamgate.daemon.compose import Camera
 from streamgate.daemon.delivery import build_sink
 from streamgate.daemon.gauges import show_config
+from streamgate.daemon.notify import notify, reloading
 from streamgate.errors import StreamgateError
 from streamgate.logs import configure_logs
 from streamgate.ports import Sink
@@ -143,6 +144,7 @@ class Reloader:
     async def reload(self) -> None:
         """Read the file and take over what it says, or say why not."""
         metrics = self._camera.metrics
+        reloading()
         try:
             wanted = await asyncio.to_thread(load_config, self._in_use.path)
             outcome = await self._take(wanted)
@@ -155,6 +157,7 @@ class Reloader:
             self._refused([f"{type(error).__name__} while it was taken over"])
         metrics.config_reloads.labels(outcome).inc()
         metrics.config_reload_successful.set(outcome != "refused")
+        notify("READY=1")
 
     async def _is_due(self) -> bool:
         try:

@@ -17,9 +17,9 @@ import aiohttp
 import structlog
 from yarl import URL
 
-from streamgate import __version__
 from streamgate.config import WhepSource
 from streamgate.sources.faults import FaultReason
+from streamgate.version import __version__
 
 __all__ = ["WhepClient", "WhepError", "WhepSession"]
 
