@@ -82,8 +82,9 @@ def _cut_out(size_px: int, blur_px: float) -> list[Image]:
         if scale < 1:
             layers = np.asarray(cv2.GaussianBlur(layers, (0, 0), 0.4 / scale), np.float32)
         drawn = cv2.warpAffine(layers, move, (side, side), flags=cv2.INTER_LINEAR)
-        face = _WALL * (1.0 - drawn[..., 3:]) + drawn[..., :3]
+        face = np.asarray(_WALL * (1.0 - drawn[..., 3:]) + drawn[..., :3], np.float32)
         if blur_px:
-            face = cv2.GaussianBlur(face, (0, 0), blur_px, borderType=cv2.BORDER_REPLICATE)
+            blurred = cv2.GaussianBlur(face, (0, 0), blur_px, borderType=cv2.BORDER_REPLICATE)
+            face = np.asarray(blurred, np.float32)
         cut.append(np.clip(face, 0, 250).astype(np.uint8))
     return cut

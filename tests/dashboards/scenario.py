@@ -7,7 +7,7 @@ machine is so busy that the daemon was slow to start.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,6 +73,12 @@ class Scene:
         """Let the camera show another film."""
         self.camera.restart(self.films[name])
 
+    def show_after_days(self, name: str) -> None:
+        """Show another film once it is known what is usual at this hour."""
+        usual = "camera:streamgate_faces_detected:usual_increase_hour > 50"
+        until(lambda: bool(self.prometheus.query(usual)), "three days", timeout_s=PATIENCE_S * 3)
+        self.show(name)
+
     def reload(self, config: dict[str, Any]) -> None:
         """Change the daemon's file and let it be read."""
         self.daemon.configure(config)
@@ -117,7 +123,7 @@ FAULTS = (
     ),
     Fault(
         "the picture is frozen and shows nobody",
-        lambda scene: scene.show("frozen"),
+        lambda scene: scene.show_after_days("frozen"),
         lambda scene: scene.show("sharp"),
         _alerts("PictureFrozen", "NoFaces"),
     ),
@@ -142,6 +148,8 @@ FAULTS = (
 )
 # The films' faces are cut out of photographs and score far below the reference.
 STANDING = _alerts("CalibrationUnlike")
+# Other work on the machine can bring these about; they are waited for where they are meant.
+_BUSY_MACHINE = _alerts("Late", "ScorerSaturated")
 
 
 def _short(pace: int) -> Timing:
@@ -152,7 +160,7 @@ def _short(pace: int) -> Timing:
 
 
 @contextmanager
-def play(folder: Path) -> Iterator[Scene]:
+def play(folder: Path, faults: Sequence[Fault] = FAULTS) -> Iterator[Scene]:
     """Set everything up, make each fault and mend it; what came of it is in the scene."""
     films = {
         "sharp": film(folder / "sharp.mkv"),
@@ -181,10 +189,10 @@ def play(folder: Path) -> Iterator[Scene]:
         )
         scene = Scene(camera, link, receiver, daemon, inbox, prometheus, films, config, pace)
         scene.config = {**config, "web": {"port": daemon.port}}
-        usual = "camera:streamgate_faces_detected:usual_increase_hour > 50"
-        until(lambda: bool(prometheus.query(usual)), "three days", timeout_s=PATIENCE_S * 2 * pace)
-        scene.quiet = prometheus.firing()
-        for fault in FAULTS:
+        decline = "camera:streamgate_quality_decline:usual >= 0"
+        until(lambda: bool(prometheus.query(decline)), "faces are scored", timeout_s=START_S)
+        scene.quiet = prometheus.firing() - _BUSY_MACHINE
+        for fault in faults:
             try:
                 _make_and_mend(scene, fault)
             except AssertionError as error:
@@ -195,9 +203,9 @@ def play(folder: Path) -> Iterator[Scene]:
 def _make_and_mend(scene: Scene, fault: Fault) -> None:
     told = fault.alerts - fault.inhibited
     patience_s = PATIENCE_S * scene.pace
-    fault.make(scene)
     fired_s: dict[str, float] = {}
     try:
+        fault.make(scene)
         for name in sorted(fault.alerts):
             fired_s[name] = until(
                 lambda name=name: name in scene.prometheus.firing(),  # type: ignore[misc] # bound now
@@ -227,7 +235,7 @@ def _make_and_mend(scene: Scene, fault: Fault) -> None:
     )
     # The next fault must not meet the echo of this one.
     until(
-        lambda: scene.prometheus.firing() <= STANDING,
+        lambda: scene.prometheus.firing() <= STANDING | _BUSY_MACHINE,
         "all else is quiet again",
         timeout_s=patience_s,
     )
@@ -247,6 +255,7 @@ def _config(link: Link, receiver: Receiver) -> dict[str, Any]:
         "tracker": {"max_gap_s": 0.3},
         "quality": {
             "score_share": 1.0,
+            "batch_size": 2,
             "drift": {"window_s": 10, "least_tracks": 10, "most_tracks": 10},
         },
         "gate": {"min_quality": 0, "min_age_s": 0, "release_quality": 95},

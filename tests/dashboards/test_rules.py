@@ -11,7 +11,7 @@ import yaml
 
 from tests import needs
 from tests.servers.prometheus import amtool, promtool
-from tools.monitoring.rules import alerts, records
+from tools.monitoring.rules import Alert, Record, alerts, records
 from tools.monitoring.timing import Timing, duration
 
 HERE = Path(__file__).parent
@@ -51,9 +51,9 @@ def test_every_alert_has_a_case_in_which_it_fires() -> None:
 
 
 @pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert.name)
-def test_an_alert_tells_what_is_wrong_and_what_to_do(alert: object) -> None:
+def test_an_alert_tells_what_is_wrong_and_what_to_do(alert: Alert) -> None:
     """Three texts in whole sentences, with the camera in the first or in its labels."""
-    texts = [getattr(alert, name) for name in ("summary", "description", "action")]
+    texts = [alert.summary, alert.description, alert.action]
     assert all(len(text) > 20 for text in texts)
     assert len(texts[0]) < 100
     assert not texts[0].endswith(".")
@@ -81,7 +81,7 @@ def test_other_windows_change_nothing_but_durations() -> None:
     pattern = re.compile(r"\b\d+(s|m|h|d|w)\b")
 
     def shape(timing: Timing) -> list[tuple[str, str]]:
-        everything = [*records(timing), *alerts(timing)]
+        everything: list[Alert | Record] = [*records(timing), *alerts(timing)]
         return [(rule.name, pattern.sub("T", rule.expr)) for rule in everything]
 
     assert shape(scaled) == shape(Timing())

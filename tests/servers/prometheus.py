@@ -183,7 +183,7 @@ class Prometheus(_Server):
 
 
 def _is_bad(rule: dict[str, Any]) -> bool:
-    return rule["health"] == "err"
+    return bool(rule["health"] == "err")
 
 
 class Inbox:
