@@ -197,5 +197,9 @@ class Shortlist:
 
 
 def _price(scores: float) -> float:
-    """The gain that a face must promise, by the scores that are saved."""
-    return max(_LEAST_GAIN, _PRICE_POINTS * (1.0 - scores / _MOST_SCORES))
+    """The gain that a face must promise, by the scores that are saved.
+
+    Where no more can be saved it is nothing: what seems hopeless is looked at now and then, because
+    a prediction that is never tried stays wrong. Without that a track loses a point more.
+    """
+    return _PRICE_POINTS * max(0.0, 1.0 - scores / _MOST_SCORES)
