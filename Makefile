@@ -32,6 +32,8 @@ check: setup-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+	tools/test_servers.sh
+	tools/check_deploy.sh $(BIN)
 
 bench: setup-dev
 	$(BIN)/python -m bench $(ARGS)

@@ -11,6 +11,7 @@ packages=(
   chromium iptables iproute2
   redis-server mosquitto nats-server
   prometheus prometheus-alertmanager
+  systemd logrotate docker-compose
 )
 command -v dpkg-query >/dev/null || exit 0
 missing=()
