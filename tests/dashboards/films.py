@@ -15,12 +15,12 @@ from streamgate.values import Image
 
 __all__ = ["FRAMES_PER_SECOND", "film"]
 
-FRAMES_PER_SECOND = 6
+FRAMES_PER_SECOND = 8
 """Few, so that a busy machine keeps up with them."""
 SECONDS = 6
 _WIDTH, _HEIGHT = 640, 360
 _WALL = 120
-_STAYS_FRAMES = 3
+_STAYS_FRAMES = 4
 """For so long is somebody there; the next one is elsewhere, and so a track of their own."""
 _FACE_PX = 110
 _SPOTS = ((120, 150), (330, 210), (520, 150), (220, 210), (420, 150))

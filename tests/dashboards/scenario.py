@@ -153,9 +153,10 @@ _BUSY_MACHINE = _alerts("Late", "ScorerSaturated")
 
 
 def _short(pace: int) -> Timing:
+    # A camera that shows another film is away for four seconds; that is not to be told.
     return Timing(
         window_s=6 * pace, trend_s=8 * pace, hour_s=15 * pace, day_s=15 * pace, week_s=105 * pace,
-        at_once_s=pace, soon_s=2 * pace, later_s=2 * pace, long_s=3 * pace,
+        at_once_s=8 * pace, soon_s=2 * pace, later_s=2 * pace, long_s=3 * pace,
     )  # fmt: skip
 
 
