@@ -35,6 +35,7 @@ from streamgate.config.stages import (
     QualitySection,
     TrackerSection,
 )
+from streamgate.config.tracing import TracingSection
 from streamgate.config.webrtc_source import IceServer, WhepSource, WhipSource
 
 __all__ = [
@@ -67,6 +68,7 @@ __all__ = [
     "SinkSection",
     "SourceSection",
     "SqliteOutbox",
+    "TracingSection",
     "TrackerSection",
     "WebSection",
     "WhepSource",

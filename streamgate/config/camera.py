@@ -22,6 +22,7 @@ from streamgate.config.stages import (
     QualitySection,
     TrackerSection,
 )
+from streamgate.config.tracing import TracingSection
 from streamgate.config.webrtc_source import WhipSource
 
 __all__ = ["CameraConfig", "CameraSection", "LogSection", "WebSection"]
@@ -135,6 +136,7 @@ class CameraConfig(Section):
     delivery: DeliverySection = Field(default_factory=DeliverySection)
     web: WebSection = Field(default_factory=WebSection)
     log: LogSection = Field(default_factory=LogSection)
+    tracing: TracingSection = Field(default_factory=TracingSection)
 
     @model_validator(mode="after")
     def _publishers_can_come(self) -> CameraConfig:

@@ -43,8 +43,9 @@ from streamgate.quality.bar import with_bar
 from streamgate.shortlist import Shortlist
 from streamgate.slot import LatestSlot
 from streamgate.sources import device, file, rtsp, whep, whip
+from streamgate.tracing import FrameTracer
 from streamgate.tracking import FaceTracker
-from streamgate.values import Image, ScoredFace, TrackDecision
+from streamgate.values import Analysis, Frame, Image, ScoredFace, TrackDecision
 from streamgate.web.live import LiveSources, LiveView
 
 __all__ = ["Camera", "compose"]
@@ -93,22 +94,36 @@ async def compose(
         detection, YuNetDetector, config.detector, detector_path
     )
     outbox = build_outbox(config, metrics, clock)
+    # Who looks at the whole way of a face; filled below, as the live page needs the dispatcher.
+    seers: list[LiveView | FrameTracer] = []
+
+    def tell_outcome(key: str, sink: str, state: str) -> None:
+        for seer in seers:
+            seer.delivered(key, sink, state)
+
     dispatcher = Dispatcher(
         config.delivery,
         outbox=outbox,
         sinks=[build_sink(section) for section in config.delivery.sinks],
         metrics=metrics,
         clock=clock,
-        on_outcome=lambda key, sink, state: live.delivered(key, sink, state) if live else None,
+        on_outcome=tell_outcome,
     )
     analyser = FaceAnalyser(config, detector, FaceTracker(config.tracker), clock)
     gate = QualityGate(config.gate)
     live = _live_view(config, gate, analyser, dispatcher, scorer)
+    tracer = _tracer(config, boot_id, clock, stack)
+    seers += [seer for seer in (live, tracer) if seer is not None]
+
+    def analysed(frame: Frame, analysis: Analysis) -> None:
+        for seer in seers:
+            seer.analysed(frame, analysis)
 
     drift = QualityDrift(config.quality.drift, calibrated=scorer.calibrated)
 
     watchers = [watcher for watcher in (live, observer) if watcher is not None]
-    tell_scored = tell_all([watcher.scored for watcher in watchers])
+    traced = [tracer] if tracer is not None else []
+    tell_scored = tell_all([watcher.scored for watcher in (*watchers, *traced)])
     tell_decided = tell_all([watcher.decided for watcher in watchers])
 
     def scored(face: ScoredFace) -> None:
@@ -134,7 +149,7 @@ async def compose(
         metrics=metrics,
         clock=clock,
         on_decision=decided,
-        on_shot=tell_all([watcher.released for watcher in watchers]),
+        on_shot=tell_all([watcher.released for watcher in (*watchers, *traced)]),
     )
     pipeline = CameraPipeline(
         PipelineParts(
@@ -151,7 +166,7 @@ async def compose(
             metrics=metrics,
             clock=clock,
             on_scored=scored,
-            on_analysed=live.analysed if live is not None else lambda _frame, _analysis: None,
+            on_analysed=analysed,
             lossless=isinstance(config.source, FileSource) and config.source.pace == "fast",
         )
     )
@@ -183,6 +198,17 @@ def _sketch(config: CameraConfig, scorer: GrafiqsScorer, clock: Clock) -> Sketch
     if path is None:
         return None
     return SketchKeeper(path, scorer.model_hash, config.quality.group, clock)
+
+
+def _tracer(
+    config: CameraConfig, boot_id: str, clock: Clock, stack: AsyncExitStack
+) -> FrameTracer | None:
+    if config.tracing.endpoint is None:
+        return None
+    tracer = FrameTracer(config.tracing, camera=config.camera.name, boot_id=boot_id, clock=clock)
+    # What is left is sent over the network, with a deadline.
+    stack.push_async_callback(asyncio.to_thread, tracer.close)
+    return tracer
 
 
 def _live_view(

@@ -114,7 +114,7 @@ async def test_a_sick_process_does_not_feed_the_watchdog(manager: socket.socket)
     feeding = asyncio.create_task(
         feed_watchdog(fault, environment(manager, WATCHDOG_USEC=str(30_000)))
     )
-    messages = []
+    messages: list[str] = []
     async with asyncio.timeout(DEADLINE_S):
         while len(messages) < 3:
             with suppress(BlockingIOError):
