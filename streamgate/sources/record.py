@@ -20,8 +20,9 @@ def write_video(path: Path, frames: Iterable[Image], frames_per_second: int) -> 
         stream.gop_size = frames_per_second
         # As cameras send it: no frame waits for a later one.
         stream.options = {"preset": "veryfast", "crf": "20", "bf": "0"}
-        for image in frames:
-            if not stream.width:
+        for number, image in enumerate(frames):
+            if number == 0:
+                # A new stream has a size of its own, to which pictures would be stretched.
                 stream.height, stream.width = image.shape[:2]
             picture = av.VideoFrame.from_ndarray(image, format="rgb24")
             container.mux(stream.encode(picture))
