@@ -79,7 +79,7 @@ class Daemon:
         self.stop()
 
     def stop(self) -> int:
-        """Ask it to end, and return its exit code."""
+        """Ask it to end, and return its exit code; it may have ended already."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from streamgate.config import ReconnectSection
 from streamgate.config import WhepSource as WhepSection
 from streamgate.metrics import Metrics
 from streamgate.sources.whep import WhepFrames
+from tests.servers.daemon import Daemon
 from tests.servers.rtsp import read_stamp
 from tests.servers.whep import WhepServer
 from tests.sources.viewer import SystemClock, reach, until, value, watching
@@ -150,3 +152,30 @@ async def test_it_ends_at_once_while_nobody_answers(clip: Path) -> None:
         await reach(metrics, "source_faults_total", 1, reason="refused")
         viewer.task.cancel()
         await until(viewer.task.done)
+
+
+async def test_the_daemon_recovers_from_a_server_that_was_killed(
+    clip: Path, tmp_path: Path
+) -> None:
+    """`streamgate run` pulls, is left alone, and pulls again; its log keeps the token."""
+    with WhepServer(clip, token=TOKEN) as server:
+        settings = {"kind": "whep", "url": server.url, "token": TOKEN, "read_timeout_s": 1.0}
+        reconnect = {"initial_s": 0.1, "max_s": 0.5}
+        with Daemon(tmp_path, {**settings, "reconnect": reconnect}) as daemon:
+            await settled(lambda: daemon.metric("webrtc_state", state="live") == 1)
+            server.kill()
+            await settled(lambda: daemon.metric("source_up") == 0)
+            server.restart()
+            await settled(lambda: daemon.metric("source_connects_total") == 2)
+            frames = daemon.metric("frames_received_total")
+            await settled(lambda: daemon.metric("frames_received_total") > frames)
+            assert daemon.stop() == 0
+        assert server.sessions()["open"] == 0
+        assert TOKEN not in daemon.log
+
+
+async def settled(holds: Callable[[], bool]) -> None:
+    """Wait for what another process brings about."""
+    async with asyncio.timeout(60):
+        while not await asyncio.to_thread(holds):  # noqa: ASYNC110  # nothing tells the loop
+            await asyncio.sleep(0.1)
