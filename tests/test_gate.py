@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -244,3 +245,30 @@ def test_time_shift_changes_nothing(
         ]
 
     assert told(plain) == told(shifted)
+
+
+def test_standing_tells_what_a_face_must_beat() -> None:
+    """The bar at first, then the best so far, and nothing more once no face can go."""
+    gate = QualityGate(GateSection(min_quality=40, max_wait_s=1.0))
+    assert gate.standing(1).to_beat == math.inf
+    gate.seen(1, at=5.0, wall=WALL)
+    assert (gate.standing(1).to_beat, gate.standing(1).deadline) == (40, 6.0)
+    gate.scored(scored(1, 5.0, 30.0), at=5.0)
+    assert gate.standing(1).to_beat == 40
+    gate.scored(scored(1, 5.0, 70.0), at=5.0)
+    assert gate.standing(1).to_beat == 70
+    gate.seen(1, at=6.0, wall=WALL)
+    assert releases(gate.tick(6.0))
+    assert (gate.standing(1).to_beat, gate.standing(1).deadline) == (math.inf, math.inf)
+
+
+def test_standing_of_several_faces_is_that_of_the_last_that_goes() -> None:
+    """With top_k 2 a face need not be the best, and after a release it must improve on it."""
+    gate = QualityGate(GateSection(top_k=2, improve_by=10, release_quality=90, min_age_s=0))
+    gate.seen(1, at=0.0, wall=WALL)
+    gate.scored(scored(1, 0.0, 80.0), at=0.0)
+    assert gate.standing(1).to_beat == 30
+    gate.scored(scored(1, 1.0, 60.0), at=1.0)
+    assert gate.standing(1).to_beat == 60
+    gate.scored(scored(1, 2.0, 90.0), at=2.0)
+    assert gate.standing(1).to_beat == 100

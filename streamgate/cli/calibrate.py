@@ -192,8 +192,8 @@ def _save(calibration: Calibration, target: Path) -> None:
 def _tell(calibration: Calibration, crops: CropSet, raw: NDArray[np.float64]) -> None:
     try:
         held_out = realised_discards(crops, raw)
-    except DataError:
-        click.echo("one person only: what a threshold discards of others was not measured")
+    except (DataError, ModelError):
+        click.echo("too few people: what a threshold discards of others was not measured")
     else:
         shares = ", ".join(f"{h.setting:.0f} % → {h.realised:.1f} %" for h in held_out)
         click.echo(f"fitted on one half of the people, discarded of the other: {shares}")

@@ -38,7 +38,7 @@ def walk(seed: int, frames: int = 200) -> NDArray[np.float64]:
     drift = np.zeros(frames)
     for i in range(1, frames):
         drift[i] = 0.92 * drift[i - 1] + rng.normal(0, 2.0)
-    return np.clip(course + drift + rng.normal(0, 1.5, frames), 0, 100)
+    return np.asarray(np.clip(course + drift + rng.normal(0, 1.5, frames), 0, 100))
 
 
 def recording(
