@@ -25,7 +25,7 @@ from streamgate.logs import configure_logs
 from streamgate.models.registry import path_of
 from streamgate.quality import Scorer
 from streamgate.recognise import Reception, Visitor, enrol, photographs_in
-from streamgate.recognise.door import Access
+from streamgate.recognise.door import Access, cancelled
 from streamgate.recognise.gallery import THRESHOLD
 from streamgate.recognise.http import PATH, application
 from streamgate.values import Image
@@ -223,7 +223,7 @@ async def _until_stopped(work: Coroutine[Any, Any, None]) -> None:
         async with asyncio.TaskGroup() as group:
             task = group.create_task(work)
             await stop.wait()
-            task.cancel()
+            await cancelled(task)
     except* StreamgateError as failures:
         raise failures.exceptions[0] from None
 

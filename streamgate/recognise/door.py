@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,13 @@ from streamgate.errors import DataError
 from streamgate.recognise.arrival import Arrival
 from streamgate.recognise.reception import Reception
 
-__all__ = ["PAUSE_S", "Access", "judged"]
+__all__ = ["PAUSE_S", "Access", "cancelled", "judged"]
 
 log = structlog.get_logger(__name__)
 
 PAUSE_S = (0.5, 10.0)
 """First and longest pause before a broker that is away is tried again."""
+_CANCEL_AGAIN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +48,13 @@ async def judged(reception: Reception, read: Callable[[], Arrival], place: str) 
         log.error("message cannot be used and is left out", place=place, error=str(error))
         return str(error)
     return None
+
+
+async def cancelled(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it has ended.
+
+    Up to Python 3.11 a client library may lose a cancellation that comes together with an answer.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CANCEL_AGAIN_S)

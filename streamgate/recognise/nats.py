@@ -60,9 +60,13 @@ async def follow(reception: Reception, access: Access, *, subject: str, durable:
             await asyncio.sleep(pause_s)
             pause_s = min(PAUSE_S[1], 2 * pause_s)
         finally:
+            transport = client._transport
             with suppress(Error, OSError, TimeoutError):
                 async with asyncio.timeout(1):
                     await client.close()
+            # After a refused password the client forgets to.
+            if transport is not None:
+                transport.close()  # type: ignore[no-untyped-call] # not annotated
 
 
 class _Faults:

@@ -13,7 +13,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 
 from streamgate.config import HttpSink
 from streamgate.delivery.payload import payload_schema
@@ -41,7 +41,7 @@ class Server:
         parts = {}
         reader = await request.multipart()
         while (part := await reader.next()) is not None:
-            assert hasattr(part, "filename")
+            assert isinstance(part, BodyPartReader)
             kind = part.headers["Content-Type"]
             parts[str(part.name)] = kind, part.filename, bytes(await part.read())
         self.parts.append(parts)
@@ -100,7 +100,7 @@ async def test_a_post_holds_metadata_and_pictures() -> None:
 
 async def test_parts_can_be_renamed_and_left_out() -> None:
     """Only the wider crop, under the name that a recognition service wants."""
-    names = {"metadata_part": None, "crop_part": None, "context_part": "file"}
+    names: dict[str, Any] = {"metadata_part": None, "crop_part": None, "context_part": "file"}
     async with serving() as server, sink_to(server, **names, headers={"x-api-key": "k"}) as sink:
         await sink.deliver(real_shot(context=True))
         assert list(server.parts[0]) == ["file"]

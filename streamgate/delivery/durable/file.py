@@ -16,7 +16,8 @@ __all__ = ["open_file", "transaction"]
 
 _SCHEMA_VERSION = 1
 _BUSY_S = 5.0
-_WAL_BYTES = 4_194_304
+_WAL_BYTES = 1_048_576
+_PAGE = 4096
 _SCHEMA = """
 CREATE TABLE about(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE keys(id TEXT PRIMARY KEY, proof BLOB NOT NULL) WITHOUT ROWID;
@@ -106,7 +107,7 @@ def _set_up(connection: sqlite3.Connection, path: Path, camera: str | None) -> N
     for pragma in (
         "journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "foreign_keys = ON",
         "cell_size_check = ON",
-        f"journal_size_limit = {_WAL_BYTES}",
+        f"journal_size_limit = {_WAL_BYTES}", f"wal_autocheckpoint = {_WAL_BYTES // _PAGE}",
     ):  # fmt: skip
         connection.execute(f"PRAGMA {pragma}").fetchall()
     with transaction(connection):

@@ -26,7 +26,7 @@ __all__ = ["Journal"]
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-_BATCH = 32
+_BATCH = 8
 
 
 class Journal:
@@ -92,15 +92,17 @@ class Journal:
     async def flush(self, new: Change | None = None) -> bool:
         """Bring the file up to date, with one new row; return whether it is."""
         async with self.writing:
-            while self.stale or new is not None:
-                # What frees room goes first.
-                batch = sorted(self.stale, key=lambda n: (n in self.held, n))[:_BATCH]
-                changes = [self._change(number) for number in batch]
-                if new is not None and len(batch) < _BATCH:
-                    changes.append(new)
-                    new = None
-                if not await self._apply(batch, changes):
+            while self.stale:
+                # What frees room goes first, and by itself.
+                freeing = [number for number in self.stale if number not in self.held]
+                batch = sorted(freeing or self.stale)[:_BATCH]
+                if not await self._apply(batch, [self._change(number) for number in batch]):
                     return False
+            if new is not None and not await self._apply([], [new]):
+                return False
+            if self._trouble is not None:
+                log.info("the outbox can be used again", was=self._trouble)
+                self._trouble = None
             return True
 
     async def _apply(self, batch: list[int], changes: list[Change]) -> bool:
@@ -116,9 +118,6 @@ class Journal:
             raise
         for number in batch:
             self.held.pop(number, None)
-        if self._trouble is not None:
-            log.info("the outbox can be used again", was=self._trouble)
-            self._trouble = None
         return True
 
     def _change(self, number: int) -> Change:

@@ -18,6 +18,7 @@ from typing import Any
 from streamgate.delivery.durable.cipher import Cipher, DamagedError, pack, unpack
 from streamgate.delivery.durable.faults import StoreFaultError, faults_of
 from streamgate.delivery.durable.file import open_file, transaction
+from streamgate.delivery.durable.reserve import Reserve
 from streamgate.delivery.entry import Standing, Ticket
 from streamgate.values import EncodedShot
 
@@ -25,6 +26,7 @@ __all__ = ["Change", "Row", "Store", "standing_from", "stored_size"]
 
 _PAGE = 4096
 _ROW_BYTES = 512
+_EVERY_PAGE = 2**31 - 1
 _HEAD = (
     "number, key, camera, boot_id, track_id, revision, quality, captured_wall, decided_wall, key_id"
 )
@@ -75,6 +77,7 @@ class Store:
     def __init__(self, path: Path, cipher: Cipher, camera: str | None = None) -> None:
         self.path = path
         self._cipher = cipher
+        self._reserve = Reserve(path)
         self._connection = open_file(path, cipher, camera)
 
     def close(self) -> None:
@@ -119,17 +122,45 @@ class Store:
         )  # fmt: skip
 
     def apply(self, changes: Sequence[Change]) -> None:
-        """Make changes in one transaction; they are on disk when this returns."""
+        """Make changes in one transaction; they are on disk when this returns.
+
+        What frees room must not share a transaction with what takes it: a full disk refuses both.
+        """
+        grows = any(change.shot is not None for change in changes)
+        if grows:
+            self._set_aside()
         try:
-            with self._faults(), transaction(self._connection):
-                for change in changes:
-                    self._apply(change)
+            self._apply_all(changes)
+        except StoreFaultError as error:
+            if grows or error.reason != "full":
+                raise
+            self._make_room()
+            self._apply_all(changes)
+
+    def _apply_all(self, changes: Sequence[Change]) -> None:
+        with self._faults(), transaction(self._connection):
+            for change in changes:
+                self._apply(change)
+
+    def _vacuum(self, pages: int) -> None:
+        # `execute` would stop after the first page.
+        self._connection.executescript(f"PRAGMA incremental_vacuum({pages})")
+
+    def _set_aside(self) -> None:
+        try:
+            self._reserve.hold()
         except StoreFaultError:
-            # What the WAL holds may fit into the file's free pages, which leaves room in the WAL
-            # for the deletions that will end a full disk.
+            # Perhaps what was deleted has left free pages in the file.
             with suppress(sqlite3.DatabaseError):
+                self._vacuum(_EVERY_PAGE)
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            raise
+            self._reserve.hold()
+
+    def _make_room(self) -> None:
+        """Fold the WAL into the file, in the room that was kept for it."""
+        self._reserve.give_up()
+        with suppress(sqlite3.DatabaseError):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def version(self) -> int:
         """A number that changes when another process has changed the file."""
@@ -141,7 +172,7 @@ class Store:
         with self._faults():
             free = self._connection.execute("PRAGMA freelist_count").fetchone()[0]
             if free >= pages:
-                self._connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+                self._vacuum(pages)
 
     def retry(self, numbers: Sequence[int], sink: str | None = None) -> int:
         """Offer dead letters again, to one sink or all; return how many deliveries that makes."""
@@ -157,6 +188,15 @@ class Store:
 
     def purge(self, numbers: Sequence[int]) -> int:
         """Delete best shots for good; return how many there were."""
+        try:
+            return self._purge(numbers)
+        except StoreFaultError as error:
+            if error.reason != "full":
+                raise
+            self._make_room()
+            return self._purge(numbers)
+
+    def _purge(self, numbers: Sequence[int]) -> int:
         with self._faults(), transaction(self._connection):
             return sum(self._delete(number) for number in numbers)
 

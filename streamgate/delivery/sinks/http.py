@@ -59,7 +59,7 @@ class HttpDelivery:
         self._session: aiohttp.ClientSession | None = None
         self._opening = asyncio.Lock()
         kept = section.answers
-        self._answers = kept and RotatedFile(kept.path, kept.max_bytes, kept.keep)
+        self._answers = None if kept is None else RotatedFile(kept.path, kept.max_bytes, kept.keep)
         self._keeping = asyncio.Lock()
         url = urlsplit(section.url)
         self._place = f"{url.scheme}://{url.netloc}"

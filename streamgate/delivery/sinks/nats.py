@@ -153,6 +153,10 @@ class _Faults:
 
 async def _close(client: Client) -> None:
     """Close a client in any state; one whose server is frozen could not flush what it holds."""
+    transport = client._transport
     with suppress(Error, OSError, TimeoutError):
         async with asyncio.timeout(_CLOSE_S):
             await client.close()
+    # After a refused password the client forgets to.
+    if transport is not None:
+        transport.close()  # type: ignore[no-untyped-call] # not annotated
