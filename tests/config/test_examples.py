@@ -1,0 +1,19 @@
+"""The worked examples of sources, loaded as a user would."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamgate.config import load_config
+from tests.needs import ROOT
+
+ENVIRONMENT = {"DOOR_PASSWORD": "secret", "RECOGNISER_TOKEN": "secret", "RECORDING": "visit.mp4"}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("door", "rtsp"), ("recording", "file"), ("usb", "device")]
+)
+def test_an_example_loads(name: str, kind: str) -> None:
+    """It is valid as it stands, and holds no secret of its own."""
+    path = ROOT / "configs" / f"{name}.yaml"
+    assert load_config(path, ENVIRONMENT).config.source.kind == kind
