@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -111,3 +112,4 @@ async def test_a_broker_must_prove_who_it_is(kind: str, tmp_path: Path) -> None:
         async with aclosing(Closing(make_sink(broker.port, ca_file=ours.ca_file))) as wrong:
             with pytest.raises(DeliveryError):
                 await wrong.sink.deliver(real_shot())
+    gc.collect()
