@@ -11,6 +11,7 @@ import hashlib
 import io
 import math
 import pickle
+import re
 import struct
 import warnings
 from collections.abc import Mapping
@@ -129,8 +130,8 @@ def _parse(path: Path, content: bytes) -> object:
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"{path}: refused, because it is damaged or holds more than tensors, and nothing in "
-            "it was executed; save the network's state_dict() or a .safetensors file instead "
-            f"({_first_line(error)})"
+            f"it was executed{_asked_for(error)}; save the network's state_dict() or a "
+            ".safetensors file instead"
         ) from error
     except (OSError, *_DAMAGE) as error:
         raise ModelError(
@@ -237,5 +238,13 @@ def _blocks(depths: tuple[int, int, int, int]) -> str:
     return "/".join(map(str, depths))
 
 
+def _asked_for(error: pickle.UnpicklingError) -> str:
+    # torch's own message goes on to explain how to execute it all the same.
+    found = re.search(r"GLOBAL ([\w.]+)", str(error))
+    return f" (it asks for {found[1]})" if found else ""
+
+
 def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", 1)[0][:200] or type(error).__name__
+    # torch's messages go on with advice to report a bug of its own.
+    first = str(error).strip().split("\n", 1)[0].split(". ", 1)[0]
+    return first[:200] or type(error).__name__
