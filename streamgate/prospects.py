@@ -102,12 +102,15 @@ class Prospects:
         """Mean and standard deviation of the quality of a face."""
         deviation = math.sqrt(self._squares / self._pairs)
         slope = _PROMISE_POINTS * deviation
-        rest = [q - slope * p for q, p in zip(self._quality, self._promise, strict=True)]
-        mean = sum(rest) / len(rest)
+        # What promise does not explain of each scored face, and its mean.
+        mean = (sum(self._quality) - slope * sum(self._promise)) / len(self._at)
         place = bisect_left(self._at, at)
         neighbours = range(max(0, place - 1), min(place + 1, len(self._at)))
         weights, variance = _interpolate(at, [self._at[i] for i in neighbours])
-        known = sum(w * (rest[i] - mean) for w, i in zip(weights, neighbours, strict=True))
+        known = sum(
+            weight * (self._quality[i] - slope * self._promise[i] - mean)
+            for weight, i in zip(weights, neighbours, strict=True)
+        )
         return mean + known + slope * promised, deviation * math.sqrt(variance)
 
 
