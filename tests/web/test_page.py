@@ -1,0 +1,227 @@
+"""The live page in a real browser, while a real daemon follows people in a film."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from tests.servers.browser import chromium
+from tests.servers.daemon import Daemon
+from tests.web.parts import TOKEN, Stage, served
+
+PATIENCE_MS = 60_000
+SCORED = re.compile(r"Quality of track \d+: now \d+, best \d+, wanted 20")
+PHONE, DESKTOP = (390, 844), (1280, 900)
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium(None) as running:
+        yield running
+
+
+@asynccontextmanager
+async def opened(
+    browser: Browser,
+    url: str,
+    *,
+    size: tuple[int, int] = DESKTOP,
+    scheme: Literal["light", "dark"] = "light",
+    token: str | None = TOKEN,
+) -> AsyncIterator[Page]:
+    """Open the page, log in by the form, and see that nothing is complained of meanwhile."""
+    context = await browser.new_context(
+        viewport={"width": size[0], "height": size[1]}, color_scheme=scheme
+    )
+    page = await context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    complaints: list[str] = []
+    hosts: set[str] = set()
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "console",
+        # A refused login, a frame that has passed and a reconnect are told by their status.
+        lambda line: (
+            complaints.append(line.text)
+            if line.type in ("error", "warning") and "Failed to load resource" not in line.text
+            else None
+        ),
+    )
+    page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
+    await page.goto(url)
+    if token is not None:
+        await page.get_by_label("Token").fill(token)
+        await page.get_by_role("button", name="Show the camera").click()
+    try:
+        yield page
+    finally:
+        await context.close()
+    assert not complaints
+    assert hosts == {urlsplit(url).netloc}
+
+
+async def until(page: Page, expression: str, argument: str | None = None) -> None:
+    """Wait until a script says so; the page's policy forbids playwright's own way of waiting."""
+    async with asyncio.timeout(PATIENCE_MS / 1000):
+        while not await page.evaluate(expression, argument):  # noqa: ASYNC110 - it is the browser's
+            await asyncio.sleep(0.1)
+
+
+async def shown(page: Page) -> None:
+    """Wait until there is a frame, a best shot with its heat map, and an event."""
+    expect.set_options(timeout=PATIENCE_MS)
+    await expect(page.get_by_role("status")).to_have_text("Frames arrive")
+    await expect(page.get_by_role("listitem").filter(has_text="quality").first).to_be_visible()
+    await until(
+        page,
+        "[...document.querySelectorAll('#shots img')].some((i) => i.complete && i.naturalWidth)",
+    )
+    await until(page, "document.getElementById('canvas').width > 100")
+
+
+def picture_folder(tmp_path: Path) -> Path:
+    """Where screenshots go; STREAMGATE_SCREENSHOTS keeps them for people to look at."""
+    folder = Path(os.environ.get("STREAMGATE_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+async def test_it_fits_and_everybody_can_use_it(  # noqa: PLR0917 - fixtures and two parameters
+    browser: Browser,
+    camera: Daemon,
+    axe: str,
+    tmp_path: Path,
+    size: tuple[int, int],
+    scheme: Literal["light", "dark"],
+) -> None:
+    """Nothing overflows, the accessibility checker finds nothing grave, no other host is asked."""
+    async with opened(browser, camera.url, size=size, scheme=scheme) as page:
+        await shown(page)
+        widths = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+        assert widths[0] <= widths[1]
+        name = f"{'phone' if size == PHONE else 'desktop'}-{scheme}.png"
+        await page.screenshot(path=picture_folder(tmp_path) / name, full_page=True)
+        assert await grave(page, axe) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_the_login_form_is_fit_for_everybody(
+    browser: Browser, axe: str, tmp_path: Path, scheme: Literal["light", "dark"]
+) -> None:
+    """A wrong token is told; the form passes the accessibility checker before and after."""
+    async with (
+        served(Stage(token=TOKEN)) as url,
+        opened(browser, url, size=PHONE, scheme=scheme, token="not this one") as page,
+    ):
+        await expect(page.get_by_role("alert")).to_have_text("This is not the token.")
+        await page.screenshot(path=picture_folder(tmp_path) / f"login-{scheme}.png")
+        assert await grave(page, axe) == []
+        assert await page.locator("canvas").count() == 0
+
+
+async def test_values_change_while_one_looks(browser: Browser, camera: Daemon) -> None:
+    """Frames, tracks, their quality, rejections and best shots come and go on the page."""
+    async with opened(browser, camera.url) as page:
+        await shown(page)
+        picture = await page.evaluate("document.getElementById('canvas').toDataURL()")
+        await until(
+            page, "(before) => document.getElementById('canvas').toDataURL() !== before", picture
+        )
+        await expect(page.locator("#tracks .track").first).to_be_visible()
+        chart = page.locator("#tracks svg[role=img]").first
+        await expect(chart).to_have_attribute("aria-label", SCORED)
+        assert await page.locator("#tracks .chart-threshold").count() > 0
+        await expect(page.locator("#boxes .box span").first).to_contain_text("#")
+        await expect(page.locator("#tally li").first).to_be_visible()
+        await expect(page.locator("#shots").get_by_text("disk: delivered").first).to_be_visible()
+        away = page.locator("#shots").get_by_text("recogniser: failing").first
+        await expect(away).to_be_visible()
+        newest = await page.locator("#events .event").first.get_attribute("data-key")
+        await until(
+            page,
+            "(before) => document.querySelector('#events .event').dataset.key !== before",
+            newest,
+        )
+
+
+async def test_a_hidden_or_paused_page_lets_the_stream_go(browser: Browser, camera: Daemon) -> None:
+    """The camera allows one viewer: a second page is shown once the first is hidden or paused."""
+    async with opened(browser, camera.url) as first, opened(browser, camera.url) as second:
+        await expect(first.get_by_role("status")).to_have_text("Frames arrive")
+        await expect(second.locator("#message")).to_contain_text("Too many live pages")
+        await first.evaluate(
+            "Object.defineProperty(document, 'hidden', { value: true, configurable: true });"
+            "document.dispatchEvent(new Event('visibilitychange'))"
+        )
+        await expect(second.get_by_role("status")).to_have_text("Frames arrive")
+        await second.get_by_role("button", name="Pause").press("Enter")
+        await expect(second.get_by_role("status")).to_have_text("Paused")
+        await first.evaluate(
+            "delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))"
+        )
+        await expect(first.get_by_role("status")).to_have_text("Frames arrive")
+
+
+async def test_it_is_used_by_keyboard_alone(browser: Browser, camera: Daemon) -> None:
+    """Tab leads from the way past the head to its buttons and the log; each shows its focus."""
+    async with opened(browser, camera.url) as page:
+        await expect(page.get_by_role("status")).to_have_text("Frames arrive")
+        reached = []
+        await page.locator("body").press("Tab")
+        for _ in range(4):
+            reached.append(await page.evaluate("document.activeElement.textContent.trim()"))
+            outline = await page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+            assert outline == "solid", reached
+            await page.keyboard.press("Tab")
+        assert reached[:3] == ["Skip to the picture", "Pause", "Log out"]
+
+
+async def test_logging_out_shows_nothing_any_more(browser: Browser, camera: Daemon) -> None:
+    """After the log-out the form is there again."""
+    async with opened(browser, camera.url) as page:
+        await page.get_by_role("button", name="Log out").click()
+        await expect(page.get_by_label("Token")).to_be_visible()
+        assert await page.locator("canvas").count() == 0
+
+
+async def test_without_leave_boxes_are_shown_and_no_picture(
+    browser: Browser, axe: str, tmp_path: Path
+) -> None:
+    """With pictures off the page says so, asks for none, and still shows where faces are."""
+    stage = Stage(show_pictures=False)
+    key = stage.release(1)
+    async with served(stage) as url, opened(browser, url, size=PHONE, token=None) as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        await expect(page.get_by_text("Pictures are off")).to_be_visible()
+        stage.show(1)
+        await expect(page.locator("#boxes .box")).to_have_count(1)
+        assert key.startswith("door")
+        await page.screenshot(path=picture_folder(tmp_path) / "no-pictures.png", full_page=True)
+        assert await grave(page, axe) == []
+        assert not [address for address in asked if address.endswith(".jpg")]
+
+
+async def grave(page: Page, axe: str) -> list[str]:
+    """What axe-core finds that is serious or critical, each with the elements that it means."""
+    # Evaluated by the debugger, which the page's policy does not bind.
+    await page.evaluate(axe)
+    found = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    return [
+        f"{rule['id']}: {[node['html'] for node in rule['nodes']]}"
+        for rule in found["violations"]
+        if rule["impact"] in ("serious", "critical")
+    ]
