@@ -7,6 +7,8 @@ made, only while somebody looks; what is told meanwhile costs a comparison and t
 
 from __future__ import annotations
 
+import math
+from bisect import bisect
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -63,7 +65,8 @@ class ShownTrack:
     """A live track as the page shows it.
 
     Attributes:
-        points: seconds of capture and quality of its scored faces, thinned.
+        points: seconds of capture and quality of its scored faces in order, thinned to the best
+            of each moment.
         crop: its best face so far, where pictures may be shown.
         crop_index: frame of that face.
     """
@@ -71,7 +74,7 @@ class ShownTrack:
     track_id: int
     first_at: float
     last_at: float
-    points: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=_POINTS))
+    points: list[tuple[float, float]] = field(default_factory=list)
     best: float | None = None
     quality: float | None = None
     scored: int = 0
@@ -80,6 +83,19 @@ class ShownTrack:
     rejection: str | None = None
     crop: Image | None = None
     crop_index: int = 0
+    quality_at: float = -math.inf
+
+    def add(self, at: float, quality: float) -> None:
+        """Take a score; faces that had to wait for theirs come out of order."""
+        if at >= self.quality_at:
+            self.quality, self.quality_at = quality, at
+        place = bisect(self.points, (at, quality))
+        for near in (place - 1, place):
+            if 0 <= near < len(self.points) and abs(self.points[near][0] - at) < _POINT_GAP_S:
+                self.points[near] = max(self.points[near], (at, quality), key=lambda p: p[1])
+                return
+        self.points.insert(place, (at, quality))
+        del self.points[:-_POINTS]
 
 
 @dataclass(slots=True)
@@ -180,14 +196,12 @@ class LiveView:
         candidate = face.candidate
         track = self._track(candidate.track_id, candidate.captured_at)
         track.scored += 1
-        track.quality = face.quality
+        track.add(candidate.captured_at, face.quality)
         self._score_latency_s = face.scored_at - candidate.captured_at
         if track.best is None or face.quality > track.best:
             track.best = face.quality
             track.crop_index = candidate.frame_index
             track.crop = candidate.crop.image if self.pictures else None
-        if not track.points or candidate.captured_at - track.points[-1][0] >= _POINT_GAP_S:
-            track.points.append((candidate.captured_at, face.quality))
 
     def released(self, shot: BestShot) -> None:
         """A best shot was handed to delivery."""
@@ -284,7 +298,7 @@ class LiveView:
             track = self.tracks[track_id] = ShownTrack(track_id, at, at)
             while len(self.tracks) > _MOST_TRACKS:
                 del self.tracks[next(iter(self.tracks))]
-        track.last_at = at
+        track.first_at, track.last_at = min(track.first_at, at), max(track.last_at, at)
         return track
 
     def _rejected(self, seen: SeenFace, reason: str, analysis: Analysis) -> None:
