@@ -270,7 +270,7 @@ async def test_what_a_full_disk_has_accepted_survives_the_process(tiny_disk: Pat
 # More than a sink can take
 
 RATE_PER_MINUTE = 1000
-SECONDS = float(os.environ.get("STREAMGATE_SLOW_SINK_SECONDS", "20"))
+SECONDS = float(os.environ.get("STREAMGATE_SLOW_SINK_SECONDS", "10"))
 
 
 @pytest.mark.timeout(SECONDS + 240)
