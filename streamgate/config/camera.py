@@ -92,11 +92,11 @@ class WebSection(Section):
             return self
         if self.live_page and not self.is_local:
             raise ValueError(
-                f"host {self.host} can be reached from outside: set web.token (or token_file), "
-                "or live_page: false to serve metrics and health alone"
+                f"wanted web.token (or token_file), because host {self.host!r} can be reached from "
+                "outside; or live_page: false to serve metrics and health alone"
             )
         if self.protect_metrics:
-            raise ValueError("protect_metrics needs a token (or token_file)")
+            raise ValueError("wanted a token (or token_file), because of protect_metrics")
         return self
 
     @property
