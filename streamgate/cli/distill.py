@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from streamgate.quality.crops import CropSet, hold_out, read_crops
+from streamgate.quality.distill.borders import with_full_crops
 from streamgate.quality.distill.card import card_path
 from streamgate.quality.distill.course import Course, Listener
 from streamgate.quality.distill.training import Progress as Step
@@ -68,6 +69,11 @@ class _Widths(click.ParamType[tuple[int, int, int, int]]):
     help="Examine on this `split` of the index; without it, one person in ten is held out.",
 )
 @click.option(
+    "--full-crops",
+    is_flag=True,
+    help="Teach each crop once more with its black border filled and, where it is grey, in colour.",
+)
+@click.option(
     "--arch",
     type=click.Choice(list(DEPTHS)),
     default="iresnet18",
@@ -95,6 +101,13 @@ class _Widths(click.ParamType[tuple[int, int, int, int]]):
 )
 @click.option("--seed", type=int, default=_DEFAULTS.seed, show_default=True)
 @click.option("--compile/--no-compile", "compiled", help="Faster steps; needs a C++ compiler.")
+@click.option(
+    "--attune",
+    type=click.IntRange(0),
+    default=_DEFAULTS.attuned_on,
+    show_default=True,
+    help="Pictures by which the basis of the last statistics is learnt at the end; 0: none.",
+)
 @click.option("--half/--full", default=True, show_default=True, help="Store kernels as float16.")
 @click.option("--threads", type=click.IntRange(1), help="Of the processor; default: all.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint.")
@@ -110,6 +123,7 @@ def command(
     images: Path,
     split: str | None,
     held_out: str | None,
+    full_crops: bool,
     arch: str,
     width: tuple[int, int, int, int],
     start: Path | None,
@@ -119,6 +133,7 @@ def command(
     sizes: tuple[int, int, int],
     seed: int,
     compiled: bool,
+    attune: int,
     half: bool,
     threads: int | None,
     resume: bool,
@@ -137,7 +152,9 @@ def command(
     preprocessing = Preprocessing(teacher_size, teacher_color, teacher_mean, teacher_std)
     recogniser = OnnxRecogniser(teacher, preprocessing, threads=threads)
     taught, examined = _crops(images, split, held_out, seed)
-    recipe = Recipe(epochs, minutes, learning_rate, sizes, seed, compiled)
+    if full_crops:
+        taught = with_full_crops(taught)
+    recipe = Recipe(epochs, minutes, learning_rate, sizes, seed, compiled, attune)
     layout = Layout(DEPTHS[arch], width, width[0], recogniser.embedding_size)
     course = Course(recogniser, taught, examined, layout, recipe, start, out, half, license_text)
     with _Bars() as bars:
@@ -158,7 +175,7 @@ def _crops(
 
 
 class _Bars:
-    """Two progress bars on stderr: the teacher's answers, then the training."""
+    """Progress bars on stderr: the teacher's answers, the training, the attunement."""
 
     def __init__(self) -> None:
         columns = (
@@ -171,6 +188,7 @@ class _Bars:
         self._progress = Progress(*columns, console=Console(stderr=True))
         self._asking = self._progress.add_task("teacher", total=1.0, note="")
         self._training = self._progress.add_task("training", total=1.0, note="")
+        self._attuning = self._progress.add_task("attuning", total=1.0, note="")
 
     def __enter__(self) -> _Bars:
         self._progress.start()
@@ -181,7 +199,11 @@ class _Bars:
 
     def listener(self) -> Listener:
         """Return what moves the bars."""
-        return Listener(asked=self._asked, trained=self._trained)
+        return Listener(asked=self._asked, trained=self._trained, attuned=self._attuned)
+
+    def _attuned(self, step: int, loss: float) -> None:
+        done = (step + 1) / _DEFAULTS.attuning_steps
+        self._progress.update(self._attuning, completed=done, note=f"loss {loss:.3f}")
 
     def _asked(self, done: int, total: int) -> None:
         self._progress.update(self._asking, completed=done / total)

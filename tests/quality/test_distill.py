@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,20 @@ from streamgate.quality.scorer import Scorer
 from streamgate.quality.weights import load_weights
 from tests.quality.teachers import EMBEDDING_SIZE, write_crops, write_teacher
 
-TINY = ("--width", "4/4/6/8", "--batch", "6", "2", "4", "--teacher-size", "28", "--threads", "1")
+TINY = (
+    "--width",
+    "4/4/6/8",
+    "--batch",
+    "6",
+    "2",
+    "4",
+    "--teacher-size",
+    "28",
+    "--threads",
+    "1",
+    "--attune",
+    "64",
+)
 
 
 class PowerCutError(Exception):
@@ -57,10 +71,26 @@ def test_the_student_can_be_loaded_and_embeds_as_large_as_its_teacher(distilled:
     assert np.all(np.isfinite(scores.raw))
 
 
-def test_the_statistics_are_whitened(distilled: Path) -> None:
-    """At the last BatchNorm, the one that block4 reads, every channel has variance 1."""
-    variance = load_weights(distilled / "student.safetensors").tensors["bn2.running_var"]
+def test_without_attuning_the_statistics_are_whitened(tmp_path: Path) -> None:
+    """At the last BatchNorm, the one that block4 reads, every channel has variance 1 then."""
+    run(tmp_path, "--epochs", "1", "--attune", "0")
+    variance = load_weights(tmp_path / "student.safetensors").tensors["bn2.running_var"]
     assert torch.allclose(variance, torch.ones_like(variance), atol=1e-5)
+
+
+def test_crops_can_be_taught_once_more_without_their_borders(tmp_path: Path) -> None:
+    """--full-crops doubles what is taught."""
+    run(tmp_path, "--epochs", "1", "--attune", "0")
+    plain = (tmp_path / "student.card.md").read_text(encoding="utf-8")
+    run(tmp_path, "--epochs", "1", "--attune", "0", "--full-crops")
+    full = (tmp_path / "student.card.md").read_text(encoding="utf-8")
+    assert _taught(full) == 2 * _taught(plain)
+
+
+def _taught(card: str) -> int:
+    found = re.search(r"crops, ([0-9,]+) crops", card)
+    assert found is not None
+    return int(found[1].replace(",", ""))
 
 
 @pytest.mark.parametrize(

@@ -86,9 +86,9 @@ def learn_basis(  # noqa: PLR0913 # features, what they are worth, and how to le
     change = torch.zeros_like(start, requires_grad=True)
     optimizer = torch.optim.Adam([change], lr=_LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    identity = torch.eye(len(start))
+    identity, at_once = torch.eye(len(start)), min(_RANKED_AT_ONCE, len(features))
     for step in range(steps):
-        chosen = torch.randint(len(features), (_RANKED_AT_ONCE,))
+        chosen = torch.randint(len(features), (at_once,))
         basis = (identity + change) @ start
         scores = _log_raw(basis @ features[chosen].float(), basis, mean, covariance)
         loss = ranking_loss(scores, utility[chosen])

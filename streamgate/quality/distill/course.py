@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from streamgate.errors import ModelError
 from streamgate.quality.crops import CropSet
+from streamgate.quality.distill.attunement import attune
 from streamgate.quality.distill.card import Card, card_path
 from streamgate.quality.distill.examination import Examination, examine
 from streamgate.quality.distill.graduation import graduate
@@ -29,6 +31,9 @@ __all__ = ["Course", "Listener"]
 _ASKED_AT_ONCE = 256
 _CHECKPOINT = "checkpoint.pt"
 _ANSWERS = "teacher.npz"
+# Faces as they are and spoiled ones, and a seed that no training of the same recipe uses.
+_JUDGED_AT_ONCE = (64, 192)
+_ATTUNING_SEED = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +43,12 @@ class Listener:
     Attributes:
         asked: called with the crops embedded so far and their number.
         trained: called after each step.
+        attuned: called after each step of the attunement with its loss.
     """
 
     asked: Callable[[int, int], None]
     trained: Callable[[Progress], None]
+    attuned: Callable[[int, float], None] = lambda _step, _loss: None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +103,10 @@ class Course:
         if resume:
             training.resume()
         training.run(listener.trained)
-        graduate(training.average, self.taught.images, self.out, half=self.half)
+        graduate(
+            training.average, self.taught.images, self.out,
+            half=self.half, attuning=partial(self._attune, schooling, listener),
+        )  # fmt: skip
         scorer = Scorer.load(self.out, calibration=None)
         examination = examine(scorer, self.teacher, self.held_out)
         card = Card(
@@ -113,6 +123,19 @@ class Course:
         )
         card_path(self.out).write_text(card.text(), encoding="utf-8")
         return examination
+
+    def _attune(self, schooling: Schooling, listener: Listener, network: IResNet) -> None:
+        """Learn the basis of the last statistics from pictures that training has not drawn."""
+        recipe = self.recipe
+        if not recipe.attuned_on:
+            return
+        sizes, seed = _JUDGED_AT_ONCE, recipe.seed + _ATTUNING_SEED
+        lessons = Lessons(schooling, self.teacher, sizes=(1, *sizes), seed=seed)
+        drawn = (lessons.draw(step) for step in range(-(-recipe.attuned_on // sum(sizes))))
+        attune(
+            network, self.taught.images, ((lesson.judged, lesson.utility) for lesson in drawn),
+            steps=recipe.attuning_steps, seed=seed, report=listener.attuned,
+        )  # fmt: skip
 
     def _schooling(self, listener: Listener) -> Schooling:
         """Return the teacher's answers, from the folder if the same teacher gave them there."""

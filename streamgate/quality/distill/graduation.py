@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,15 @@ from streamgate.quality.iresnet import IResNet
 __all__ = ["graduate"]
 
 
-def graduate(student: IResNet, crops: NDArray[np.uint8], path: Path, *, half: bool) -> None:
-    """Count the statistics, whiten, and write the weights.
+def graduate(
+    student: IResNet,
+    crops: NDArray[np.uint8],
+    path: Path,
+    *,
+    half: bool,
+    attuning: Callable[[IResNet], None] = lambda _network: None,
+) -> None:
+    """Count the statistics, whiten, attune, and write the weights.
 
     Args:
         student: is left as it is.
@@ -26,11 +34,13 @@ def graduate(student: IResNet, crops: NDArray[np.uint8], path: Path, *, half: bo
         path: a `.safetensors` file.
         half: store convolutions and the linear layer as float16, which halves the file;
             statistics, scales and shifts stay float32.
+        attuning: chooses the basis of the last statistics, see `attunement`; default: leaves it.
     """
     network = copy.deepcopy(student)
     recount(network, crops)
     network.double()
     whiten(network)
+    attuning(network.float())
     tensors = {}
     for name, tensor in network.state_dict().items():
         if name.endswith("num_batches_tracked"):

@@ -34,8 +34,8 @@ _TEMPERATURE = 0.3
 # Pairs that differ by this much in utility count fully, nearer ones in proportion.
 _FULL_DIFFERENCE = 0.3
 # Recognisers bear some damage that people reject a picture for; both are to count.
-_VISIBLE_SHARE = 0.25
-_NON_FACE_UTILITY = -0.3
+_VISIBLE_SHARE = 0.5
+_NON_FACE_UTILITY = -0.5
 
 
 def cosine_loss(student: Tensor, teacher: Tensor) -> Tensor:
