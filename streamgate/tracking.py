@@ -180,7 +180,8 @@ class FaceTracker:
         """Give up what has been hidden for too long; what is no track yet may not be hidden."""
         gap_s = self._settings.max_gap_s + min(elapsed, _LONGEST_STEP_S)
         brief_s = max(_LIBRARY_GAP_S, _FRAMES_KEPT * elapsed)
-        kept, lost = [], []
+        kept: list[_Trail] = []
+        lost: list[_Trail] = []
         for trail in self._trails:
             limit = brief_s if trail.track_id is None else gap_s
             (kept if at - trail.seen_at <= limit else lost).append(trail)

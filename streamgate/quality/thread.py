@@ -202,9 +202,7 @@ class GrafiqsScorer:
             while True:
                 left = self._inbox.get_nowait()
                 closed = ScoreError("the scorer is closed")
-                if isinstance(left, _Question):
-                    self._deliver(left.future, closed)
-                elif left is not None:
+                if left is not None:
                     self._deliver(left.future, closed)
 
     def _submit(

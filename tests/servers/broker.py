@@ -1,4 +1,4 @@
-"""Real brokers for tests, each a process of its own on loopback: started, stopped, started again."""
+"""Real brokers for tests, each a process on loopback: started, stopped, started again."""
 
 from __future__ import annotations
 

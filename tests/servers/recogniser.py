@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from email import message_from_bytes
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -84,11 +85,18 @@ class Recogniser:
     def _take(self, key: str, content_type: str, body: bytes) -> None:
         message = message_from_bytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body)
         parts: dict[Any, bytes] = {
-            part.get_param("name", header="content-disposition"): part.get_payload(decode=True)
-            for part in message.get_payload()  # type: ignore[union-attr]  # a multipart's is a list
+            part.get_param("name", header="content-disposition"): _content(part)
+            for part in message.walk()
+            if not part.is_multipart()
         }
         crop = cv2.imdecode(np.frombuffer(parts["crop"], np.uint8), cv2.IMREAD_COLOR)
         assert crop is not None
         picture = np.asarray(cv2.cvtColor(crop, cv2.COLOR_BGR2RGB), np.uint8)
         posted = Posted(key, json.loads(parts["metadata"]), picture, time.monotonic())
         self.posted.setdefault(key, posted)
+
+
+def _content(part: Message) -> bytes:
+    content = part.get_payload(decode=True)
+    assert isinstance(content, bytes)
+    return content
