@@ -202,7 +202,9 @@ class GrafiqsScorer:
             while True:
                 left = self._inbox.get_nowait()
                 closed = ScoreError("the scorer is closed")
-                if left is not None:
+                if isinstance(left, _Question):  # noqa: SIM114 # futures of different results
+                    self._deliver(left.future, closed)
+                elif left is not None:
                     self._deliver(left.future, closed)
 
     def _submit(
