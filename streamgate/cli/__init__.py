@@ -30,6 +30,7 @@ _COMMANDS = {
     "edc": ("streamgate.cli.edc", "Error-versus-discard curves of score files."),
     "calibrate": ("streamgate.cli.calibrate", "Fit the scale that thresholds are set on."),
     "replay": ("streamgate.cli.replay", "Judge the gate and other rules on recorded videos."),
+    "distill": ("streamgate.cli.distill", "Make a quality network out of any recogniser."),
     "export": ("streamgate.cli.export", "Export the score as an ONNX graph."),
 }
 

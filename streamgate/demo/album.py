@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from streamgate.demo.scene import Scene
 from streamgate.metrics import Metrics
+from streamgate.recognise import Gallery
 from streamgate.values import BestShot, Face, ScoredFace, TrackDecision
 
 __all__ = ["Album", "Moment", "TrackPage"]
@@ -34,7 +35,13 @@ class Moment:
 
 @dataclass(slots=True)
 class TrackPage:
-    """One track; `rank` is the share of its visit's frames that are less degraded."""
+    """One track.
+
+    Attributes:
+        person: who it truly is.
+        rank: share of the visit's frames that are less degraded than the chosen one.
+        recognised: who a recogniser says it is; None where nothing was forwarded.
+    """
 
     track_id: int
     visit: int
@@ -42,14 +49,21 @@ class TrackPage:
     moments: list[Moment] = field(default_factory=list)
     chosen: list[Moment] = field(default_factory=list)
     rank: float | None = None
+    recognised: str | None = None
     decision: TrackDecision | None = None
 
 
 class Album:
-    """An observer of the daemon that knows the scene's truth."""
+    """An observer of the daemon that knows the scene's truth.
 
-    def __init__(self, scene: Scene) -> None:
+    Args:
+        scene: what is played.
+        gallery: of the people in it, so that each best shot can be named.
+    """
+
+    def __init__(self, scene: Scene, gallery: Gallery) -> None:
         self.scene = scene
+        self.gallery = gallery
         self.pages: OrderedDict[int, TrackPage] = OrderedDict()
         self.metrics: Metrics | None = None
         self.tracks = 0
@@ -74,6 +88,7 @@ class Album:
             return
         moment = self._moment(shot.face)
         page.chosen.append(moment)
+        page.recognised = self.gallery.match(shot.face.embedding).name or "unknown"
         others = self._degradations(page.visit)
         page.rank = float(np.mean(others < moment.degradation))
 

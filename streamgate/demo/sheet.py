@@ -53,7 +53,7 @@ def _title(page: TrackPage) -> str:
     outcome = page.decision.outcome.value if page.decision is not None else "still followed"
     text = f"Track {page.track_id}: {page.person}, {len(page.moments)} faces scored, {outcome}"
     if page.chosen:
-        text += f", quality {page.chosen[0].quality:.0f}"
+        text += f", quality {page.chosen[0].quality:.0f}, recognised as {page.recognised}"
     return text
 
 

@@ -14,14 +14,17 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from streamgate.config import CameraConfig, LoadedConfig
+from streamgate.config import CameraConfig, DetectorSection, LoadedConfig
 from streamgate.config.load import hash_config
 from streamgate.daemon import run_camera
 from streamgate.demo.album import Album, TrackPage
 from streamgate.demo.scene import FRAMES_PER_SECOND, Scene, load_portraits
 from streamgate.demo.sheet import draw_sheet
+from streamgate.faces.detect import YuNetDetector
 from streamgate.metrics import Metrics
 from streamgate.models.registry import path_of
+from streamgate.quality import Scorer
+from streamgate.recognise import Gallery, enrol
 from streamgate.sources.record import write_video
 
 __all__ = ["Summary", "show"]
@@ -36,6 +39,7 @@ class Summary:
     Attributes:
         chosen_rank: for each track in order, the share of its visit's frames that were less
             degraded than the one that was chosen; None where none was.
+        recognised: for each track in order, whom the reference recogniser took the best shot for.
     """
 
     seconds: float
@@ -47,6 +51,7 @@ class Summary:
     tracks: int
     forwarded: int
     chosen_rank: tuple[float | None, ...]
+    recognised: tuple[str | None, ...]
     frame_age_p50_ms: float
     frame_age_p99_ms: float
     detect_mean_ms: float
@@ -63,7 +68,7 @@ async def show(out: Path, *, seconds: float, once: bool, console: Console) -> Su
     """
     photographs = {name: path_of(f"photo-{name}") for name in ("astronaut", "hopper")}
     scene = Scene(load_portraits(photographs), seconds)
-    album = Album(scene)
+    album = Album(scene, await asyncio.to_thread(_gallery, photographs))
     with TemporaryDirectory(prefix="streamgate-demo-") as folder:
         clip = Path(folder) / "scene.mkv"
         console.print(f"Filming {seconds:.0f} s of a synthetic camera ...")
@@ -78,13 +83,19 @@ async def show(out: Path, *, seconds: float, once: bool, console: Console) -> Su
     return summary
 
 
+def _gallery(photographs: dict[str, Path]) -> Gallery:
+    """Enrol the people of the scene, as whoever runs a recogniser has done before."""
+    detector = YuNetDetector(DetectorSection(), path_of("yunet"))
+    return enrol({name: [path] for name, path in photographs.items()}, detector, Scorer.load())
+
+
 def _config(clip: Path, out: Path, *, loop: bool) -> LoadedConfig:
     config = CameraConfig.model_validate(
         {
             "camera": {"name": "demo"},
             "source": {"kind": "file", "path": clip, "pace": "realtime", "loop": loop},
             "delivery": {"sinks": [{"kind": "directory", "path": out / "best-shots"}]},
-            "web": {"port": 0},
+            "web": {"port": 0, "show_pictures": True},
         }
     )
     return LoadedConfig(config, hash_config(config), Path("demo"))
@@ -118,6 +129,7 @@ def _row(page: TrackPage) -> tuple[str, ...]:
         state = page.decision.outcome.value.replace("_", " ")
         if page.chosen:
             state += f" (frame {page.chosen[0].frame_index}, {page.chosen[0].fault})"
+            state += f", recognised as {page.recognised}"
     current = f"{now[0].quality:5.1f}  {now[0].fault}" if now and page.decision is None else ""
     return str(page.track_id), page.person, str(len(page.moments)), current, f"{best:.1f}", state
 
@@ -133,6 +145,7 @@ def _summary(album: Album, seconds: float) -> Summary:
         scored=round(_total(metrics, "streamgate_faces_scored_total")),
         tracks=album.tracks,
         forwarded=album.forwarded,
+        recognised=tuple(page.recognised for page in album.pages.values()),
         chosen_rank=tuple(
             None if page.rank is None else round(page.rank, 4) for page in album.pages.values()
         ),
