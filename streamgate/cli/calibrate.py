@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,8 @@ from streamgate.quality.calibrate import fit_errors, realised_discards
 from streamgate.quality.calibrate_sketch import ScoreSketch
 from streamgate.quality.calibration import calibration_path
 from streamgate.quality.crops import CropSet, read_crops
+from streamgate.quality.distill.borders import with_full_crops
+from streamgate.quality.distill.spoiling import spoil_some
 from streamgate.quality.recogniser import OnnxRecogniser, Preprocessing
 from streamgate.quality.weights import DEFAULT_WEIGHTS
 from streamgate.values import Scores
@@ -26,6 +29,7 @@ __all__ = ["command"]
 
 _FILE = click.Path(path_type=Path)
 _BATCHES = 8
+_SEED = 3
 
 
 @click.command("calibrate")
@@ -34,6 +38,18 @@ _BATCHES = 8
     "is used.",
 )  # fmt: skip
 @click.option("--split", help="Take only the crops with this `split` of the index.")
+@click.option(
+    "--full-crops",
+    is_flag=True,
+    help="Take each crop once more with its black border filled and, where it is grey, in colour.",
+)
+@click.option(
+    "--spoiled",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Share of the crops to spoil as cameras do, so that the scale tells poor faces apart.",
+)
 @click.option("--from-sketch", type=_FILE, help="File that a daemon keeps as quality.sketch.")
 @click.option("--weights", default=DEFAULT_WEIGHTS, show_default=True, help="default, or a file.")
 @click.option(
@@ -71,6 +87,8 @@ def command(
     *,
     images: Path | None,
     split: str | None,
+    full_crops: bool,
+    spoiled: float,
     from_sketch: Path | None,
     weights: str,
     group: str,
@@ -103,6 +121,10 @@ def command(
         return
     assert images is not None
     crops = _labelled(read_crops(images, split=split), labels)
+    if full_crops:
+        crops = with_full_crops(crops)
+    if spoiled:
+        crops = replace(crops, images=spoil_some(crops.images, spoiled, _SEED))
     scores = _score(scorer, crops)
     calibration = fit_percentile(
         scores.raw, weights_sha256=scorer.model_hash, group=group, source=source or crops.source

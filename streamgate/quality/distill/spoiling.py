@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from streamgate.quality.distill.degradations import DEGRADATIONS
 from streamgate.quality.distill.nonfaces import non_face
 from streamgate.values import Image
 
-__all__ = ["Spoiled", "jitter", "occlude", "spoil"]
+__all__ = ["Spoiled", "jitter", "occlude", "spoil", "spoil_some"]
 
 _OCCLUSION = "occlusion"
 _NON_FACE = "non_face"
@@ -59,6 +60,19 @@ def spoil(image: Image, other: Image, chance: Generator) -> Spoiled:
         spoiled = _apply(str(chance.choice(_SECOND_KINDS)), spoiled, second, other, chance)
         seen = min(1.0, float(np.hypot(seen, second)))
     return Spoiled(np.ascontiguousarray(spoiled), seen, is_face=True)
+
+
+def spoil_some(images: NDArray[np.uint8], share: float, seed: int) -> NDArray[np.uint8]:
+    """Return a copy of crops [N, 112, 112, 3] of which a share is spoiled; each stays a face."""
+    chance = np.random.default_rng(seed)
+    images = images.copy()
+    for number in np.flatnonzero(chance.random(len(images)) < share):
+        other = images[chance.integers(len(images))]
+        spoiled = spoil(images[number], other, chance)
+        while not spoiled.is_face:
+            spoiled = spoil(images[number], other, chance)
+        images[number] = spoiled.image
+    return images
 
 
 def _apply(kind: str, image: Image, strength: float, other: Image, chance: Generator) -> Image:
