@@ -15,7 +15,7 @@ import click
 from streamgate import __version__
 from streamgate.errors import ConfigError, StreamgateError
 
-__all__ = ["app"]
+__all__ = ["app", "tell"]
 
 _COMMANDS = {
     "check": ("streamgate.cli.check", "Validate a configuration file."),
@@ -62,12 +62,17 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except ConfigError as error:
-            click.echo(str(error), err=True)
-            sys.exit(2)
         except StreamgateError as error:
-            click.echo(f"streamgate: {error}", err=True)
-            sys.exit(1)
+            sys.exit(tell(error))
+
+
+def tell(error: StreamgateError) -> int:
+    """Say on stderr what went wrong, and return the exit code."""
+    if isinstance(error, ConfigError):
+        click.echo(str(error), err=True)
+        return 2
+    click.echo(f"streamgate: {error}", err=True)
+    return 1
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 import structlog
 
-from streamgate.config import load_config
+from streamgate.cli import tell
+from streamgate.config import LoadedConfig, load_config
 from streamgate.config.section import secrets_of
 from streamgate.daemon import run_camera
+from streamgate.errors import StreamgateError
 from streamgate.logs import configure_logs
 
 __all__ = ["command"]
@@ -20,10 +23,12 @@ __all__ = ["command"]
 
 @click.command("run")
 @click.argument("file", type=click.Path(path_type=Path))
-def command(file: Path) -> None:
+@click.pass_obj
+def command(leave: Callable[[int], None] | None, file: Path) -> None:
     """Run the gate for the camera that FILE describes, until it ends or is told to stop.
 
     SIGTERM and SIGINT end it in order: live tracks are judged, what is due is delivered or kept.
+    A second signal, a second or more after the first, ends it at once, with exit code 1.
     """
     loaded = load_config(file)
     boot_id = secrets.token_hex(6)
@@ -33,10 +38,26 @@ def command(file: Path) -> None:
         camera=loaded.config.camera.name,
         boot=boot_id,
     )
-    lost = asyncio.run(run_camera(loaded, boot_id))
-    if lost:
-        structlog.get_logger(__name__).error(
-            "best shots were lost with the memory outbox; use outbox kind sqlite to keep them",
-            lost=lost,
-        )
-        sys.exit(1)
+    sys.exit(asyncio.run(_run(loaded, boot_id, leave)))
+
+
+async def _run(loaded: LoadedConfig, boot_id: str, leave: Callable[[int], None] | None) -> int:
+    """Run the camera and return the exit code; where the process is ours, leave it with that code.
+
+    To leave from here, and not after the loop has closed, spares the wait for its worker threads,
+    of which one may be asking a name server that does not answer.
+    """
+    try:
+        lost = await run_camera(loaded, boot_id)
+    except StreamgateError as error:
+        code = tell(error)
+    else:
+        code = 1 if lost else 0
+        if lost:
+            structlog.get_logger(__name__).error(
+                "best shots were lost with the memory outbox; use outbox kind sqlite to keep them",
+                lost=lost,
+            )
+    if leave is not None:
+        leave(code)
+    return code

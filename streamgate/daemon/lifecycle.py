@@ -8,9 +8,13 @@ ends by itself (a file) takes the same way without the hurry of a signal.
 from __future__ import annotations
 
 import asyncio
+import math
+import os
 import signal
+import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
+from types import FrameType
 from typing import Literal
 
 import structlog
@@ -35,6 +39,8 @@ _PIPELINE_STOP_S = 1.0
 # A file that has ended is in no hurry, but a sink that is down must not hold the process for ever.
 _DRAIN_AT_END_S = 60.0
 _STALLED_S = 30.0
+# timeout(1) and some shells signal a process and its group, which is meant as one signal.
+_SAME_SIGNAL_S = 1.0
 
 
 async def run_camera(loaded: LoadedConfig, boot_id: str, observer: Observer | None = None) -> int:
@@ -124,15 +130,32 @@ async def _until(
 
 @contextmanager
 def _signals(stop: asyncio.Event) -> Iterator[None]:
+    """Set `stop` at the first SIGTERM or SIGINT; leave the process at a later one."""
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in numbers}
+    asked_at = math.inf
+
+    def handle(_: int, __: FrameType | None) -> None:
+        nonlocal asked_at
+        now = time.monotonic()
+        asked_at = min(asked_at, now)
+        if now - asked_at < _SAME_SIGNAL_S:
+            loop.call_soon_threadsafe(stop.set)
+            return
+        # No logger here: its lock may be held by what was interrupted.
+        with suppress(OSError):
+            os.write(2, b"streamgate: stopped at once by a second signal; some may be lost\n")
+        os._exit(1)
+
+    # Not the loop's own handlers: a second signal must be heard when the loop hangs.
     for number in numbers:
-        loop.add_signal_handler(number, stop.set)
+        signal.signal(number, handle)
     try:
         yield
     finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def health_of(camera: Camera) -> Health:
