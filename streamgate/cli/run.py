@@ -14,7 +14,6 @@ import structlog
 from streamgate.cli import tell
 from streamgate.config import LoadedConfig, load_config
 from streamgate.config.section import secrets_of
-from streamgate.daemon import run_camera
 from streamgate.errors import StreamgateError
 from streamgate.logs import configure_logs
 
@@ -47,6 +46,9 @@ async def _run(loaded: LoadedConfig, boot_id: str, leave: Callable[[int], None] 
     To leave from here, and not after the loop has closed, spares the wait for its worker threads,
     of which one may be asking a name server that does not answer.
     """
+    # Not before the file is known to be good: it brings torch, which takes seconds.
+    from streamgate.daemon import run_camera  # noqa: PLC0415
+
     try:
         lost = await run_camera(loaded, boot_id)
     except StreamgateError as error:
