@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 __all__ = ["Fault", "fault_from"]
 
+_SECTION_WANTED = ("model_type", "model_attributes_type")
 _SECRET_WORDS = ("password", "token", "secret", "key", "credential")
 
 
@@ -43,10 +44,12 @@ def fault_from(detail: ErrorDetails, *, line: int, key: str) -> Fault:
     if kind == "extra_forbidden":
         return Fault(line, key, "an unknown key", _known_keys(detail, name))
     if kind in ("union_tag_not_found", "union_tag_invalid"):
-        expected = str((detail.get("ctx") or {}).get("expected_tags", "a known kind"))
+        expected = ", ".join(sorted(filter(None, map(_tag, _models_at(detail["loc"])))))
         found = (detail.get("ctx") or {}).get("tag")
         got = "no kind" if found is None else f"kind: {found}"
         return Fault(line, key, got, f"kind: one of {expected}")
+    if kind in _SECTION_WANTED:
+        return Fault(line, key, _shown(detail["input"], key), "a section: its keys, indented")
     return Fault(line, key, _shown(detail["input"], key), _wanted(detail))
 
 
@@ -66,6 +69,8 @@ def _shown(value: Any, key: str) -> str:
     """What was found, cut short; nothing that may be a secret."""
     if isinstance(value, SecretStr) or any(word in key.lower() for word in _SECRET_WORDS):
         return "a value that is not shown"
+    if value is None:
+        return "nothing"
     if isinstance(value, dict):
         return "a section"
     if isinstance(value, list):
@@ -87,7 +92,11 @@ def _known_keys(detail: ErrorDetails, name: str) -> str:
 
 
 def _fields_at(path: tuple[int | str, ...]) -> list[str]:
-    """The keys of the section at a path of pydantic's, in which tags of unions are steps too."""
+    return sorted({name for model in _models_at(path) for name in model.model_fields})
+
+
+def _models_at(path: tuple[int | str, ...]) -> list[type[BaseModel]]:
+    """The sections that may be at a path of pydantic's, in which tags of unions are steps too."""
     from streamgate.config.camera import CameraConfig  # noqa: PLC0415 - it imports this module's user
 
     models: list[type[BaseModel]] = [CameraConfig]
@@ -101,7 +110,7 @@ def _fields_at(path: tuple[int | str, ...]) -> list[str]:
             for m in _models_in(model.model_fields[part].annotation)
         ]
         models = inner or [model for model in models if _tag(model) == part]
-    return sorted({name for model in models for name in model.model_fields})
+    return models
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

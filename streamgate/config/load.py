@@ -26,9 +26,14 @@ from streamgate.errors import ConfigError
 __all__ = ["LoadedConfig", "load_config", "parse_config"]
 
 MAX_BYTES = 1_000_000
+_MOST_VALUES = 50_000
+"""Aliases make a few lines unfold into more values than any memory holds."""
+_MOST_NESTING = 32
 _VARIABLE = re.compile(r"\$(\$|\{([^}]*)\})")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _Path = tuple[str | int, ...]
+_MERGE = "tag:yaml.org,2002:merge"
+_KINDS: dict[type, str] = {type(None): "an empty file", list: "a list"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,14 @@ class _Reading:
     environment: Mapping[str, str]
     lines: dict[_Path, int] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    values: int = 0
+
+
+class _UnreadableError(Exception):
+    """The walk over the nodes cannot go on."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(str(fault))
 
 
 def load_config(path: Path, environment: Mapping[str, str] | None = None) -> LoadedConfig:
@@ -84,11 +97,16 @@ def parse_config(text: str, path: Path, environment: Mapping[str, str]) -> Loade
         ConfigError: the message lists every fault, one a line.
     """
     reading = _Reading(environment)
-    data = _plain(_compose(text, path), (), reading)
+    try:
+        data = _plain(_compose(text, path), (), reading)
+    except _UnreadableError as error:
+        raise ConfigError(f"{path}:{error}") from None
     config: CameraConfig | None = None
     if not isinstance(data, dict):
         reading.faults.append(
-            Fault(1, "", "the file", "wanted sections such as camera: and source:")
+            Fault(
+                1, "", _KINDS.get(type(data), "one value"), "sections such as camera: and source:"
+            )
         )
     else:
         try:
@@ -117,8 +135,15 @@ def _compose(text: str, path: Path) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{path}:{line}: is not valid YAML: {error.problem}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ConfigError(
+            f"{path}:{line}: is not valid YAML: the character U+{error.character:04X}"
+        ) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}:1: is not valid YAML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: is nested deeper than any setting is") from None
     return node
 
 
@@ -128,9 +153,12 @@ def _plain(node: yaml.Node | None, at: _Path, reading: _Reading, depth: int = 0)
         return None
     line = node.start_mark.line + 1
     reading.lines.setdefault(at, line)
-    if depth > 32:
-        reading.faults.append(Fault(line, _dotted(at), "deeper nesting than any setting", "less"))
-        return None
+    if depth > _MOST_NESTING:
+        # A section that holds an alias of itself ends here too.
+        raise _UnreadableError(Fault(line, "", "deeper nesting than any setting has", "less"))
+    reading.values += 1
+    if reading.values > _MOST_VALUES:
+        raise _UnreadableError(Fault(line, "", f"more than {_MOST_VALUES} values", "fewer aliases"))
     if isinstance(node, yaml.MappingNode):
         return _plain_mapping(node, at, reading, depth)
     if isinstance(node, yaml.SequenceNode):
@@ -143,8 +171,16 @@ def _plain_mapping(
 ) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for key_node, value_node in node.value:
-        key, line = str(key_node.value), key_node.start_mark.line + 1
+        line = key_node.start_mark.line + 1
+        if not isinstance(key_node, yaml.ScalarNode):
+            reading.faults.append(Fault(line, _dotted(at), "a key that is a section", "a name"))
+            continue
+        key = str(key_node.value)
         path = (*at, key)
+        if key_node.tag == _MERGE:
+            fault = Fault(line, _dotted(path), "a merge key", "the keys that it stands for")
+            reading.faults.append(fault)
+            continue
         if key in out:
             first = reading.lines[path]
             reading.faults.append(
@@ -162,18 +198,26 @@ def _plain_scalar(node: yaml.Node, at: _Path, reading: _Reading) -> Any:
     text = str(node.value)
     if _VARIABLE.search(text):
         return _expand(text, at, reading)
+    if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
+        got, wanted = "a character that is none (NUL or half of a pair)", "text"
+        reading.faults.append(Fault(reading.lines[at], _dotted(at), got, wanted))
+        return None
     loader = yaml.SafeLoader("")
     try:
         return loader.construct_object(node, deep=True)
-    except (yaml.YAMLError, ValueError) as error:
-        reading.faults.append(
-            Fault(
-                reading.lines[at], _dotted(at), f"a value that YAML cannot read ({error})", "text"
-            )
-        )
+    # PyYAML looks words of a type up, and fails as a dictionary does.
+    except (yaml.YAMLError, ValueError, KeyError, OverflowError) as error:
+        got, wanted = f"a value that YAML cannot read ({_brief(error)})", "text, in quotes"
+        reading.faults.append(Fault(reading.lines[at], _dotted(at), got, wanted))
         return None
     finally:
         loader.dispose()
+
+
+def _brief(error: Exception) -> str:
+    """The first words of what a parser complains of, on one line."""
+    text = str(getattr(error, "problem", None) or error).splitlines()[0]
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _expand(text: str, at: _Path, reading: _Reading) -> str:

@@ -19,6 +19,9 @@ source:
   password: ${DOOR_PASSWORD}
 """
 
+# Each line holds the line before it twice.
+DOUBLED = b"".join(b"a%d: &a%d [*a%d, *a%d]\n" % (n, n, n - 1, n - 1) for n in range(1, 20))
+
 
 def write(folder: Path, text: str) -> Path:
     path = folder / "door.yaml"
@@ -147,6 +150,48 @@ def test_hostile_text_is_told_with_its_line(tmp_path: Path, text: str, told: str
     """Text that is no configuration gives one clear fault, and nothing of it is executed."""
     found = faults(write(tmp_path, text))
     assert told in found[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "1: got an empty file"),
+        (b"# nothing but a comment\n", "1: got an empty file"),
+        (b"42\n", "1: got one value"),
+        (b"camera:\n\tname: a\n", "2: is not valid YAML"),
+        (b"camera: {name: a, name: b}\n", "1: camera.name: got the key a second time"),
+        ("camera: {name: é}\n".encode("latin-1"), " is not UTF-8 text (byte 15)"),
+        ("camera: {name: a}\n".encode("utf-16"), " is not UTF-8 text"),
+        (b"camera:\n  name: \0\n", "2: is not valid YAML: the character U+0000"),
+        (b'camera: {name: "a\\0"}\n', "1: camera.name: got a character that is none"),
+        (b'camera: {name: "\\ud800"}\n', "1: camera.name: got a character that is none"),
+        (b"camera:\nsource:\n", "1: camera: got nothing; wanted a section"),
+        (b"camera: *door\n", "1: is not valid YAML: found undefined alias"),
+        (b"camera: &c {name: *c}\n", "1: got deeper nesting"),
+        (b"camera: &c [*c, *c]\n", "1: got deeper nesting"),
+        (b"a0: &a0 [1, 1]\n" + DOUBLED, "got more than 50000 values; wanted fewer aliases"),
+        (b"[" * 500, " is nested deeper"),
+        (b"camera: {name: a}\n---\nsource: {}\n", "2: is not valid YAML"),
+        (b"? {a: b}\n: c\n", "1: got a key that is a section"),
+        (b"camera: {name: !!bool perhaps}\n", "1: camera.name: got a value that YAML cannot read"),
+        (b"camera: {name: 2026-13-45}\n", "1: camera.name: got a value that YAML cannot read"),
+        (b"camera: {name: a}\nsource:\n  <<: {kind: file}\n", "3: source.<<: got a merge key"),
+        (b"camera: {name: a}\nsource: {path: a}\n", "2: source: got no kind; wanted kind: one of"),
+    ],
+)
+def test_odd_text_is_told_and_not_a_crash(tmp_path: Path, content: bytes, told: str) -> None:
+    """What editors, shells and mishaps leave in a file is told in words, soon."""
+    path = tmp_path / "door.yaml"
+    path.write_bytes(content)
+    assert any(fault.startswith(told) or told in fault for fault in faults(path))
+
+
+def test_anchors_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    """A value may be named once and used twice, and Windows' editors may mark the file."""
+    path = write(
+        tmp_path, "\ufeffcamera: {name: &name door}\r\nsource: {kind: file, path: *name}\r\n"
+    )
+    assert load_config(path, {}).config.camera.name == "door"
 
 
 def test_missing_file_is_told(tmp_path: Path) -> None:
