@@ -74,7 +74,7 @@ def command(
 ) -> None:
     """Print the partial areas under FNMR over discard, to 20 and 30 %; less is better.
 
-    The threshold is set at the start (fixed) and on what is left (recomputed); see the README.
+    The threshold is set at the start (fixed) and on what is left (recomputed); see docs/score.md.
     """
     methods = _methods(raw, scores)
     names, compared = _compared(embeddings, comparisons, identities, pairs)

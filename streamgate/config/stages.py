@@ -179,7 +179,7 @@ class QualitySection(Section):
     )
     precision: Literal["float32", "float64", "tf32", "float16", "bfloat16"] = Field(
         default="float32",
-        description="float32 is exact to 2e-4; the README lists the errors of the others.",
+        description="float32 is exact to 2e-4; docs/score.md lists the errors of the others.",
     )
     batch_size: int = Field(
         default=8, ge=1, le=256, description="Most faces that are scored at once."
