@@ -22,8 +22,8 @@ from tests.servers.rtsp import RtspServer
 PASSWORD = "p@ss:w/rd#1%? ä"
 ENVIRONMENT = {"DOOR_PASSWORD": PASSWORD}
 DEADLINE_S = 90.0
-# Five on an idle machine; a loaded one needs that long to take the interpreter down.
-STOP_S = 25.0
+# Of which three are the drain of sinks that do not answer.
+STOP_S = 5.0
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -103,16 +103,17 @@ def decided(daemon: Daemon) -> int:
 
 @pytest.mark.parametrize(
     ("codec", "transport", "digest"),
-    [("h264", "tcp", True), ("h265", "tcp", False), ("h264", "udp", False), ("h265", "udp", True)],
+    [("h264", "tcp", True), ("h265", "udp", False)],
 )
 def test_best_shots_of_each_visit_are_posted(
     tmp_path: Path, visits: Path, codec: Literal["h264", "h265"], transport: str, digest: bool
 ) -> None:
-    """By every codec and transport, with a password: one best shot a visit, and no secret told."""
-    login = {"user": "door man", "password": PASSWORD, "digest": digest}
+    """By each codec and transport, with a password: one best shot a visit, and no secret told."""
     source = {"username": "door man", "password": "${DOOR_PASSWORD}", "transport": transport}
     with (
-        RtspServer(visits, codec=codec, **login) as server,
+        RtspServer(
+            visits, codec=codec, user="door man", password=PASSWORD, digest=digest
+        ) as server,
         Recogniser() as recogniser,
         Daemon(
             tmp_path,
@@ -151,7 +152,7 @@ def test_a_camera_is_killed_changed_frozen_and_comes_back(
             web={"port": 0, "ready_frame_age_s": 2.0},
         ) as daemon,
     ):
-        until(daemon, lambda: daemon.metric("faces_scored_total") >= 3)
+        until(daemon, lambda: daemon.metric("faces_scored_total") >= 6)
         server.kill()
         (first,) = recogniser.until(lambda posted: posted)
         assert first.metadata["reason"] == "stream_lost"
@@ -166,7 +167,7 @@ def test_a_camera_is_killed_changed_frozen_and_comes_back(
         server.restart(standing)
         until(daemon, lambda: daemon.metric("live_tracks") == 1)
         scored = daemon.metric("faces_scored_total")
-        until(daemon, lambda: daemon.metric("faces_scored_total") >= scored + 3)
+        until(daemon, lambda: daemon.metric("faces_scored_total") >= scored + 6)
         before = len(recogniser.posted)
         server.freeze()
         posted = recogniser.until(lambda posted: len(posted) > before)
@@ -220,7 +221,7 @@ def test_a_stop_in_mid_track_delivers_what_is_due(tmp_path: Path, standing: Path
         Recogniser() as recogniser,
         Daemon(tmp_path, camera(server), delivery=posting(recogniser)) as daemon,
     ):
-        until(daemon, lambda: daemon.metric("faces_scored_total") >= 3)
+        until(daemon, lambda: daemon.metric("faces_scored_total") >= 6)
         assert not recogniser.posted
         assert stopped(daemon) == 0
         (shot,) = recogniser.posted.values()
@@ -230,8 +231,18 @@ def test_a_stop_in_mid_track_delivers_what_is_due(tmp_path: Path, standing: Path
 
 @pytest.mark.parametrize("outbox", ["memory", "sqlite"])
 def test_a_stop_ends_in_time_when_all_is_stuck(tmp_path: Path, standing: Path, outbox: str) -> None:
-    """Camera frozen, sink refusing, two signals: it ends, and says whether anything is lost."""
-    kept = {"kind": outbox} | ({"path": str(tmp_path / "box")} if outbox == "sqlite" else {})
+    """Camera frozen, sink refusing: it ends, and says by its exit code whether anything is lost.
+
+    Two signals in a row, as timeout(1) sends them, are one.
+    """
+    kept = {
+        "memory": {"kind": "memory"},
+        "sqlite": {
+            "kind": "sqlite",
+            "path": str(tmp_path / "box"),
+            "store_pictures_unencrypted": True,
+        },
+    }[outbox]
     with (
         RtspServer(standing) as server,
         Recogniser() as recogniser,
@@ -240,15 +251,30 @@ def test_a_stop_ends_in_time_when_all_is_stuck(tmp_path: Path, standing: Path, o
         ) as daemon,
     ):
         recogniser.refusing = True
-        until(daemon, lambda: daemon.metric("faces_scored_total") >= 3)
+        until(daemon, lambda: daemon.metric("faces_scored_total") >= 6)
         server.freeze()
-        began_at = time.monotonic()
         daemon.send(signal.SIGTERM)
-        time.sleep(0.3)
-        code = daemon.stop()
-        took_s = time.monotonic() - began_at
-    assert took_s < STOP_S
-    assert code == (1 if outbox == "memory" else 0)
+        assert stopped(daemon) == (1 if outbox == "memory" else 0)
+    assert [e["undelivered"] for e in daemon.events() if e["event"] == "camera stopped"] == [1]
+
+
+def test_a_second_signal_is_obeyed_at_once(tmp_path: Path, standing: Path) -> None:
+    """Who will not wait for the drain sends another signal, and reads what it may have cost."""
+    with (
+        RtspServer(standing) as server,
+        Recogniser() as recogniser,
+        Daemon(
+            tmp_path, camera(server), delivery={**posting(recogniser), "drain_s": 600}
+        ) as daemon,
+    ):
+        recogniser.refusing = True
+        until(daemon, lambda: daemon.metric("faces_scored_total") >= 6)
+        daemon.send(signal.SIGINT)
+        # The track is decided when the drain begins; it would go on for ten minutes.
+        until(daemon, lambda: decided(daemon) == 1)
+        time.sleep(1.1)
+        assert stopped(daemon) == 1
+    assert "second signal" in daemon.log
 
 
 def run(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
