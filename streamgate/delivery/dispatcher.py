@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import structlog
@@ -54,6 +55,9 @@ class Dispatcher:
         self._draining = asyncio.Event()
         self._stopped = asyncio.Event()
         self._out_of_time = False
+        # The loop's own threads look names up as well, and a dead name server would hold all of
+        # them: no sink may keep a best shot from the outbox.
+        self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encode")
         for sink in sinks:
             self._add(sink)
 
@@ -74,12 +78,11 @@ class Dispatcher:
 
         It waits for no sink, and may be called before `run` and after `drain`.
         """
-        encoded = await asyncio.to_thread(
-            encode_shot,
-            shot,
-            crop_format=self._section.crop_format,
-            jpeg_quality=self._section.jpeg_quality,
+        section = self._section
+        encode = partial(
+            encode_shot, shot, crop_format=section.crop_format, jpeg_quality=section.jpeg_quality
         )
+        encoded = await asyncio.get_running_loop().run_in_executor(self._encoder, encode)
         return await self.accept_encoded(encoded)
 
     async def accept_encoded(self, shot: EncodedShot) -> Acceptance:
@@ -233,8 +236,7 @@ class Dispatcher:
                     lane.wake()
 
     async def _close(self) -> None:
-        for lane in list(self._lanes.values()):
-            await _close(lane.sink)
+        await asyncio.gather(*(_close(lane.sink) for lane in self._lanes.values()))
         await self._outbox.close()
 
 
@@ -244,3 +246,5 @@ async def _close(sink: Sink) -> None:
             await sink.close()
     except TimeoutError:
         log.warning("sink did not close in time", sink=sink.name)
+    except Exception as error:  # a client library may raise anything, and its text hold secrets
+        log.warning("sink did not close", sink=sink.name, error=type(error).__name__)

@@ -165,6 +165,13 @@ class Lane:
             await self.sink.deliver(claim.shot)
         except DeliveryError:
             raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # A client library that loses its connection cancels what waits for it: nobody asked
+            # this delivery to end, and it would stay claimed for ever.
+            raise DeliveryError("the client broke off") from None
         except Exception as error:
             # A client library may raise anything; its text may hold secrets, so only the type and
             # the place are told.

@@ -113,11 +113,11 @@ class Ledger:
 
     def claim(self, sink: str, now: float) -> Entry | None:
         """Take the oldest best shot that may be offered to a sink now."""
-        return self._lines[sink].claim(now)
+        return self._lines[sink].claim(now) if sink in self._lines else None
 
     def next_due(self, sink: str) -> float | None:
         """Unix seconds at which a best shot may next be offered to a sink, if any waits."""
-        return self._lines[sink].next_due()
+        return self._lines[sink].next_due() if sink in self._lines else None
 
     def release(self, number: int, sink: str) -> None:
         """Give a claimed best shot back, to be offered again."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -97,6 +99,47 @@ async def test_accept_does_not_wait_for_a_sink() -> None:
             for track in range(20):
                 await delivery.dispatcher.accept_encoded(encoded_shot(track))
         assert await delivery.dispatcher.drain(0.05) == 20
+
+
+async def test_accept_does_not_wait_for_a_name_server() -> None:
+    """Look-ups that hang in every thread of the loop do not hold up a best shot."""
+    loop, go = asyncio.get_running_loop(), threading.Event()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    looking_up = loop.run_in_executor(None, go.wait)
+    try:
+        async with running(Recorder()) as delivery, asyncio.timeout(10.0):
+            assert await delivery.dispatcher.accept(best_shot()) is Acceptance.ACCEPTED
+    finally:
+        go.set()
+        await looking_up
+
+
+async def test_a_delivery_that_its_client_cancels_is_tried_again() -> None:
+    """A client library that cancels a call of its own does not leave a best shot claimed."""
+    sink = Recorder()
+
+    def fail(_: EncodedShot) -> None:
+        if sink.attempts == 1:
+            raise asyncio.CancelledError
+
+    sink.answer = fail
+    async with running(sink) as delivery:
+        await delivery.dispatcher.accept_encoded(encoded_shot())
+        await sink.until(lambda: bool(sink.taken))
+    assert delivery.metric('streamgate_deliveries_total{outcome="failed",sink="recorder"}') == 1
+
+
+async def test_a_sink_that_fails_to_close_keeps_no_other_open() -> None:
+    """Whatever a client library raises at its end, the other sinks are closed."""
+
+    class Broken(Recorder):
+        async def close(self) -> None:
+            raise ConnectionResetError("gone")
+
+    broken, other = Broken("broken"), Recorder("other")
+    async with running(broken, other):
+        pass
+    assert other.closed
 
 
 async def test_a_passing_fault_is_retried_until_it_passes() -> None:
