@@ -187,7 +187,7 @@ class _Endpoint:
 
     def _may(self, request: web.Request) -> bool:
         origin = request.headers.get("Origin")
-        if origin is None or urlsplit(origin).netloc == request.host:
+        if origin is None or origin.partition("://")[2] == request.host:
             return True
         return not {"*", origin.lower()}.isdisjoint(self._settings.allowed_origins)
 
@@ -210,8 +210,8 @@ class _Endpoint:
 
 
 def _is_local(host: str) -> bool:
-    name = urlsplit(f"//{host}").hostname or ""
     try:
+        name = urlsplit(f"//{host}").hostname or ""
         return name == "localhost" or ip_address(name).is_loopback
     except ValueError:
         return False

@@ -220,6 +220,13 @@ async def test_other_origins_publish_where_they_are_allowed() -> None:
         assert own.status == 400
 
 
+async def test_an_origin_that_is_no_address_is_refused() -> None:
+    """Headers that cannot be parsed are refused like any other stranger's."""
+    async with ingest(token=None) as target:
+        assert (await target.post("garbage", token=None, Origin="http://[")).status == 403
+        assert (await target.post("garbage", token=None, Host="[::1")).status == 403
+
+
 async def test_tls_is_spoken_with_the_given_certificate(clip: Path, tmp_path: Path) -> None:
     """Off this machine browsers give cameras to HTTPS only: the endpoint works behind it."""
     authority = Authority(tmp_path / "ca")
