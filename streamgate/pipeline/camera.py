@@ -19,7 +19,7 @@ import numpy as np
 import structlog
 
 from streamgate.errors import DetectorError, ScoreError
-from streamgate.gate import QualityGate
+from streamgate.gate import GateEvent, QualityGate
 from streamgate.metrics import Metrics
 from streamgate.pipeline.publisher import Publisher
 from streamgate.ports import Clock, FrameAnalyser, QualityScorer
@@ -206,7 +206,9 @@ class CameraPipeline:
             self._ending.pop(track_id, None)
             for lost in shortlist.forget(track_id):
                 self._skip(lost.candidate, lost.reason)
-            await self.parts.publisher.publish(self.parts.gate.end(track_id, reason, at=at))
+            events = self.parts.gate.end(track_id, reason, at=at)
+            self.parts.metrics.live_tracks.set(len(self.parts.gate.live_tracks))
+            await self.parts.publisher.publish(events)
 
     # Scoring
 
@@ -243,7 +245,7 @@ class CameraPipeline:
         else:
             self.parts.metrics.stage_seconds.labels("score").observe(time.perf_counter() - started)
             self.parts.metrics.scorer_batch.observe(len(batch))
-            await self._take_scores(batch, scores)
+            await self.parts.publisher.publish(self._take_scores(batch, scores))
         finally:
             self.parts.metrics.scorer_busy.inc(time.perf_counter() - started)
             self._in_flight -= tracks
@@ -251,8 +253,10 @@ class CameraPipeline:
             if track_id in self._ending:
                 await self._end(track_id, *self._ending[track_id])
 
-    async def _take_scores(self, batch: Sequence[Candidate], scores: Scores) -> None:
+    def _take_scores(self, batch: Sequence[Candidate], scores: Scores) -> list[GateEvent]:
+        """Give a batch to the gate, without a pause in which a stop could lose half of it."""
         parts, scored_at = self.parts, self.parts.clock.monotonic()
+        events: list[GateEvent] = []
         for i, candidate in enumerate(batch):
             face = ScoredFace(
                 candidate=candidate,
@@ -269,7 +273,8 @@ class CameraPipeline:
                 parts.metrics.capture_to_score.observe(scored_at - candidate.captured_at, track)
             parts.on_scored(face)
             parts.shortlist.learn(face)
-            await self.parts.publisher.publish(parts.gate.scored(face, at=self._now()))
+            events += parts.gate.scored(face, at=self._now())
+        return events
 
     async def _drain(self, scoring: asyncio.Task[None]) -> None:
         try:

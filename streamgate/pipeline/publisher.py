@@ -69,8 +69,9 @@ class Publisher:
         self.clock = clock
         self.on_decision = on_decision
         self.on_shot = on_shot
-        self._events: asyncio.Queue[GateEvent | None] = asyncio.Queue(_EVENTS)
-        self._order = asyncio.Lock()
+        self._events: asyncio.Queue[GateEvent | None] = asyncio.Queue()
+        self._room = asyncio.Event()
+        self._room.set()
         self._faces = 0
         self._shots = 0
 
@@ -79,20 +80,28 @@ class Publisher:
         return exemplar_of(self.identity.camera, self.identity.boot_id, track_id)
 
     async def publish(self, events: Sequence[GateEvent]) -> None:
-        """Queue events; those of one call stay together."""
+        """Queue events, then wait until few enough are left.
+
+        The gate has let go of what it tells, so all of it is queued before anything is waited for:
+        a caller that is cancelled loses none.
+        """
         if not events:
             return
-        async with self._order:
-            for event in events:
-                await self._events.put(event)
+        for event in events:
+            self._events.put_nowait(event)
+        if self._events.qsize() > _EVENTS:
+            self._room.clear()
+        await self._room.wait()
 
     async def close(self) -> None:
         """Let `run` return once everything queued before is published."""
-        await self._events.put(None)
+        self._events.put_nowait(None)
 
     async def run(self) -> None:
         """Publish until `close`."""
         while (event := await self._events.get()) is not None:
+            if self._events.qsize() <= _EVENTS:
+                self._room.set()
             if isinstance(event, Release):
                 await self._deliver(self._best_shot(event))
             else:

@@ -21,6 +21,7 @@ from streamgate.pipeline import (
     PipelineParts,
     Publisher,
     SystemClock,
+    publisher,
 )
 from streamgate.shortlist import Shortlist
 from streamgate.values import (
@@ -105,8 +106,13 @@ class HeldScorer:
 class ListOutbox:
     def __init__(self) -> None:
         self.shots: list[BestShot] = []
+        self.go = asyncio.Event()
+        self.go.set()
+        self.asked = asyncio.Event()
 
     async def accept(self, shot: BestShot) -> Acceptance:
+        self.asked.set()
+        await self.go.wait()
         self.shots.append(shot)
         return Acceptance.ACCEPTED
 
@@ -121,7 +127,7 @@ class Bench:
         self.decisions: list[TrackDecision] = []
         self.metrics = Metrics()
         clock = SystemClock()
-        publisher = Publisher(
+        publishing = Publisher(
             PipelineIdentity("door", "boot", "c" * 64, self.scorer.model_hash),
             self.outbox,
             metrics=self.metrics,
@@ -135,7 +141,7 @@ class Bench:
                 scorer=self.scorer,
                 gate=QualityGate(GateSection()),
                 shortlist=Shortlist(pending),
-                publisher=publisher,
+                publisher=publishing,
                 metrics=self.metrics,
                 clock=clock,
                 lossless=lossless,
@@ -247,6 +253,45 @@ async def test_hurried_stop_skips_what_still_waits() -> None:
     (decision,) = bench.decisions
     assert decision.outcome is TrackOutcome.NOTHING_SCORED
     assert decision.skipped == 2
+
+
+async def test_hurried_stop_loses_nothing_to_a_slow_outbox(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A stop that breaks off the scoring task while it waits for the outbox loses no decision."""
+    monkeypatch.setattr(publisher, "_EVENTS", 1)
+    tracks: dict[int, float | None] = dict.fromkeys(range(1, 5), 60.0)
+    bench = Bench([tracks, tracks, {}], lossless=False, pending=16)
+    bench.outbox.go.clear()
+    bench.scorer.go.clear()
+
+    async def frames() -> AsyncIterator[Frame | Interruption]:
+        async for shown in bench.frames():
+            yield shown
+        bench.scorer.go.set()
+        async with asyncio.timeout(10):
+            await bench.outbox.asked.wait()
+        bench.pipeline.hurry(0.01)
+        asyncio.get_running_loop().call_later(0.2, bench.outbox.go.set)
+
+    await bench.pipeline.run(frames())
+    assert sorted(d.track_id for d in bench.decisions) == sorted(tracks)
+    assert sorted(shot.track_id for shot in bench.outbox.shots) == sorted(tracks)
+    assert all(d.forwarded == 1 for d in bench.decisions)
+
+
+async def test_no_track_is_live_once_the_stream_is_lost() -> None:
+    """The gauge does not keep the last frame's tracks while no frame comes."""
+    bench = Bench([{1: 40.0, 2: 50.0}])
+
+    async def frames() -> AsyncIterator[Frame | Interruption]:
+        async for shown in bench.frames():
+            yield shown
+        assert bench.total("live_tracks") == 2
+        yield Interruption("gone", 1.0)
+        assert bench.total("live_tracks") == 0
+
+    await bench.pipeline.run(frames())
 
 
 async def test_failed_scorer_is_told_and_survived() -> None:
