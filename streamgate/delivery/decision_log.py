@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import structlog
@@ -61,6 +62,8 @@ class DecisionLog:
     ) -> None:
         self._file = RotatedFile(section.path, section.max_bytes, section.keep)
         self._place = section.path
+        # Not the loop's threads, which a dead name server may hold: best shots wait behind lines.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="decisions")
         self._outbox = outbox
         self._under = under
         self._metrics = metrics
@@ -110,7 +113,8 @@ class DecisionLog:
     async def _write(self) -> None:
         while self._held:
             try:
-                await asyncio.to_thread(self._file.append, self._held[0])
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._thread, self._file.append, self._held[0])
             except OSError as error:
                 self._tell(error.strerror or type(error).__name__)
                 return

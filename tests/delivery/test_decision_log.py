@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -324,6 +327,21 @@ async def test_a_full_disk_costs_no_line_that_memory_can_hold(
     said = capsys.readouterr().out
     assert said.count("the decision log cannot be written") == 1
     assert "can be written again" in said
+
+
+async def test_a_line_does_not_wait_for_a_name_server(tmp_path: Path) -> None:
+    """Look-ups that hang in every thread of the loop do not hold up a line."""
+    loop, go = asyncio.get_running_loop(), threading.Event()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    looking_up = loop.run_in_executor(None, go.wait)
+    log, metrics = log_at(tmp_path / "d.jsonl", Outbox())
+    try:
+        async with asyncio.timeout(10.0):
+            await log.decided(decision(1))
+    finally:
+        go.set()
+        await looking_up
+    assert lines_written(metrics, "written") == 1
 
 
 async def test_lines_beyond_what_memory_holds_are_counted(tmp_path: Path) -> None:
