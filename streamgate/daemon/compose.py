@@ -24,6 +24,7 @@ from streamgate.daemon.sketch import SketchKeeper
 from streamgate.decisions import DecidedUnder
 from streamgate.delivery.decision_log import DecisionLog
 from streamgate.delivery.dispatcher import Dispatcher
+from streamgate.delivery.outbox import Outbox
 from streamgate.drift import QualityDrift
 from streamgate.faces.analyse import FaceAnalyser
 from streamgate.faces.detect import YuNetDetector
@@ -62,7 +63,7 @@ class Camera:
     slot: LatestSlot
     pipeline: CameraPipeline
     dispatcher: Dispatcher
-    durable: bool
+    outbox: Outbox
     ingest: WebRtcIngest | None
     analyser: FaceAnalyser
     detector: YuNetDetector
@@ -183,7 +184,7 @@ async def compose(
         slot=LatestSlot(metrics.frames_dropped.labels("replaced").inc),
         pipeline=pipeline,
         dispatcher=dispatcher,
-        durable=outbox.durable,
+        outbox=outbox,
         ingest=source if isinstance(source, whip.WhipFrames) else None,
         analyser=analyser,
         detector=detector,

@@ -106,7 +106,7 @@ async def _serve(
     log.info("camera stopped", undelivered=left)
     if failure is not None:
         raise failure
-    return 0 if camera.durable else left
+    return min(left, camera.outbox.perishable)
 
 
 async def _read(camera: Camera) -> SourceError | None:

@@ -44,6 +44,11 @@ class Outbox(Protocol):
         ...
 
     @property
+    def perishable(self) -> int:
+        """How many of those that wait are in memory only, and lost with the process."""
+        ...
+
+    @property
     def pending(self) -> int:
         """How many best shots wait for at least one sink."""
         ...
@@ -143,6 +148,11 @@ class MemoryOutbox:
         self._metrics = metrics
         self._clock = clock
         self._is_open = False
+
+    @property
+    def perishable(self) -> int:
+        """All that wait: nothing of this outbox outlives the process."""
+        return self.pending
 
     @property
     def pending(self) -> int:

@@ -74,6 +74,11 @@ class SqliteOutbox:
         self._watch()
 
     @property
+    def perishable(self) -> int:
+        """Best shots that the file could not take: they are lost with the process."""
+        return len(self._journal.held)
+
+    @property
     def pending(self) -> int:
         """How many best shots wait for at least one sink."""
         return self._ledger.pending
