@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from streamgate.quality.distill.attunement import change_basis, learn_basis
+from streamgate.quality.distill.attunement import Shown, change_basis, learn_basis
 from streamgate.quality.distill.statistics import normalised, recount
 from streamgate.quality.iresnet import IResNet, Layout
 
@@ -90,7 +90,7 @@ def test_a_learnt_basis_ranks_what_the_old_one_could_not() -> None:
     mean, covariance = clean.mean(dim=1), torch.cov(clean)
     losses: list[float] = []
     learn_basis(
-        features, utility, mean, covariance,
+        Shown(features, utility), None, mean, covariance,
         steps=200, seed=0, report=lambda _step, loss: losses.append(loss),
     )  # fmt: skip
     assert sum(losses[-10:]) < 0.7 * sum(losses[:10])

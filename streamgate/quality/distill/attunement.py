@@ -12,24 +12,43 @@ The score stays as defined (GraFIQs, CVPR 2024 workshops); what changes is the n
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 import torch
+from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from streamgate.quality.distill.objective import ranking_loss
+from streamgate.quality.distill.objective import ladder_loss, ranking_loss
+from streamgate.quality.distill.spoiling import jitter, spoil
 from streamgate.quality.distill.statistics import normalised
 from streamgate.quality.iresnet import Block, IResNet
+from streamgate.values import Image
 
-__all__ = ["attune", "change_basis", "learn_basis"]
+__all__ = ["Shown", "attune", "change_basis", "ladders", "learn_basis"]
 
 _BATCH_SIZE = 128
 _RANKED_AT_ONCE = 768
 _LEARNING_RATE = 2e-3
 _FLOOR = 1e-6
+_RUNGS = 4
+_LIKES_AT_ONCE = 192
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """What stage 4 makes of pictures.
+
+    Attributes:
+        features: its outputs, [M, C, 49].
+        utility: what the pictures are worth, [M].
+    """
+
+    features: Tensor
+    utility: Tensor
 
 
 def attune(  # noqa: PLR0913 # what to change, by which pictures, and how long
@@ -51,37 +70,63 @@ def attune(  # noqa: PLR0913 # what to change, by which pictures, and how long
         seed: of the order in which pictures are compared.
         report: told of each step and its loss.
     """
-    features, utilities = [], []
-    for pictures, utility in judged:
-        features.append(_features(network, pictures).half())
-        utilities.append(utility)
+    shown = _shown(network, judged)
+    # A gate compares the faces of one person, so some pictures are compared with their like.
+    likes = _shown(network, ladders(clean, len(shown.utility) // _RUNGS, seed))
     mean, covariance = _moments(network, clean)
-    basis = learn_basis(
-        torch.cat(features), torch.cat(utilities), mean, covariance,
-        steps=steps, seed=seed, report=report,
-    )  # fmt: skip
+    basis = learn_basis(shown, likes, mean, covariance, steps=steps, seed=seed, report=report)
     change_basis(network, basis, clean)
 
 
+def ladders(crops: NDArray[np.uint8], count: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield faces four times each: as they are, in a little less or more light, in little, spoiled.
+
+    Yields:
+        Normalised pictures [4·B, 3, 112, 112], the four of a face together, and their worth among
+        each other, [4·B].
+    """
+    chance = np.random.default_rng((seed, 4))
+    for _ in range(-(-count // _BATCH_SIZE)):
+        pictures, worth = [], []
+        for number in chance.integers(len(crops), size=_BATCH_SIZE):
+            face = jitter(crops[number], chance)
+            gain = chance.uniform(0.55, 0.9) if chance.random() < 0.6 else chance.uniform(1.2, 1.7)
+            dark = float(np.exp(chance.uniform(np.log(0.12), np.log(0.55))))
+            spoiled = spoil(face, crops[chance.integers(len(crops))], chance)
+            pictures += [face, _lit(face, gain, chance), _lit(face, dark, chance), spoiled.image]
+            worth += [1.0, 0.85, 0.75 + 0.3 * np.log(dark), 0.7 * (1 - spoiled.strength)]
+        yield normalised(np.stack(pictures)), torch.tensor(worth, dtype=torch.float32)
+
+
+def _lit(image: Image, gain: float, chance: Generator) -> Image:
+    """Return a picture in other light, with the noise of a sensor."""
+    noise = chance.normal(0, chance.uniform(0, 3), image.shape)
+    return np.asarray(np.clip(image * gain + noise, 0, 255), dtype=np.uint8)
+
+
 def learn_basis(  # noqa: PLR0913 # features, what they are worth, and how to learn
-    features: Tensor,
-    utility: Tensor,
+    shown: Shown,
+    likes: Shown | None,
     mean: Tensor,
     covariance: Tensor,
     *,
     steps: int,
     seed: int,
+    start: Tensor | None = None,
     report: Callable[[int, float], None] = lambda _step, _loss: None,
 ) -> Tensor:
     """Return a basis [C, C], float64, in which block4's score ranks `features` by `utility`.
 
     Args:
-        features: outputs of stage 4, [M, C, 49].
-        utility: [M].
+        shown: pictures to be compared with each other.
+        likes: four pictures of each face, compared among the four; None to leave them out.
         mean, covariance: of clean faces' features over pictures and positions, [C] and [C, C].
+        start: where to begin, [C, C]; default: unit variances.
     """
     torch.manual_seed(seed)
-    start = torch.diag(covariance.diagonal().clamp(min=1e-12).rsqrt()).float()
+    if start is None:
+        start = torch.diag(covariance.diagonal().clamp(min=1e-12).rsqrt()).float()
+    features, utility = shown.features, shown.utility
     mean, covariance = mean.float(), covariance.float()
     change = torch.zeros_like(start, requires_grad=True)
     optimizer = torch.optim.Adam([change], lr=_LEARNING_RATE)
@@ -92,6 +137,12 @@ def learn_basis(  # noqa: PLR0913 # features, what they are worth, and how to le
         basis = (identity + change) @ start
         scores = _log_raw(basis @ features[chosen].float(), basis, mean, covariance)
         loss = ranking_loss(scores, utility[chosen])
+        if likes is not None:
+            faces = torch.randint(len(likes.utility) // _RUNGS, (_LIKES_AT_ONCE,))
+            rungs = (faces[:, None] * _RUNGS + torch.arange(_RUNGS)).flatten()
+            x = basis @ likes.features[rungs].float()
+            rung_scores = _log_raw(x, basis, mean, covariance).reshape(-1, _RUNGS)
+            loss = loss + ladder_loss(rung_scores, likes.utility[rungs].reshape(-1, _RUNGS))
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
@@ -205,6 +256,14 @@ def _count_variances(
         norm.running_mean, norm.running_var = mean, (square - mean.square()).clamp(min=0)
         norm.weight.copy_(scale * torch.sqrt(norm.running_var + norm.eps))
         norm.bias.copy_(shift + mean * scale)
+
+
+def _shown(network: IResNet, judged: Iterable[tuple[Tensor, Tensor]]) -> Shown:
+    features, utilities = [], []
+    for pictures, utility in judged:
+        features.append(_features(network, pictures).half())
+        utilities.append(utility)
+    return Shown(torch.cat(features), torch.cat(utilities))
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ from torch.nn import functional
 __all__ = [
     "clean_utility",
     "cosine_loss",
+    "ladder_loss",
     "log_raw",
     "ranking_loss",
     "similarity_loss",
@@ -74,6 +75,15 @@ def ranking_loss(log_scores: Tensor, utility: Tensor) -> Tensor:
     """
     difference = utility[:, None] - utility[None, :]
     apart = log_scores[None, :] - log_scores[:, None]
+    weight = (difference / _FULL_DIFFERENCE).clamp(0, 1)
+    penalty = functional.softplus((_SLOPE * difference - apart) / _TEMPERATURE) * _TEMPERATURE
+    return (weight * penalty).sum() / weight.sum().clamp(min=1)
+
+
+def ladder_loss(log_scores: Tensor, utility: Tensor) -> Tensor:
+    """Return the same as `ranking_loss` for pictures that are compared row by row, both [N, R]."""
+    difference = utility[:, :, None] - utility[:, None, :]
+    apart = log_scores[:, None, :] - log_scores[:, :, None]
     weight = (difference / _FULL_DIFFERENCE).clamp(0, 1)
     penalty = functional.softplus((_SLOPE * difference - apart) / _TEMPERATURE) * _TEMPERATURE
     return (weight * penalty).sum() / weight.sum().clamp(min=1)
