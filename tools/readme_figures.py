@@ -1,0 +1,42 @@
+"""Put the committed results into the README, between their marks.
+
+    python -m tools.readme_figures
+
+Numbers that are typed by hand grow old; these come from `bench/results.json` and
+`bench/quality/results.json` and name the command that made them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from bench.quality.report import tables as quality_tables
+from bench.report import tables as speed_tables
+
+_ROOT = Path(__file__).parent.parent
+
+
+def fill(text: str, name: str, block: str) -> str:
+    """Return the text with what stands between a block's marks replaced."""
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    before, rest = text.split(begin, 1)
+    _, after = rest.split(end, 1)
+    return f"{before}{begin}\n\n{block.strip()}\n\n{end}{after}"
+
+
+def main() -> None:
+    """Fill both blocks."""
+    readme = _ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    speed = json.loads((_ROOT / "bench" / "results.json").read_text(encoding="utf-8"))
+    text = fill(text, "bench", speed_tables(speed))
+    quality = _ROOT / "bench" / "quality" / "results.json"
+    if quality.exists():
+        figures = json.loads(quality.read_text(encoding="utf-8"))
+        text = fill(text, "quality", quality_tables(figures) + f"\n`{figures['command']}`")
+    readme.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
