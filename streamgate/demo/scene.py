@@ -27,6 +27,7 @@ _NEAR_PX = 112.0
 _FAR_PX = 58.0
 _SOFTEST_PX = 4.5
 _DARKEST = 0.22
+_FACE_LUMA = 112.0
 
 # Where each person's face lies in the photograph: x1, y1, x2, y2.
 _FACES = {"astronaut": (178, 63, 268, 176), "hopper": (183, 120, 353, 333)}
@@ -123,10 +124,19 @@ def load_portraits(photographs: dict[str, Path]) -> dict[str, Portrait]:
         picture = cv2.imread(str(photographs[name]), cv2.IMREAD_COLOR)
         if picture is None:
             raise ModelError(f"the photograph {photographs[name]} cannot be read; delete it")
-        rgb = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.float32)
+        rgb = _exposed(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.float32), face)
         alpha = _outline(rgb.shape[:2], face)
         portraits[name] = Portrait(name, rgb * alpha, alpha, face)
     return portraits
+
+
+def _exposed(
+    rgb: NDArray[np.float32], face: tuple[float, float, float, float]
+) -> NDArray[np.float32]:
+    """Expose for the face, as a camera does: a photographer's lamps would outshine the room."""
+    x1, y1, x2, y2 = (round(edge) for edge in face)
+    luma = float(np.mean(rgb[y1:y2, x1:x2] @ np.array([0.299, 0.587, 0.114])))
+    return np.asarray(np.clip(rgb * (_FACE_LUMA / luma), 0, 255), np.float32)
 
 
 def _outline(shape: Sequence[int], face: tuple[float, float, float, float]) -> NDArray[np.float32]:
