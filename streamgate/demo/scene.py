@@ -27,7 +27,7 @@ _NEAR_PX = 112.0
 _FAR_PX = 58.0
 _SOFTEST_PX = 4.5
 _DARKEST = 0.22
-_FACE_LUMA = 112.0
+_FACE_LUMA = 106.0
 
 # Where each person's face lies in the photograph: x1, y1, x2, y2.
 _FACES = {"astronaut": (178, 63, 268, 176), "hopper": (183, 120, 353, 333)}
@@ -94,7 +94,8 @@ _VISITS = (
     _Visit("astronaut", 0.56, 0.98, -0.10, 0.30),
 )
 
-# The course of a visit: share of its length, then distance (1 far), soft, dark, hidden.
+# The course of a visit: share of its length, then distance (1 far), soft, dark, hidden. The light
+# goes out at once, as lights do.
 _COURSE = np.array([
     (0.00, 1.0, 0.0, 0.0, 0.0),
     (0.10, 1.0, 0.1, 0.0, 0.0),
@@ -102,7 +103,7 @@ _COURSE = np.array([
     (0.34, 0.0, 0.8, 0.0, 0.0),
     (0.37, 0.0, 0.0, 0.0, 0.0),
     (0.50, 0.0, 0.0, 0.0, 0.0),
-    (0.53, 0.0, 0.0, 0.9, 0.0),
+    (0.502, 0.0, 0.0, 0.9, 0.0),
     (0.63, 0.0, 0.0, 1.0, 0.0),
     (0.66, 0.0, 0.0, 0.3, 1.0),
     (0.72, 0.0, 0.2, 0.0, 1.0),
