@@ -57,9 +57,9 @@ def discard_figures(
         if eyes is None:
             eyes = np.zeros(len(known))
         found = dict(qualities(probes.images, eyes, weights))
-        # What no method can beat: the probes that fail most are known.
+        # An oracle for comparison: each probe's own failures are known.
         failures = np.bincount(comparisons.probe, comparisons.failed, minlength=len(known))
-        found["best possible"] = -failures / np.maximum(
+        found["oracle (knows each failure)"] = -failures / np.maximum(
             np.bincount(comparisons.probe, minlength=len(known)), 1
         )
         for name, quality in found.items():
