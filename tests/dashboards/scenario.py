@@ -146,7 +146,7 @@ FAULTS = (
         _alerts("Down"),
     ),
 )
-# The films' faces are cut out of photographs and score far below the reference.
+# Whether the films' faces are like the reference depends on the weights: promtool's cases try it.
 STANDING = _alerts("CalibrationUnlike")
 # Other work on the machine can bring these about; they are waited for where they are meant.
 _BUSY_MACHINE = _alerts("Late", "ScorerSaturated")
