@@ -116,12 +116,6 @@ FAULTS = (
         _alerts("QualityDrift", "NothingUsable"),
     ),
     Fault(
-        "a crowd is more than can be scored",
-        lambda scene: scene.show("crowd"),
-        lambda scene: scene.show("sharp"),
-        _alerts("ScorerSaturated"),
-    ),
-    Fault(
         "the picture is frozen and shows nobody",
         lambda scene: scene.show_after_days("frozen"),
         lambda scene: scene.show("sharp"),
@@ -167,7 +161,6 @@ def play(folder: Path, faults: Sequence[Fault] = FAULTS) -> Iterator[Scene]:
         "sharp": film(folder / "sharp.mkv"),
         "blurred": film(folder / "blurred.mkv", blur=True),
         "frozen": film(folder / "frozen.mkv", people=0, frozen=True),
-        "crowd": film(folder / "crowd.mkv", people=18),
     }
     with ExitStack() as stack:
         camera = stack.enter_context(RtspServer(films["sharp"]))
