@@ -102,8 +102,8 @@ _ENTRIES = (
     Model(
         name="default",
         origin=PackagedFile("default.safetensors"),
-        sha256="5f46913a04164e28c4f567416c97699b9ec5fe75a5093629217b42e8bd58fe9a",
-        size=15_693_800,
+        sha256="667584b71d043046ae663ec3ae15d792aa14eae3ccb77f439bc3560f6b074bd1",
+        size=10_422_616,
         licence="Apache-2.0",
         purpose="quality score: recognition network with BatchNorm statistics",
     ),

@@ -16,7 +16,6 @@ import struct
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import torch
@@ -25,6 +24,7 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from streamgate.errors import ModelError
+from streamgate.models.registry import path_of
 from streamgate.quality.iresnet import DEPTHS, IResNet, Layout, expected_shapes
 
 __all__ = ["DEFAULT_WEIGHTS", "Weights", "default_weights_path", "load_weights"]
@@ -79,8 +79,12 @@ class Weights:
 
 
 def default_weights_path() -> Path:
-    """Return the file of the weights that come with streamgate."""
-    return Path(str(resources.files("streamgate.models") / "default.safetensors"))
+    """Return the file of the weights that come with streamgate, checked by its hash.
+
+    Raises:
+        ModelError: it is damaged or missing.
+    """
+    return path_of(DEFAULT_WEIGHTS)
 
 
 def load_weights(weights: str | Path = DEFAULT_WEIGHTS, *, backbone: str | None = None) -> Weights:

@@ -45,13 +45,11 @@ def run(folder: Path, *extra: str) -> Result:
         write_teacher(folder)
         write_crops(folder / "crops", people=8, pictures_each=3)
     files = ("--teacher", folder / "teacher.onnx", "--images", folder / "crops")
-    result = CliRunner().invoke(
+    return CliRunner().invoke(
         command,
         [*map(str, files), "--out", str(folder / "student.safetensors"), *TINY, *extra],
         catch_exceptions=False,
     )
-    torch.set_flush_denormal(False)
-    return result
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -88,8 +89,10 @@ class Course:
         Raises:
             ModelError: there is nothing to resume, or `start` does not fit.
         """
-        # Products with denormal numbers take a hundred times as long, and training makes them.
-        torch.set_flush_denormal(True)
+        with _small_numbers_as_zero():
+            return self._run(listener, resume=resume)
+
+    def _run(self, listener: Listener, *, resume: bool) -> Examination:
         torch.manual_seed(self.recipe.seed)
         self.folder.mkdir(parents=True, exist_ok=True)
         network = IResNet(self.layout)
@@ -160,6 +163,16 @@ class Course:
                 parts.append(self.teacher(crops))
                 listener.asked(done + first + len(crops), 2 * len(images))
         return np.concatenate(parts)
+
+
+@contextmanager
+def _small_numbers_as_zero() -> Iterator[None]:
+    """Round denormal numbers to zero; training makes them, and each takes a hundred times as long."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def _stored(path: Path, key: str) -> NDArray[np.float32] | None:
