@@ -1,4 +1,4 @@
-"""`make bench`: measure, write `bench/results.json` and print the README's tables."""
+"""`make bench`: measure, write the results beside this file and print the README's tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from bench.networks import BACKBONES, weights_path
 from bench.report import tables
 from bench.speed import measure
 
-_RESULTS = Path(__file__).parent / "results.json"
+_RESULTS = {
+    "cpu": Path(__file__).parent / "results.json",
+    "cuda": Path(__file__).parent / "results-cuda.json",
+}
 _MEMORY_WAYS = (("published", 1), ("block4", 1), ("block4", 8), ("image", 1), ("image", 8))
 
 
@@ -28,41 +31,53 @@ def main() -> None:
     parser.add_argument("--backbones", nargs="+", choices=BACKBONES, default=BACKBONES)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--output", type=Path, default=_RESULTS)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--fused", action="store_true", help="torch.compile too; takes minutes")
+    parser.add_argument("--output", type=Path, help="default: the results that the README shows")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        paths = {name: weights_path(name, folder) for name in arguments.backbones}
         speeds = []
         for backbone in arguments.backbones:
             sys.stderr.write(f"{backbone}: {arguments.rounds} rounds\n")
-            speeds.append(measure(backbone, folder, rounds=arguments.rounds))
+            speeds.append(
+                measure(
+                    backbone, folder, rounds=arguments.rounds, device=arguments.device,
+                    fused=arguments.fused,
+                )
+            )  # fmt: skip
         memory = {
             backbone: {
-                f"{way}@{batch}": peak_mb(weights_path(backbone, folder), way, batch)
+                f"{way}@{batch}": peak_mb(
+                    weights_path(backbone, folder), way, batch, arguments.device
+                )
                 for way, batch in _MEMORY_WAYS
             }
-            for backbone in arguments.backbones
+            for backbone, path in paths.items()
         }
     results = {
         "command": "python -m bench " + " ".join(sys.argv[1:]),
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": _machine(),
+        "machine": _machine(arguments.device),
         "rounds": arguments.rounds,
         "speed": [asdict(speed) for speed in speeds],
         "peak_memory_mb": memory,
     }
-    arguments.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    output = arguments.output or _RESULTS[arguments.device]
+    output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     sys.stdout.write(tables(results))
 
 
-def _machine() -> dict[str, object]:
+def _machine(device: str) -> dict[str, object]:
     models = [
         line.partition(":")[2].strip()
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         if line.startswith("model name")
     ]
-    return {
+    accelerator = {"accelerator": torch.cuda.get_device_name()} if device == "cuda" else {}
+    return accelerator | {
         "processor": models[0] if models else platform.processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "cores": len(models),

@@ -21,6 +21,7 @@ class Published:
 
     def __init__(self, network: IResNet) -> None:
         self._network = network
+        self._device = next(network.parameters()).device
         self._losses: list[Tensor] = []
         self._taps: list[Tensor] = []
         for module in network.modules():
@@ -34,7 +35,7 @@ class Published:
         self._losses.clear()
         self._taps.clear()
         picture = torch.from_numpy(crop).permute(2, 0, 1)[None].float().div(127.5).sub(1.0)
-        picture = picture.contiguous().requires_grad_()
+        picture = picture.to(self._device).contiguous().requires_grad_()
         self._network(picture)
         loss = torch.stack(self._losses).sum() / len(self._losses)
         gradients = torch.autograd.grad(loss, [picture, *self._taps])

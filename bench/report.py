@@ -11,10 +11,11 @@ __all__ = ["tables"]
 def tables(results: Mapping[str, Any]) -> str:
     """Return the README's tables for the results as they are in the JSON file."""
     machine = results["machine"]
+    accelerator = f"{machine['accelerator']}; " if "accelerator" in machine else ""
     head = (
-        f"{machine['processor']}, {machine['cores']} cores, {machine['instructions']}, "
-        f"{machine['threads']} threads, torch {machine['torch']}; `{results['command'].strip()}`, "
-        f"median of {results['rounds']} interleaved rounds.\n"
+        f"{accelerator}{machine['processor']}, {machine['cores']} cores, "
+        f"{machine['instructions']}, {machine['threads']} threads, torch {machine['torch']}; "
+        f"`{results['command'].strip()}`, median of {results['rounds']} interleaved rounds.\n"
     )
     parts = [head]
     for speed in results["speed"]:
@@ -40,6 +41,10 @@ def _speed(speed: Mapping[str, Any], memory: Mapping[str, float]) -> str:
         lines.append("| " + " | ".join([f"`{group}`", *rates, *speedups]) + " |")
     rates = [f"{1e3 / speed['forward_ms'][b]:.1f}" for b in batches]
     lines.append("| " + " | ".join(["plain forward, no head", *rates, *[""] * len(batches)]) + " |")
+    for name, milliseconds in speed.get("variants_ms", {}).items():
+        rates = [f"{1e3 / milliseconds[b]:.1f}" for b in batches]
+        speedups = [f"{speed['published_ms'] / milliseconds[b]:.1f}" for b in batches]
+        lines.append("| " + " | ".join([f"`block4`, {name}", *rates, *speedups]) + " |")
     published = f"{1e3 / speed['published_ms']:.1f}"
     blank = [""] * (len(batches) - 1)
     lines.append("| " + " | ".join(["published way", published, *blank, "1.0", *blank]) + " |")
@@ -64,4 +69,4 @@ def _memory(memory: Mapping[str, float]) -> str:
     values = ", ".join(
         f"{way.replace('@', ' at batch ')} {mb:.0f} MB" for way, mb in memory.items()
     )
-    return f"Peak memory above an idle process, weights included: {values}."
+    return f"Peak memory, weights included: {values}."

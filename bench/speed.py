@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,11 +22,24 @@ from streamgate.quality import GROUPS, Group, Scorer
 from streamgate.quality.grafiqs import Grafiqs
 from streamgate.quality.weights import load_weights
 
-__all__ = ["BATCH_SIZES", "Speed", "measure"]
+__all__ = ["Speed", "measure"]
 
-BATCH_SIZES = (1, 8, 32)
-_MATRIX = 2048
-_PRODUCT_FLOPS = 2 * _MATRIX**3
+_BATCH_SIZES = {"cpu": (1, 8, 32), "cuda": (1, 8, 32, 128)}
+# Large enough to be as fast as a product can be, and no larger.
+_MATRIX = {"cpu": 2048, "cuda": 8192}
+_VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "cuda_graphs": {"cuda_graphs": True},
+    "tf32": {"precision": "tf32"},
+    "tf32, cuda_graphs": {"precision": "tf32", "cuda_graphs": True},
+    "float16": {"precision": "float16"},
+    "float16, cuda_graphs": {"precision": "float16", "cuda_graphs": True},
+    "bfloat16, cuda_graphs": {"precision": "bfloat16", "cuda_graphs": True},
+}
+_FUSED: Mapping[str, Mapping[str, Any]] = {
+    "fuse": {"fuse": True},
+    "fuse, cuda_graphs": {"fuse": True, "cuda_graphs": True},
+    "fuse, float16, cuda_graphs": {"fuse": True, "precision": "float16", "cuda_graphs": True},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +57,7 @@ class Speed:
         forward_share: its rate over the matrix product's, by batch size.
         modules_share: the same for torch's own modules in channels-last order.
         block4_over_forward: `block4` with embedding over the trunk alone, by batch size.
+        variants_ms: `block4` by option of the scorer that CUDA has, and batch size, per picture.
     """
 
     backbone: str
@@ -55,14 +70,18 @@ class Speed:
     forward_share: Mapping[str, float]
     modules_share: Mapping[str, float]
     block4_over_forward: Mapping[str, float]
+    variants_ms: Mapping[str, Mapping[str, float]]
 
 
-def measure(backbone: str, folder: Path, *, rounds: int) -> Speed:
-    """Time one backbone."""
+def measure(backbone: str, folder: Path, *, rounds: int, device: str, fused: bool) -> Speed:
+    """Time one backbone on "cpu" or "cuda"; `fused` adds what torch.compile takes minutes for."""
     path = weights_path(backbone, folder)
     weights = load_weights(path)
     operations = flops(weights)
-    seconds = _rounds(_tasks(path), rounds)
+    batch_sizes = _BATCH_SIZES[device]
+    variants = {**_VARIANTS, **(_FUSED if fused else {})} if device == "cuda" else {}
+    seconds = _rounds(_tasks(path, device, variants), rounds, device)
+    product_flops = 2 * _MATRIX[device] ** 3
     matrix = np.array(seconds["matrix"])
     published = np.array(seconds["published"])
 
@@ -71,64 +90,89 @@ def measure(backbone: str, folder: Path, *, rounds: int) -> Speed:
 
     def share(task: str, batch: int) -> float:
         rate = operations / per_picture(task, batch)
-        return round(float(median(rate / (_PRODUCT_FLOPS / matrix))), 3)
+        return round(float(median(rate / (product_flops / matrix))), 3)
 
     return Speed(
         backbone=backbone,
         gflop=round(operations / 1e9, 2),
-        matrix_gflops=round(_PRODUCT_FLOPS / median(matrix) / 1e9, 1),
+        matrix_gflops=round(product_flops / median(matrix) / 1e9, 1),
         published_ms=_ms(published),
-        engine_ms={g: {str(b): _ms(per_picture(g, b)) for b in BATCH_SIZES} for g in GROUPS},
+        engine_ms={g: {str(b): _ms(per_picture(g, b)) for b in batch_sizes} for g in GROUPS},
         speedup={
-            g: {str(b): round(median(published / per_picture(g, b)), 2) for b in BATCH_SIZES}
+            g: {str(b): round(median(published / per_picture(g, b)), 2) for b in batch_sizes}
             for g in GROUPS
         },
-        forward_ms={str(b): _ms(per_picture("forward", b)) for b in BATCH_SIZES},
-        forward_share={str(b): share("forward", b) for b in BATCH_SIZES},
-        modules_share={str(b): share("modules", b) for b in BATCH_SIZES},
+        forward_ms={str(b): _ms(per_picture("forward", b)) for b in batch_sizes},
+        forward_share={str(b): share("forward", b) for b in batch_sizes},
+        modules_share={str(b): share("modules", b) for b in batch_sizes},
         block4_over_forward={
             str(b): round(median(per_picture("block4", b) / per_picture("forward", b)), 3)
-            for b in BATCH_SIZES
+            for b in batch_sizes
+        },
+        variants_ms={
+            v: {str(b): _ms(per_picture(f"block4, {v}", b)) for b in batch_sizes} for v in variants
         },
     )
 
 
-def _tasks(path: Path) -> dict[str, Callable[[], object]]:
-    crops = np.random.default_rng(0).integers(0, 256, (max(BATCH_SIZES), 112, 112, 3), np.uint8)
-    left, right = torch.randn(2, _MATRIX, _MATRIX)
-    product = torch.empty(_MATRIX, _MATRIX)
-    published = Published(reload(path))
+def _tasks(
+    path: Path, device: str, variants: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Callable[[], object]]:
+    batch_sizes, size = _BATCH_SIZES[device], _MATRIX[device]
+    most = max(batch_sizes)
+    crops = np.random.default_rng(0).integers(0, 256, (most, 112, 112, 3), np.uint8)
+    left, right = torch.randn(2, size, size, device=device)
+    product = torch.empty(size, size, device=device)
+    published = Published(reload(path).to(device))
     tasks: dict[str, Callable[[], object]] = {
         "published": lambda: published.score(crops[0]),
         "matrix": lambda: torch.mm(left, right, out=product),
     }
     with torch.inference_mode():
-        trunk = Grafiqs(reload(path), Group.BLOCK4, dtype=torch.float32).before_tap
-        modules = reload(path).to(memory_format=torch.channels_last).forward_features
-        for batch in BATCH_SIZES:
-            pictures = torch.from_numpy(crops[:batch]).permute(0, 3, 1, 2) / 127.5 - 1.0
+        network = reload(path).to(device)
+        trunk = Grafiqs(network, Group.BLOCK4, dtype=torch.float32).before_tap
+        channels_last = reload(path).to(device).to(memory_format=torch.channels_last)
+        for batch in batch_sizes:
+            pictures = torch.from_numpy(crops[:batch]).to(device).permute(0, 3, 1, 2) / 127.5 - 1.0
             tasks[f"forward@{batch}"] = partial(trunk, pictures)
-            tasks[f"modules@{batch}"] = partial(modules, pictures)
-    scorer = Scorer.load(path, device="cpu", batch_size=max(BATCH_SIZES))
+            tasks[f"modules@{batch}"] = partial(channels_last.forward_features, pictures)
+    scorer = Scorer.load(path, device=device, batch_size=most)
     for group in GROUPS:
-        for batch in BATCH_SIZES:
+        for batch in batch_sizes:
             tasks[f"{group}@{batch}"] = partial(scorer.score_groups, crops[:batch], [group])
+    for name, options in variants.items():
+        variant = Scorer.load(path, device=device, batch_size=most, **options)
+        for batch in batch_sizes:
+            tasks[f"block4, {name}@{batch}"] = partial(variant.score, crops[:batch])
     return tasks
 
 
-def _rounds(tasks: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def _rounds(
+    tasks: Mapping[str, Callable[[], object]], rounds: int, device: str
+) -> dict[str, list[float]]:
+    wait = torch.cuda.synchronize if device == "cuda" else _nothing_to_wait_for
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     # The first round is for caches and allocators.
     for number in range(rounds + 1):
         for name, task in tasks.items():
-            # The bare passes need it; the engine sets it itself; autograd cannot have it.
-            with torch.inference_mode(name != "published"):
+            # The bare passes need it; the engine sets it itself; autograd cannot have it. Left to
+            # itself, torch lets cuDNN round convolutions to TF32.
+            with (
+                torch.inference_mode(name != "published"),
+                torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+            ):
+                wait()
                 began = time.perf_counter()
                 task()
+                wait()
                 took = time.perf_counter() - began
             if number:
                 seconds[name].append(took)
     return seconds
+
+
+def _nothing_to_wait_for() -> None:
+    """A CPU has ended when the call returns."""
 
 
 def _ms(seconds: Sequence[float] | np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:

@@ -63,3 +63,62 @@ async def test_the_thread_gives_the_same_scores(weights: Path) -> None:
     async with await GrafiqsScorer.start(settings) as scorer:
         halves = [await scorer.score(crops[:4]), await scorer.score(crops[4:])]
     assert np.concatenate([half.raw for half in halves]) == pytest.approx(expected.raw, rel=1e-5)
+
+
+@pytest.mark.parametrize("cuda_graphs", [False, True])
+def test_nothing_waits_for_the_device_until_the_result_is_asked_for(
+    weights: Path, cuda_graphs: bool
+) -> None:
+    """Staging, launches and the way back are queued; the one wait is that for the result."""
+    crops = cases.pictures(4, 6)
+    scorer = Scorer.load(weights, device="cuda", batch_size=4, cuda_graphs=cuda_graphs)
+    for _ in range(3):
+        scorer.score(crops)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        pending = [scorer.submit(crops), scorer.submit(crops)]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    first, second = (ticket.result().raw for ticket in pending)
+    assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("cuda_graphs", [False, True])
+def test_the_default_stream_is_left_alone(weights: Path, cuda_graphs: bool) -> None:
+    """Scores do not wait for what somebody else has queued on the default stream."""
+    crops = cases.pictures(4, 6)
+    scorer = Scorer.load(weights, device="cuda", batch_size=4, cuda_graphs=cuda_graphs)
+    expected = scorer.score(crops).raw
+    busy = torch.randn(8192, 8192, device="cuda")
+    torch.cuda.synchronize()
+    for _ in range(40):
+        torch.mm(busy, busy)
+    found = scorer.score(crops).raw
+    assert not torch.cuda.default_stream().query(), "the scores came after the other's work"
+    assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("cuda_graphs", [False, True])
+def test_memory_is_flat_over_many_calls(weights: Path, cuda_graphs: bool) -> None:
+    """Ten thousand calls with every size of batch, after a warm-up."""
+    crops = cases.pictures(8, 7)
+    scorer = Scorer.load(weights, device="cuda", batch_size=8, cuda_graphs=cuda_graphs)
+
+    def call(times: int) -> int:
+        for i in range(times):
+            scorer.score(crops[: 1 + i % 8])
+        return torch.cuda.memory_reserved()
+
+    before = call(64)
+    assert call(10_000) == before
+
+
+def test_reduced_precision_stays_near(weights: Path) -> None:
+    """Named options, with errors of the size that docs/score.md lists."""
+    crops = cases.pictures(8, 8)
+    expected = Scorer.load(weights, device="cuda").score_all_groups(crops)
+    for precision, tolerance in (("tf32", 0.02), ("float16", 0.01), ("bfloat16", 0.1)):
+        scores = Scorer.load(weights, device="cuda", precision=precision).score_all_groups(crops)
+        for group in GROUPS:
+            assert scores.raw[group] == pytest.approx(expected.raw[group], rel=tolerance), group

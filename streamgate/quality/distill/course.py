@@ -167,7 +167,7 @@ class Course:
 
 @contextmanager
 def _small_numbers_as_zero() -> Iterator[None]:
-    """Round denormal numbers to zero; training makes them, and each takes a hundred times as long."""
+    """Round denormal numbers to zero: training makes them, and each costs a hundred times more."""
     torch.set_flush_denormal(True)
     try:
         yield
