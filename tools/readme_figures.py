@@ -1,9 +1,9 @@
-"""Put the committed results into the README, between their marks.
+"""Put the committed results into README and docs/score.md, between their marks.
 
     python -m tools.readme_figures
 
-Numbers that are typed by hand grow old; these come from `bench/results.json` and
-`bench/quality/results.json` and name the command that made them.
+Numbers that are typed by hand grow old; these come from the JSON files under `bench/` and name the
+command that made them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from bench.precision import RESULTS as PRECISION
+from bench.precision import table as precision_table
 from bench.quality.report import tables as quality_tables
 from bench.report import tables as speed_tables
 
@@ -26,16 +28,23 @@ def fill(text: str, name: str, block: str) -> str:
 
 
 def main() -> None:
-    """Fill both blocks."""
+    """Fill all blocks."""
     readme = _ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
     speed = json.loads((_ROOT / "bench" / "results.json").read_text(encoding="utf-8"))
     text = fill(text, "bench", speed_tables(speed))
+    cuda = json.loads((_ROOT / "bench" / "results-cuda.json").read_text(encoding="utf-8"))
+    text = fill(text, "bench-cuda", speed_tables(cuda))
     quality = _ROOT / "bench" / "quality" / "results.json"
     if quality.exists():
         figures = json.loads(quality.read_text(encoding="utf-8"))
         text = fill(text, "quality", quality_tables(figures) + f"\n`{figures['command']}`")
     readme.write_text(text, encoding="utf-8")
+    score = _ROOT / "docs" / "score.md"
+    precision = precision_table(json.loads(PRECISION.read_text(encoding="utf-8")))
+    score.write_text(
+        fill(score.read_text(encoding="utf-8"), "precision", precision), encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":
