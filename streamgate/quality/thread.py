@@ -87,6 +87,7 @@ class GrafiqsScorer:
                 precision=settings.precision,
                 batch_size=settings.batch_size,
                 calibration=settings.calibration,
+                cuda_graphs=settings.cuda_graphs,
             )
 
         scorer = cls(load, asyncio.get_running_loop(), threads=settings.threads)

@@ -55,12 +55,13 @@ def test_fused_kernels_give_the_same_scores(weights: Path) -> None:
     assert fused.raw == pytest.approx(expected.raw, rel=1e-5)
 
 
-async def test_the_thread_gives_the_same_scores(weights: Path) -> None:
+@pytest.mark.parametrize("cuda_graphs", [False, True])
+async def test_the_thread_gives_the_same_scores(weights: Path, cuda_graphs: bool) -> None:
     """With two batches under way."""
     crops = cases.pictures(8, 3)
     expected = Scorer.load(weights, device="cuda", batch_size=4).score(crops)
     settings = QualitySection.model_validate(
-        {"weights": weights, "device": "cuda", "batch_size": 4}
+        {"weights": weights, "device": "cuda", "batch_size": 4, "cuda_graphs": cuda_graphs}
     )
     async with await GrafiqsScorer.start(settings) as scorer:
         halves = [await scorer.score(crops[:4]), await scorer.score(crops[4:])]
