@@ -50,9 +50,7 @@ def main() -> None:
             )  # fmt: skip
         memory = {
             backbone: {
-                f"{way}@{batch}": peak_mb(
-                    weights_path(backbone, folder), way, batch, arguments.device
-                )
+                f"{way}@{batch}": peak_mb(path, way, batch, arguments.device)
                 for way, batch in _MEMORY_WAYS
             }
             for backbone, path in paths.items()

@@ -8,7 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from streamgate.quality.distill.attunement import Shown, change_basis, learn_basis
+from streamgate.quality.distill.attunement import (
+    Shown,
+    change_basis,
+    learn_basis,
+    well_conditioned,
+)
 from streamgate.quality.distill.statistics import normalised, recount
 from streamgate.quality.iresnet import IResNet, Layout
 
@@ -94,3 +99,26 @@ def test_a_learnt_basis_ranks_what_the_old_one_could_not() -> None:
         steps=200, seed=0, report=lambda _step, loss: losses.append(loss),
     )  # fmt: skip
     assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
+
+
+def correlated_variances(basis: Tensor, covariance: Tensor) -> Tensor:
+    clean = basis @ covariance @ basis.T
+    deviation = clean.diagonal().sqrt()
+    variances: Tensor = torch.linalg.eigvalsh(clean / deviation[:, None] / deviation)
+    return variances
+
+
+def test_no_channel_nearly_follows_from_the_others(basis: Tensor) -> None:
+    """A channel that all but repeats another is told apart from it again."""
+    covariance = torch.diag(torch.linspace(0.5, 2.0, 8).double())
+    basis[3] = basis[2] + 1e-5 * basis[3]
+    variances = correlated_variances(basis, covariance)
+    assert variances[0] < 1e-9 * variances[-1]
+    lifted = correlated_variances(well_conditioned(basis, covariance), covariance)
+    assert lifted[0] > 0.9e-3 * lifted[-1]
+
+
+def test_a_well_conditioned_basis_is_left_as_it_is(basis: Tensor) -> None:
+    """Only what is lost in rounding is lifted."""
+    covariance = torch.diag(torch.linspace(0.5, 2.0, 8).double())
+    assert torch.allclose(well_conditioned(basis, covariance), basis, atol=1e-12)
