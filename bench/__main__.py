@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 import tempfile
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from bench.machine import describe
 from bench.memory import peak_mb
 from bench.networks import BACKBONES, weights_path
 from bench.report import tables
@@ -58,7 +58,7 @@ def main() -> None:
     results = {
         "command": "python -m bench " + " ".join(sys.argv[1:]),
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": _machine(arguments.device),
+        "machine": describe(arguments.device),
         "rounds": arguments.rounds,
         "speed": [asdict(speed) for speed in speeds],
         "peak_memory_mb": memory,
@@ -66,23 +66,6 @@ def main() -> None:
     output = arguments.output or _RESULTS[arguments.device]
     output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     sys.stdout.write(tables(results))
-
-
-def _machine(device: str) -> dict[str, object]:
-    models = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        if line.startswith("model name")
-    ]
-    accelerator = {"accelerator": torch.cuda.get_device_name()} if device == "cuda" else {}
-    return accelerator | {
-        "processor": models[0] if models else platform.processor(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "cores": len(models),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
 
 
 if __name__ == "__main__":

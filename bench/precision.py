@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench.machine import device_name
 from bench.networks import weights_path
 from streamgate.quality import GROUPS, Scorer
 from streamgate.quality.crops import read_crops
@@ -46,7 +46,7 @@ def main() -> None:
     crops = crops[np.linspace(0, len(crops) - 1, min(arguments.count, len(crops))).astype(int)]
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     results[arguments.device] = {
-        "device": torch.cuda.get_device_name() if arguments.device == "cuda" else _processor(),
+        "device": device_name(arguments.device),
         "torch": torch.__version__,
         "crops": len(crops),
         "rows": _rows(crops, arguments.device),
@@ -103,12 +103,6 @@ def _rows(crops: NDArray[np.uint8], device: str) -> list[dict[str, Any]]:
 
 def _error(found: NDArray[np.float64], exact: NDArray[np.float64]) -> float:
     return float(np.max(np.abs(found - exact) / exact))
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":
