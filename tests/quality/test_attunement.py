@@ -122,3 +122,10 @@ def test_a_well_conditioned_basis_is_left_as_it_is(basis: Tensor) -> None:
     """Only what is lost in rounding is lifted."""
     covariance = torch.diag(torch.linspace(0.5, 2.0, 8).double())
     assert torch.allclose(well_conditioned(basis, covariance), basis, atol=1e-12)
+
+
+def test_a_dead_channel_stays_as_it_is() -> None:
+    """It has no variance to be lifted, and no other channel suffers."""
+    covariance = torch.diag(torch.tensor([0.0, 0.5, 1.0, 2.0]).double())
+    identity = torch.eye(4).double()
+    assert torch.allclose(well_conditioned(identity, covariance), identity, atol=1e-12)

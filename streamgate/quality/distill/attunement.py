@@ -166,10 +166,11 @@ def well_conditioned(basis: Tensor, covariance: Tensor) -> Tensor:
         covariance: of clean faces' features before `basis`, [C, C].
     """
     clean = basis.double() @ covariance.double() @ basis.double().T
-    deviation = clean.diagonal().sqrt()
+    # A channel that is dead on clean faces has no variance to lift, and stays as it is.
+    deviation = clean.diagonal().clamp(min=1e-24).sqrt()
     variances, directions = torch.linalg.eigh(clean / deviation[:, None] / deviation)
-    least = _LEAST_VARIANCE * variances[-1]
-    gain = torch.sqrt(variances.clamp(min=least) / variances.clamp(min=_NONE * variances[-1]))
+    least, there = _LEAST_VARIANCE * variances[-1], variances > _NONE * variances[-1]
+    gain = torch.where(there, (variances.clamp(min=least) / variances).sqrt(), 1.0)
     lift: Tensor = deviation[:, None] * (directions * gain) @ directions.T / deviation
     return lift @ basis.double()
 
