@@ -26,7 +26,9 @@ __all__ = ["Change", "Row", "Store", "standing_from", "stored_size"]
 
 _PAGE = 4096
 _ROW_BYTES = 512
-_EVERY_PAGE = 2**31 - 1
+_STEP_PAGES = 128
+_STEPS = 12
+"""Together twice the room that is kept in reserve."""
 _HEAD = (
     "number, key, camera, boot_id, track_id, revision, quality, captured_wall, decided_wall, key_id"
 )
@@ -132,9 +134,12 @@ class Store:
         try:
             self._apply_all(changes)
         except StoreFaultError as error:
-            if grows or error.reason != "full":
+            if error.reason != "full":
                 raise
-            self._make_room()
+            if grows:
+                self._shorten()
+            else:
+                self._make_room()
             self._apply_all(changes)
 
     def _apply_all(self, changes: Sequence[Change]) -> None:
@@ -150,17 +155,33 @@ class Store:
         try:
             self._reserve.hold()
         except StoreFaultError:
-            # Perhaps what was deleted has left free pages in the file.
-            with suppress(sqlite3.DatabaseError):
-                self._vacuum(_EVERY_PAGE)
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._shorten()
             self._reserve.hold()
+
+    def _shorten(self) -> None:
+        """Give back what deletions have left in the file, and what the WAL occupies.
+
+        Both move pages through the WAL, so that it takes small steps on a disk that is full.
+        """
+        with suppress(sqlite3.DatabaseError):
+            self._fold()
+            for _ in range(_STEPS):
+                if self._free_pages() == 0:
+                    break
+                self._vacuum(_STEP_PAGES)
+                self._fold()
 
     def _make_room(self) -> None:
         """Fold the WAL into the file, in the room that was kept for it."""
         self._reserve.give_up()
         with suppress(sqlite3.DatabaseError):
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._fold()
+
+    def _fold(self) -> None:
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def _free_pages(self) -> int:
+        return int(self._connection.execute("PRAGMA freelist_count").fetchone()[0])
 
     def version(self) -> int:
         """A number that changes when another process has changed the file."""
@@ -170,8 +191,7 @@ class Store:
     def give_back_space(self, pages: int) -> None:
         """Shorten the file by at most so many pages that are free."""
         with self._faults():
-            free = self._connection.execute("PRAGMA freelist_count").fetchone()[0]
-            if free >= pages:
+            if self._free_pages() >= pages:
                 self._vacuum(pages)
 
     def retry(self, numbers: Sequence[int], sink: str | None = None) -> int:
