@@ -56,6 +56,8 @@ def secrets_of(section: BaseModel) -> list[str]:
     found: list[str] = []
     for name in type(section).model_fields:
         value = getattr(section, name)
+        if isinstance(value, dict):
+            value = tuple(value.values())
         for item in value if isinstance(value, tuple) else (value,):
             if isinstance(item, SecretStr):
                 found.append(item.get_secret_value())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 import structlog
 from pydantic import BaseModel
 
-from streamgate.config import CameraConfig, LoadedConfig, SinkSection, load_config
+from streamgate.config import CameraConfig, LoadedConfig, LogSection, SinkSection, load_config
 from streamgate.config.load import hash_config
 from streamgate.config.section import secrets_of
 from streamgate.daemon.compose import Camera
@@ -172,6 +172,9 @@ class Reloader:
 
     async def _take(self, wanted: LoadedConfig) -> str:
         now = self._in_use.config
+        # From here on an error may hold secrets of either; old ones may still be in what a library
+        # has yet to say.
+        self._log_by(now.log, secrets_of(now), secrets_of(wanted.config))
         config = in_use_after(now, wanted.config)
         applied, waiting = changed_keys(now, config), changed_keys(config, wanted.config)
         in_use = LoadedConfig(config, hash_config(config), wanted.path)
@@ -179,7 +182,8 @@ class Reloader:
         fresh = await _fresh_sinks(now, config)
         self._in_use = in_use
         if applied:
-            await self._apply(now, in_use, fresh)
+            self._log_by(config.log, secrets_of(now), secrets_of(wanted.config))
+            await self._apply(in_use, fresh)
             log.info("configuration applied", keys=applied, config_hash=in_use.config_hash)
             self._say(f"Configuration applied: {', '.join(applied)}")
         elif not waiting:
@@ -190,16 +194,16 @@ class Reloader:
         self._camera.metrics.config_waiting.set(len(waiting))
         return "applied" if applied else "unchanged"
 
-    async def _apply(self, now: CameraConfig, in_use: LoadedConfig, fresh: Sequence[Sink]) -> None:
+    def _log_by(self, settings: LogSection, *secrets: Iterable[str]) -> None:
+        identity = self._camera.pipeline.parts.publisher.identity
+        configure_logs(
+            settings, secrets=set().union(*secrets), camera=identity.camera, boot=identity.boot_id
+        )
+
+    async def _apply(self, in_use: LoadedConfig, fresh: Sequence[Sink]) -> None:
         camera, config = self._camera, self._with_bar(in_use.config)
         parts = camera.pipeline.parts
         identity = parts.publisher.identity
-        if secrets_of(config) != secrets_of(now) or config.log != now.log:
-            # Old secrets may still be in what a library has yet to say.
-            secrets = {*secrets_of(now), *secrets_of(config)}
-            configure_logs(
-                config.log, secrets=secrets, camera=identity.camera, boot=identity.boot_id
-            )
 
         def adopt() -> None:
             camera.detector.adopt(config.detector)
@@ -241,7 +245,7 @@ async def _fresh_sinks(now: CameraConfig, config: CameraConfig) -> list[Sink]:
         for section in config.delivery.sinks:
             if not _is_same(before.get(section.name), section):
                 made.append(build_sink(section))
-    except StreamgateError:
+    except BaseException:
         for sink in made:
             await sink.close()
         raise

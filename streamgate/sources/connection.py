@@ -22,7 +22,6 @@ from streamgate.sources.damage import Drop, KeyframeGate
 from streamgate.sources.faults import Fault, FaultReason, fault
 from streamgate.sources.frames import FrameMaker
 from streamgate.sources.h264 import FrameNumbers
-from streamgate.sources.picture import FrozenPicture
 from streamgate.values import Frame
 
 __all__ = ["LiveConnection"]
@@ -34,7 +33,6 @@ STALE_S = 0.25
 """Pictures of the backlog that are younger than this are looked at."""
 KEYFRAME_TIMEOUT_S = 30.0
 """Without a sound keyframe for this long the source is opened anew, to be sent one."""
-FROZEN_S = 10.0
 
 
 class LiveConnection:
@@ -67,8 +65,6 @@ class LiveConnection:
         self._capture = CaptureClock()
         self._gate = KeyframeGate()
         self._numbers = _frame_numbers(stream) if lossy else None
-        self._frozen = FrozenPicture()
-        self._is_frozen = False
         self.first_frame_at: float | None = None
 
     def run(self, container: InputContainer, sink: FrameSink, stop: threading.Event) -> Fault:
@@ -134,7 +130,6 @@ class LiveConnection:
             if self.first_frame_at is None:
                 self.first_frame_at = frame.decoded_at
                 self._metrics.source_up.set(1)
-            self._watch(frame)
 
     def _frame(self, picture: av.VideoFrame, stale_before_s: float | None) -> Frame | None:
         now = self._clock.monotonic()
@@ -148,13 +143,6 @@ class LiveConnection:
             self._frames.drop(drop)
             return None
         return self._frames.make(picture, captured_at=self._capture.captured_at(pts_s, now))
-
-    def _watch(self, frame: Frame) -> None:
-        frozen = self._frozen.unchanged_s(frame.image, frame.decoded_at) >= FROZEN_S
-        if frozen and not self._is_frozen:
-            self._metrics.source_faults.labels(FaultReason.FROZEN.value).inc()
-        self._is_frozen = frozen
-        self._metrics.source_frozen.set(frozen)
 
 
 def _frame_numbers(stream: VideoStream) -> FrameNumbers | None:

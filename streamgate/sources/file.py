@@ -43,7 +43,7 @@ class FileSource:
         self._config = config
         self._metrics = metrics
         self._clock = clock
-        self._frames = FrameMaker(metrics, clock)
+        self._frames = FrameMaker(metrics, clock, live=False)
         self._timeline = Timeline()
         self._began_at: float | None = None
         self._made_wall = 0.0

@@ -7,23 +7,33 @@ import av
 from streamgate.metrics import Metrics
 from streamgate.ports import Clock
 from streamgate.sources.damage import Drop
-from streamgate.sources.picture import RgbConverter
+from streamgate.sources.faults import FaultReason
+from streamgate.sources.picture import FrozenPicture, RgbConverter
 from streamgate.values import Frame
 
-__all__ = ["FrameMaker"]
+__all__ = ["FROZEN_S", "FrameMaker"]
+
+FROZEN_S = 10.0
+"""A live camera whose picture stays the very same for so long is called frozen."""
 
 
 class FrameMaker:
     """Makes the frames of one source; it outlives the source's connections.
 
+    Args:
+        live: whether it is a camera, whose picture may freeze; a recording's may not.
+
     Attributes:
         connection: how many times the source had been opened before.
     """
 
-    def __init__(self, metrics: Metrics, clock: Clock) -> None:
+    def __init__(self, metrics: Metrics, clock: Clock, *, live: bool = True) -> None:
         self._metrics = metrics
         self._clock = clock
+        self._live = live
         self._converter = RgbConverter()
+        self._picture = FrozenPicture()
+        self._is_frozen = False
         self._decoded = 0
         self.connection = -1
 
@@ -31,7 +41,12 @@ class FrameMaker:
         """Count an opening."""
         self.connection += 1
         self._converter = RgbConverter()
+        self._picture = FrozenPicture()
         self._metrics.source_connects.inc()
+
+    def gone(self) -> None:
+        """The connection is lost: no picture is not a frozen one."""
+        self._set_frozen(False)
 
     def drop(self, reason: Drop) -> None:
         """Count a decoded picture that nobody will see."""
@@ -59,4 +74,12 @@ class FrameMaker:
         self._decoded += 1
         self._metrics.frames_received.inc()
         self._metrics.last_frame_wall.set(captured_wall)
+        if self._live:
+            self._set_frozen(self._picture.unchanged_s(image, now) >= FROZEN_S)
         return Frame(image, index, self.connection, captured_at, captured_wall, now)
+
+    def _set_frozen(self, frozen: bool) -> None:
+        if frozen and not self._is_frozen:
+            self._metrics.source_faults.labels(FaultReason.FROZEN.value).inc()
+        self._is_frozen = frozen
+        self._metrics.source_frozen.set(frozen)

@@ -100,7 +100,7 @@ class LiveSource:
         if connection is None:
             return lost, 0.0
         self._metrics.source_up.set(0)
-        self._metrics.source_frozen.set(0)
+        self._frames.gone()
         sink.interrupt(Interruption(lost.reason.value, now))
         began_at = connection.first_frame_at
         return lost, 0.0 if began_at is None else now - began_at

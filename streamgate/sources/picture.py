@@ -25,6 +25,9 @@ _CODED_ALIKE = 64
 _CODING_LEVELS = 2.0
 """Mean difference of pixels, 0-255, that is laid to coding: a photograph's keyframes differed by
 0.8 at most."""
+_NOISE_LEVELS = 0.012
+"""Mean difference of pixels from one picture to the next, 0-255, that no sensor is below: VP8 went
+on improving a still photograph by up to 0.007, and left 0.02 of a noise of half a level."""
 _QUARTER_TURN_DEG = 90
 
 
@@ -52,32 +55,35 @@ class FrozenPicture:
     A frozen picture need not arrive the same each time: an encoder draws it anew with each keyframe
     and improves it after. But it draws nothing new: what it makes of one picture comes again, 51
     different pictures at most were counted for a photograph in H.264, H.265 or MJPEG, a level or
-    less apart. Sensor noise makes a picture of a live camera that has not been there before within
-    a keyframe's distance.
+    less apart; VP8 goes on for ever, but by less than any noise. Sensor noise makes a picture of a
+    live camera that has not been there before within a keyframe's distance.
     """
 
     def __init__(self) -> None:
         self._seen: OrderedDict[int, None] = OrderedDict()
         self._first: NDArray[np.int16] | None = None
+        self._last: NDArray[np.int16] | None = None
         self._changed_at = 0.0
 
     def unchanged_s(self, image: Image, at: float) -> float:
         """Return for how many seconds the picture has been the very same, but for its coding."""
         grid = np.ascontiguousarray(image[::_GRID_PX, ::_GRID_PX])
         digest = zlib.crc32(grid.tobytes())
-        if self._has_moved(grid):
+        if _differs(grid, self._first, _CODING_LEVELS):
+            # More than coding changes: a film that is looped is not frozen.
             self._first = grid.astype(np.int16)
             self._seen.clear()
-        if digest not in self._seen:
+        if digest not in self._seen and _differs(grid, self._last, _NOISE_LEVELS):
             self._changed_at = at
+        self._last = grid.astype(np.int16)
         self._seen[digest] = None
         self._seen.move_to_end(digest)
         if len(self._seen) > _CODED_ALIKE:
             self._seen.popitem(last=False)
         return at - self._changed_at
 
-    def _has_moved(self, grid: Image) -> bool:
-        """Whether more has changed than coding changes; a film that is looped is not frozen."""
-        if self._first is None or self._first.shape != grid.shape:
-            return True
-        return float(np.abs(grid - self._first).mean()) > _CODING_LEVELS
+
+def _differs(grid: Image, other: NDArray[np.int16] | None, levels: float) -> bool:
+    if other is None or other.shape != grid.shape:
+        return True
+    return float(np.abs(grid - other).mean()) > levels

@@ -127,6 +127,7 @@ class WhepFrames:
         """Tell of the end of a session that was live; return for how long it was, seconds."""
         if self._live_at is None:
             return 0.0
+        self._frames.gone()
         now = self._clock.monotonic()
         sink.interrupt(Interruption(lost.reason, now, ended=lost.ended))
         return now - self._live_at

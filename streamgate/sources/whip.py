@@ -85,9 +85,11 @@ class WhipFrames:
     async def offer(self, sdp: str) -> PublishAnswer:
         """Take an offer; see `WebRtcIngest`."""
         offer = read_offer(sdp)
+        if self._group is not None:
+            await self._make_room()
+        # The source may have stopped meanwhile.
         if self._group is None:
             raise _stopping()
-        await self._make_room()
         session = self._session_for(offer)
         self._sessions[session.session_id] = session
         self._group.create_task(self._serve(session))
@@ -203,6 +205,7 @@ class WhipFrames:
             session.answered.set_exception(_stopping())
         if self._live is session:
             self._live = None
+            self._frames.gone()
             if self._sink is not None:
                 at = self._clock.monotonic()
                 self._sink.interrupt(Interruption(str(end), at, ended=not end.is_fault))

@@ -133,6 +133,7 @@ class LiveView:
 
     def __init__(self, settings: WebSection, sources: LiveSources, clock: Clock) -> None:
         self.pictures = settings.show_pictures
+        self.on_forbidden: Callable[[], None] = lambda: None
         self.sources = sources
         self.tracks: dict[int, ShownTrack] = {}
         self.shots: dict[str, ShownShot] = {}
@@ -171,6 +172,7 @@ class LiveView:
         """Allow or forbid pictures from now on; those that were kept go."""
         self.pictures = allowed
         if not allowed:
+            self.on_forbidden()
             self.frames.clear()
             for track in self.tracks.values():
                 track.crop = None

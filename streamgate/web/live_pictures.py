@@ -37,6 +37,11 @@ class LivePictures:
         self._one_at_a_time = asyncio.Lock()
         self._one_explained = asyncio.Lock()
         self._waiting = 0
+        view.on_forbidden = self.forget
+
+    def __len__(self) -> int:
+        """How many are kept."""
+        return len(self._made)
 
     async def frame(self, index: int) -> bytes | None:
         """A frame that was announced a moment ago, as JPEG."""
@@ -98,13 +103,17 @@ class LivePictures:
         self._waiting += 1
         try:
             async with turn:
-                if key not in self._made:
-                    self._keep(key, await make())
-                return self._made[key]
+                picture = self._made.get(key)
+                if picture is None:
+                    picture = await make()
+                    self._keep(key, picture)
+                return picture
         finally:
             self._waiting -= 1
 
     def _keep(self, key: _Key, picture: bytes) -> None:
+        if not self._view.pictures:
+            return
         self._made[key] = picture
         while len(self._made) > _KEPT:
             self._made.popitem(last=False)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from streamgate.config import RtspSource, load_config
+from streamgate.config import CameraConfig, RtspSource, load_config
+from streamgate.config.section import secrets_of
 from streamgate.errors import ConfigError
 
 GOOD = """\
@@ -55,6 +56,27 @@ def test_secret_comes_from_a_file(tmp_path: Path) -> None:
     assert isinstance(source, RtspSource)
     assert source.password is not None
     assert source.password.get_secret_value() == "two words "
+
+
+def test_every_secret_is_known_to_the_log() -> None:
+    """Wherever one may stand: in a section, in a list of sinks, among their headers."""
+    secret = {name: f"secret-{name}" for name in ("camera", "bearer", "header", "redis", "turn")}
+    whip = {
+        "kind": "whip",
+        "token": secret["camera"],
+        "ice_servers": [
+            {"url": "turn:192.0.2.1", "username": "u", "credential": secret["turn"]}
+        ],
+    }  # fmt: skip
+    http = {"kind": "http", "url": "http://sink.example/", "headers": {"X-Key": secret["header"]}}
+    redis = {"kind": "redis", "url": "redis://sink.example", "password": secret["redis"]}
+    other = {
+        "kind": "http", "name": "b", "url": "http://sink.example/", "token": secret["bearer"],
+    }  # fmt: skip
+    config = CameraConfig.model_validate(
+        {"camera": {"name": "door"}, "source": whip, "delivery": {"sinks": [http, redis, other]}}
+    )
+    assert sorted(secrets_of(config)) == sorted(secret.values())
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\x00"])

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from streamgate.config import CameraConfig
-from streamgate.daemon.reload import changed_keys, in_use_after
+from streamgate.config import CameraConfig, load_config
+from streamgate.daemon.reload import Reloader, changed_keys, in_use_after
+from streamgate.metrics import Metrics
 from tests.daemon.people import film_person
 from tests.servers.daemon import Daemon
 
@@ -76,6 +79,38 @@ def test_a_changed_secret_is_noticed_and_not_told() -> None:
         "password": "new",
     })  # fmt: skip
     assert changed_keys(config(), changed) == ["source.password"]
+
+
+async def test_a_new_secret_is_struck_out_of_what_goes_wrong_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where the settings are never taken over, and whatever the failure says."""
+
+    def fail(section: Any) -> None:
+        raise RuntimeError(f"cannot use {section.headers['X-Key'].get_secret_value()}")
+
+    monkeypatch.setattr("streamgate.daemon.reload.build_sink", fail)
+    file = tmp_path / "door.yaml"
+    source = {"kind": "file", "path": "door.mkv"}
+    sections: dict[str, Any] = {"camera": {"name": "door"}, "source": source}
+    file.write_text(json.dumps(sections))
+    before = load_config(file)
+    sink = {"kind": "http", "url": "http://recogniser.example/", "headers": {"X-Key": "s3cret-key"}}
+    file.write_text(json.dumps({**sections, "delivery": {"sinks": [sink]}}))
+    publisher = SimpleNamespace(identity=SimpleNamespace(camera="door", boot_id="b00t"))
+    camera: Any = SimpleNamespace(
+        metrics=Metrics("door"),
+        live=None,
+        calibration=None,
+        pipeline=SimpleNamespace(parts=SimpleNamespace(publisher=publisher)),
+    )
+    await Reloader(camera, before, asyncio.Event()).reload()
+    said = capsys.readouterr().err
+    assert "cannot use [redacted]" in said
+    assert "s3cret-key" not in said
+    assert camera.metrics.registry.get_sample_value(
+        "streamgate_config_reloads_total", {"outcome": "refused"}
+    ) == 1  # fmt: skip
 
 
 class Reloaded:

@@ -103,7 +103,7 @@ def decided(daemon: Daemon) -> int:
 
 @pytest.mark.parametrize(
     ("codec", "transport", "digest"),
-    [("h264", "tcp", True), ("h265", "udp", False)],
+    [("h264", "tcp", True), ("h264", "udp", True), ("h265", "tcp", False), ("h265", "udp", False)],
 )
 def test_best_shots_of_each_visit_are_posted(
     tmp_path: Path, visits: Path, codec: Literal["h264", "h265"], transport: str, digest: bool

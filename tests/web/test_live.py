@@ -14,6 +14,7 @@ import pytest
 from streamgate.config import GateSection
 from streamgate.values import ReleaseReason, TrackDecision, TrackOutcome
 from streamgate.web import live_page
+from streamgate.web.live_pictures import LivePictures
 from tests.builders import frame, scored
 from tests.web.parts import Stage, served
 
@@ -284,6 +285,17 @@ async def test_pictures_are_made_on_demand_and_once() -> None:
         for address in ("/live/frame/7.jpg", f"/live/shot/{key}.jpg", f"/live/heat/{key}.jpg"):
             async with client.get(url + address) as answer:
                 assert answer.status == 404, address
+
+
+async def test_what_was_made_goes_when_pictures_are_forbidden() -> None:
+    """No face stays in memory once nobody may see it, though somebody looks on."""
+    stage = Stage()
+    key = stage.release()
+    pictures = LivePictures(stage.view)
+    assert await pictures.shot(key) is not None
+    assert len(pictures) == 1
+    stage.view.show_pictures(False)
+    assert len(pictures) == 0
 
 
 async def test_every_answer_carries_the_strict_headers() -> None:

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 from structlog.testing import capture_logs
 from yarl import URL
@@ -14,6 +15,7 @@ from yarl import URL
 from streamgate.sources.webrtc.peer import PeerEnd
 from tests.servers.rtsp import read_stamp
 from tests.servers.tls import Authority
+from tests.sources.clips import picture
 from tests.sources.viewer import reach, until, value
 from tests.webrtc.ingest import SDP, TOKEN, Ingest, Publisher, ingest, offer_of
 from tests.webrtc.tracks import FileTrack
@@ -47,6 +49,23 @@ async def test_a_publisher_is_seen_with_the_time_of_capture(clip: Path, codec: s
         assert value(target.metrics, "webrtc_state", state="waiting") == 1
     errors = [frame.captured_at - read_stamp(frame.image) for frame in frames]
     assert -0.1 < min(errors) <= max(errors) < 0.25
+
+
+@pytest.mark.parametrize("codec", ["H264", "VP8"])
+async def test_a_picture_that_stands_still_is_told(
+    tmp_path: Path, codec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the encoder makes of one picture again and again is frozen; no picture is not."""
+    monkeypatch.setattr("streamgate.sources.frames.FROZEN_S", 3.0)
+    still = tmp_path / "still.png"
+    cv2.imwrite(str(still), picture(7))
+    async with ingest() as target:
+        async with Publisher(target, FileTrack(still), codec=codec):
+            await target.viewer.frames(2)
+            await reach(target.metrics, "source_frozen", 1)
+            assert value(target.metrics, "source_faults_total", reason="frozen") == 1
+        await target.viewer.interruption()
+        assert value(target.metrics, "source_frozen") == 0
 
 
 async def test_the_answer_is_what_the_rfc_asks_for(clip: Path) -> None:
