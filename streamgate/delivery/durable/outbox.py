@@ -153,8 +153,11 @@ class SqliteOutbox:
                 self._ledger.add(number, ticket)
             if not written:
                 self._hold(number, shot)
-            await self._give_up(self._ledger.shrink())
-            if self._ledger.get(number) is None:
+            dropped = self._ledger.shrink()
+            # Before anybody could deliver it: what is delivered is gone from the ledger, too.
+            kept = self._ledger.get(number) is not None
+            await self._give_up(dropped)
+            if not kept:
                 return Acceptance.DROPPED
             return Acceptance.ACCEPTED if written else Acceptance.HELD
 

@@ -1,0 +1,57 @@
+"""What travels through the gate: frozen values without behaviour beyond derivations.
+
+Every picture is RGB, uint8, height × width × 3, read-only. Colour order is fixed by the type and
+never by an option: RGB taken for BGR moves scores by up to a tenth. `captured_at` and the other
+`*_at` fields are monotonic seconds; `captured_wall` is Unix time, for people.
+"""
+
+from streamgate.values.faces import (
+    Analysis,
+    Candidate,
+    Crop,
+    Face,
+    FaceMeasures,
+    ScoredFace,
+    Scores,
+    SeenFace,
+    TrackedFace,
+)
+from streamgate.values.ingest import PublishAnswer
+from streamgate.values.pictures import Frame, Image, Interruption, Picture
+from streamgate.values.shots import Acceptance, BestShot, EncodedShot
+from streamgate.values.tracks import (
+    Release,
+    ReleaseReason,
+    Skipped,
+    SkipReason,
+    Standing,
+    TrackDecision,
+    TrackOutcome,
+)
+
+__all__ = [
+    "Acceptance",
+    "Analysis",
+    "BestShot",
+    "Candidate",
+    "Crop",
+    "EncodedShot",
+    "Face",
+    "FaceMeasures",
+    "Frame",
+    "Image",
+    "Interruption",
+    "Picture",
+    "PublishAnswer",
+    "Release",
+    "ReleaseReason",
+    "ScoredFace",
+    "Scores",
+    "SeenFace",
+    "SkipReason",
+    "Skipped",
+    "Standing",
+    "TrackDecision",
+    "TrackOutcome",
+    "TrackedFace",
+]

@@ -1,0 +1,72 @@
+"""What a source gives: frames, and where their stream breaks off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "Frame",
+    "Image",
+    "Interruption",
+    "Picture",
+]
+
+Image = NDArray[np.uint8]
+"""RGB picture, uint8 [H, W, 3]."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One decoded picture.
+
+    Attributes:
+        image: RGB uint8 [H, W, 3], read-only.
+        index: how many frames this source had decoded before, since the process started.
+        connection: how many times the source had been opened before; tracks never span two.
+        captured_at: monotonic seconds at which the camera took the picture, as well as is known.
+        captured_wall: the same instant in Unix seconds.
+        decoded_at: monotonic seconds at which the picture was ready.
+    """
+
+    image: Image
+    index: int
+    connection: int
+    captured_at: float
+    captured_wall: float
+    decoded_at: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Interruption:
+    """The stream was lost or has ended: whatever tracks are live belong to the past.
+
+    Attributes:
+        reason: why, for the log.
+        at: monotonic seconds.
+        ended: whether the source is at its end (a file) rather than lost.
+    """
+
+    reason: str
+    at: float
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An encoded picture.
+
+    Attributes:
+        media_type: `image/jpeg` or `image/png`.
+        data: the file's bytes.
+    """
+
+    media_type: str
+    data: bytes
+
+    @property
+    def suffix(self) -> str:
+        """What its file's name ends with, the dot included."""
+        return ".jpg" if self.media_type == "image/jpeg" else ".png"

@@ -1,0 +1,106 @@
+"""What leaves the gate: best shots, and what became of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from streamgate.values.faces import ScoredFace
+from streamgate.values.pictures import Picture
+from streamgate.values.tracks import ReleaseReason
+
+__all__ = [
+    "Acceptance",
+    "BestShot",
+    "EncodedShot",
+]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BestShot:
+    """A face that the gate forwards.
+
+    Attributes:
+        camera: name of the camera.
+        boot_id: identifies this run of the process.
+        revision: 1 for the first face of the track that was forwarded, then 2, 3, ...
+        rank: 1 for the best of those released together, then 2, 3, ...
+        reason: why it was released now.
+        face: the scored face.
+        decided_at: monotonic seconds.
+        decided_wall: Unix seconds.
+        model_hash: sha256 of the weights that scored it.
+        config_hash: sha256 of the configuration.
+    """
+
+    camera: str
+    boot_id: str
+    revision: int
+    rank: int
+    reason: ReleaseReason
+    face: ScoredFace
+    decided_at: float
+    decided_wall: float
+    model_hash: str
+    config_hash: str
+
+    @property
+    def track_id(self) -> int:
+        """The track that the face belongs to."""
+        return self.face.candidate.track_id
+
+    @property
+    def key(self) -> str:
+        """Idempotency key: the same for every attempt to deliver this face."""
+        return f"{self.camera}-{self.boot_id}-{self.track_id}-{self.revision}"
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedShot:
+    """A best shot as it is stored and delivered: bytes that no later step changes.
+
+    Attributes:
+        key: idempotency key, see `BestShot.key`.
+        camera, boot_id, track_id, revision, quality: see `BestShot`.
+        captured_wall, decided_wall: Unix seconds.
+        metadata: JSON, UTF-8, as the published schema describes it.
+        crop: the aligned face.
+        context: the wider picture around it, where one was asked for.
+    """
+
+    key: str
+    camera: str
+    boot_id: str
+    track_id: int
+    revision: int
+    quality: float
+    captured_wall: float
+    decided_wall: float
+    metadata: bytes
+    crop: Picture
+    context: Picture | None
+
+    @property
+    def track(self) -> tuple[str, int]:
+        """Boot and track: best shots that share them are delivered in order."""
+        return self.boot_id, self.track_id
+
+    @property
+    def size(self) -> int:
+        """Bytes of metadata and pictures."""
+        return (
+            len(self.metadata)
+            + len(self.crop.data)
+            + len(self.context.data if self.context else b"")
+        )
+
+
+class Acceptance(StrEnum):
+    """What became of a best shot when it was handed to delivery."""
+
+    ACCEPTED = "accepted"
+    """It is in the outbox as safely as the outbox can keep it."""
+    HELD = "held"
+    """The outbox could not be written: it is delivered from memory and lost with the process."""
+    DROPPED = "dropped"
+    """The outbox is full of better or equal ones."""

@@ -1,0 +1,129 @@
+"""What is decided about a track."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from streamgate.values.faces import Candidate, ScoredFace
+
+__all__ = [
+    "Release",
+    "ReleaseReason",
+    "SkipReason",
+    "Skipped",
+    "Standing",
+    "TrackDecision",
+    "TrackOutcome",
+]
+
+
+class SkipReason(StrEnum):
+    """Why a face that was fit to be scored was not."""
+
+    MORE_PROMISING_FACE = "more_promising_face"
+    """The scorer was busy, and the places of those that wait went to others."""
+    CANNOT_WIN = "cannot_win"
+    """It could hardly be better than the best of its track, or the track was released before."""
+    OVER_BUDGET = "over_budget"
+    """Others of its track were worth its budget more."""
+    SCORER_FAILED = "scorer_failed"
+    SHUTDOWN = "shutdown"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Skipped:
+    """A candidate that will not be scored."""
+
+    candidate: Candidate
+    reason: SkipReason
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a track stands with the gate.
+
+    Attributes:
+        to_beat: the quality above which a face would change what is released; infinite where none
+            could any more.
+        deadline: monotonic seconds at which the track is released whatever it has by then;
+            infinite where only its end decides.
+    """
+
+    to_beat: float
+    deadline: float
+
+
+class ReleaseReason(StrEnum):
+    """Why the gate let a face go."""
+
+    TRACK_ENDED = "track_ended"
+    QUALITY_REACHED = "quality_reached"
+    MAX_WAIT = "max_wait"
+    IMPROVED = "improved"
+    STREAM_LOST = "stream_lost"
+    STREAM_ENDED = "stream_ended"
+    SHUTDOWN = "shutdown"
+
+
+class TrackOutcome(StrEnum):
+    """How a track ended: exactly one for every track."""
+
+    FORWARDED = "forwarded"
+    TOO_YOUNG = "too_young"
+    BELOW_MIN_QUALITY = "below_min_quality"
+    ALL_REJECTED = "all_rejected"
+    NOTHING_SCORED = "nothing_scored"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Release:
+    """A face that the gate lets go: what a `BestShot` is made of.
+
+    Attributes:
+        revision: 1 for the first face of the track that was let go, then 2, 3, ...
+        rank: 1 for the best of those released together, then 2, 3, ...
+        at: monotonic seconds of the decision.
+    """
+
+    track_id: int
+    revision: int
+    rank: int
+    reason: ReleaseReason
+    face: ScoredFace
+    at: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackDecision:
+    """The terminal decision on a track, forwarded or not.
+
+    Attributes:
+        outcome: what became of it.
+        reason: what ended it.
+        first_seen_at, last_seen_at, decided_at: monotonic seconds.
+        first_seen_wall, last_seen_wall: Unix seconds.
+        faces: detected faces of the track.
+        scored: how many of them were scored.
+        skipped: how many were not scored because they could not win or time was short.
+        rejected: rejected faces by reason.
+        best_quality, best_raw: of the best scored face; None where none was scored.
+        forwarded: revisions that were forwarded.
+    """
+
+    track_id: int
+    outcome: TrackOutcome
+    reason: ReleaseReason
+    first_seen_at: float
+    last_seen_at: float
+    first_seen_wall: float
+    last_seen_wall: float
+    decided_at: float
+    faces: int
+    scored: int
+    skipped: int
+    best_quality: float | None
+    best_raw: float | None
+    forwarded: int
+    rejected: Mapping[str, int] = field(default_factory=dict)
