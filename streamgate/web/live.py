@@ -7,11 +7,9 @@ made, only while somebody looks; what is told meanwhile costs a comparison and t
 
 from __future__ import annotations
 
-import math
-from bisect import bisect
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from streamgate.config import GateSection, PrecheckSection, WebSection
@@ -26,19 +24,17 @@ from streamgate.values import (
     TrackDecision,
 )
 from streamgate.web.live_words import decision_in_words, rejection_in_words, release_in_words
+from streamgate.web.shown import ShownShot, ShownTrack
 
-__all__ = ["LiveSources", "LiveView", "ShownShot", "ShownTrack"]
+__all__ = ["LiveSources", "LiveView"]
 
 _MOST_TRACKS = 64
 _TRACKS_SHOWN = 8
-_POINTS = 90
-_POINT_GAP_S = 0.1
 _SHOTS = 12
 _EVENTS = 40
 _FRAMES_KEPT = 2
 _FRAME_GAP_S = 0.25
 _RATE_WINDOW_S = 2.0
-_UNDECIDED = ("waiting", "failing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,63 +54,6 @@ class LiveSources:
     sinks: Callable[[], Sequence[str]]
     holds: Callable[[str], bool]
     explain: Callable[[Image], Awaitable[Image]]
-
-
-@dataclass(slots=True)
-class ShownTrack:
-    """A live track as the page shows it.
-
-    Attributes:
-        points: seconds of capture and quality of its scored faces in order, thinned to the best
-            of each moment.
-        crop: its best face so far, where pictures may be shown.
-        crop_index: frame of that face.
-    """
-
-    track_id: int
-    first_at: float
-    last_at: float
-    points: list[tuple[float, float]] = field(default_factory=list)
-    best: float | None = None
-    quality: float | None = None
-    scored: int = 0
-    forwarded: int = 0
-    rejected: int = 0
-    rejection: str | None = None
-    crop: Image | None = None
-    crop_index: int = 0
-    quality_at: float = -math.inf
-
-    def add(self, at: float, quality: float) -> None:
-        """Take a score; faces that had to wait for theirs come out of order."""
-        if at >= self.quality_at:
-            self.quality, self.quality_at = quality, at
-        place = bisect(self.points, (at, quality))
-        for near in (place - 1, place):
-            if 0 <= near < len(self.points) and abs(self.points[near][0] - at) < _POINT_GAP_S:
-                self.points[near] = max(self.points[near], (at, quality), key=lambda p: p[1])
-                return
-        self.points.insert(place, (at, quality))
-        del self.points[:-_POINTS]
-
-
-@dataclass(slots=True)
-class ShownShot:
-    """A best shot as the page shows it.
-
-    Attributes:
-        crop: the aligned face, where pictures may be shown.
-        sinks: how it stands with each sink.
-    """
-
-    key: str
-    track_id: int
-    revision: int
-    quality: float
-    reason: str
-    captured_wall: float
-    crop: Image | None
-    sinks: dict[str, str]
 
 
 @dataclass(slots=True)
@@ -269,12 +208,12 @@ class LiveView:
             "min_quality": gate.min_quality,
             "release_quality": gate.release_quality,
             "more": max(0, len(self.tracks) - len(last)),
-            "tracks": [self._track_page(track) for track in sorted(last, key=_by_id)],
+            "tracks": [track.page() for track in sorted(last, key=_by_id)],
         }
 
     def best_shots(self) -> dict[str, Any]:
         """The last best shots, newest first."""
-        return {"shots": [self._shot_page(shot) for shot in reversed(self.shots.values())]}
+        return {"shots": [shot.page(self.sources.holds) for shot in reversed(self.shots.values())]}
 
     def events(self) -> dict[str, Any]:
         """What happened last, newest first, and how many faces were rejected for what."""
@@ -353,42 +292,6 @@ class LiveView:
             ],
             "quality": None if quality is None else round(quality, 1),
             "rejected": None if seen.rejection is None else rejection_in_words(seen.rejection),
-        }
-
-    def _track_page(self, track: ShownTrack) -> dict[str, Any]:
-        rejection = track.rejection
-        return {
-            "id": track.track_id,
-            "age_s": round(track.last_at - track.first_at, 1),
-            "quality": None if track.quality is None else round(track.quality, 1),
-            "best": None if track.best is None else round(track.best, 1),
-            "scored": track.scored,
-            "rejected": track.rejected,
-            "forwarded": track.forwarded,
-            "rejection": None if rejection is None else rejection_in_words(rejection),
-            "crop": None if track.crop is None else track.crop_index,
-            "points": [
-                (round(at - track.first_at, 1), round(quality, 1)) for at, quality in track.points
-            ],
-        }
-
-    def _shot_page(self, shot: ShownShot) -> dict[str, Any]:
-        # What has left the outbox unacknowledged was given up, whoever did not tell.
-        is_open = any(state in _UNDECIDED for state in shot.sinks.values())
-        gone = is_open and not self.sources.holds(shot.key)
-        states = {
-            name: "given up" if gone and state in _UNDECIDED else state
-            for name, state in shot.sinks.items()
-        }
-        return {
-            "key": shot.key,
-            "track": shot.track_id,
-            "revision": shot.revision,
-            "quality": round(shot.quality, 1),
-            "reason": shot.reason,
-            "wall": round(shot.captured_wall, 2),
-            "picture": shot.crop is not None,
-            "sinks": states,
         }
 
 
