@@ -13,6 +13,8 @@ from pathlib import Path
 
 from bench.precision import RESULTS as PRECISION
 from bench.precision import table as precision_table
+from bench.quality.policies import RESULTS as POLICIES
+from bench.quality.policies import table as policy_table
 from bench.quality.report import tables as quality_tables
 from bench.report import tables as speed_tables
 
@@ -36,9 +38,10 @@ def main() -> None:
     cuda = json.loads((_ROOT / "bench" / "results-cuda.json").read_text(encoding="utf-8"))
     text = fill(text, "bench-cuda", speed_tables(cuda))
     quality = _ROOT / "bench" / "quality" / "results.json"
-    if quality.exists():
-        figures = json.loads(quality.read_text(encoding="utf-8"))
-        text = fill(text, "quality", quality_tables(figures) + f"\n`{figures['command']}`")
+    figures = json.loads(quality.read_text(encoding="utf-8"))
+    text = fill(text, "quality", quality_tables(figures) + f"\n`{figures['command']}`")
+    policies = json.loads(POLICIES.read_text(encoding="utf-8"))
+    text = fill(text, "policies", policy_table(policies) + f"\n`{policies['command']}`")
     readme.write_text(text, encoding="utf-8")
     score = _ROOT / "docs" / "score.md"
     precision = precision_table(json.loads(PRECISION.read_text(encoding="utf-8")))

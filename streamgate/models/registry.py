@@ -102,7 +102,7 @@ _ENTRIES = (
     Model(
         name="default",
         origin=PackagedFile("default.safetensors"),
-        sha256="667584b71d043046ae663ec3ae15d792aa14eae3ccb77f439bc3560f6b074bd1",
+        sha256="f76bb4a7d7895525c37ba5fe29663e827ad418c8489f164cf7fad11598311df3",
         size=10_422_616,
         licence="Apache-2.0",
         purpose="quality score: recognition network with BatchNorm statistics",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from streamgate.config import FileSource as FileSection
 from streamgate.errors import SourceError
 from streamgate.metrics import Metrics
 from streamgate.ports import Clock, FrameAnalyser, QualityScorer
+from streamgate.replay.ahead import DetectAhead
 from streamgate.slot import LatestSlot
 from streamgate.sources.file import FileSource
 from streamgate.values import (
@@ -117,7 +119,8 @@ class Recorder:
     """Makes the table of one video.
 
     Args:
-        analyser: a fresh one for each video; it is called in `detection` only.
+        analyser: a fresh one for each video, which asks `ahead`; it is called in `detection` only.
+        ahead: the detector.
         detection: executor of one thread.
         scorer: of the daemon.
         embedder: the independent recogniser, if there is one.
@@ -128,6 +131,7 @@ class Recorder:
     def __init__(  # noqa: PLR0913 # what the daemon's composition root would join
         self,
         analyser: FrameAnalyser,
+        ahead: DetectAhead,
         detection: Executor,
         scorer: QualityScorer,
         *,
@@ -136,11 +140,13 @@ class Recorder:
         on_frame: Callable[[float], None] = lambda _at: None,
     ) -> None:
         self._analyser = analyser
+        self._ahead = ahead
         self._detection = detection
         self._scorer = scorer
         self._clock = clock
         self._embedder = embedder
         self._on_frame = on_frame
+        self._next: deque[Frame] = deque()
         self._analyses: list[Analysis] = []
         self._waiting: list[Candidate] = []
         self._scored: dict[tuple[int, int], SeenScored] = {}
@@ -166,8 +172,13 @@ class Recorder:
                 reading.add_done_callback(lambda _done: slot.close())
                 async for item in slot.frames():
                     if not isinstance(item, Interruption):
-                        await self._watch(item, group)
+                        self._ahead.begin(item.image)
+                        self._next.append(item)
+                        if len(self._next) > self._ahead.threads:
+                            await self._watch(self._next.popleft(), group)
                     del item
+                while self._next:
+                    await self._watch(self._next.popleft(), group)
                 await self._score(group)
                 await self._settle()
         except* SourceError as failures:

@@ -17,12 +17,16 @@ from streamgate.models.registry import path_of
 from streamgate.pipeline import SystemClock
 from streamgate.quality import GrafiqsScorer
 from streamgate.quality.bar import with_bar
+from streamgate.replay.ahead import DetectAhead
 from streamgate.replay.recording import Embedder, Recorder, Recording, VideoClock
 from streamgate.replay.simulation import Run
 from streamgate.tracking import FaceTracker
 from streamgate.values import BestShot
 
 __all__ = ["decision_lines", "record"]
+
+_AHEAD = 2
+"""Threads that detect; a machine of two cores has them busy with this and the scorer."""
 
 
 async def record(
@@ -46,14 +50,17 @@ async def record(
     async with await GrafiqsScorer.start(config.quality) as scorer:
         gate = with_bar(config.gate, scorer.calibration)
         barred = replace(loaded, config=config.model_copy(update={"gate": gate}))
-        with ThreadPoolExecutor(1, thread_name_prefix="detection") as detection:
-            detector = await asyncio.get_running_loop().run_in_executor(
-                detection, YuNetDetector, config.detector, detector_path
-            )
+        # One that fails here fails before any video is read.
+        await asyncio.to_thread(YuNetDetector, config.detector, detector_path)
+        with (
+            ThreadPoolExecutor(1, thread_name_prefix="analysis") as detection,
+            DetectAhead(lambda: YuNetDetector(config.detector, detector_path), _AHEAD) as ahead,
+        ):
             for video in videos:
                 clock = VideoClock()
                 recorder = Recorder(
-                    FaceAnalyser(config, detector, FaceTracker(config.tracker), clock),
+                    FaceAnalyser(config, ahead, FaceTracker(config.tracker), clock),
+                    ahead,
                     detection,
                     scorer,
                     clock=clock,

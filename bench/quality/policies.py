@@ -1,0 +1,120 @@
+"""`python -m bench.quality.policies VIDEO…`: the gate's choices on recordings against other rules.
+
+    python -m bench.quality.policies *.mkv --recogniser judge.onnx
+
+It is `streamgate replay` with every setting's default, and keeps the figures for the README.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner
+
+from bench.machine import describe
+from streamgate.cli.replay import command
+
+__all__ = ["RESULTS", "table"]
+
+RESULTS = Path(__file__).parent / "policies.json"
+_COLUMNS = (
+    "tracks", "missed", "needless", "forwarded_per_track", "regret_quality_mean",
+    "regret_quality_p95", "regret_similarity_track", "emitted_after_median_s",
+    "emitted_after_p95_s", "share_scored",
+)  # fmt: skip
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """Return the README's table for the results as they are in the JSON file."""
+    return "\n".join(_lines(results)) + "\n"
+
+
+def _lines(results: Mapping[str, Any]) -> Iterator[str]:
+    yield (
+        f"{results['videos']} recordings of {results['seconds']:.0f} s with {results['faces']:,} "
+        f"faces, {results['policies']['gate']['tracks']} tracks that count; read and scored face "
+        f"by face at {results['seconds'] / results['took_s']:.1f} times real time. Regret is in "
+        f"points of quality below the track's best face; similarity, by {results['judge']}, is how "
+        "much less the face resembles its track than the one that does most."
+    )
+    yield ""
+    yield (
+        "| rule | regret | 95th percentile | similarity | missed | needless | per track "
+        "| after | faces scored |"
+    )
+    yield "|---" * 9 + "|"
+    for name, of in results["policies"].items():
+        yield (
+            f"| {name} | {of['regret_quality_mean']:.2f} | {of['regret_quality_p95']:.2f} "
+            f"| {of['regret_similarity_track']:.4f} | {of['missed']} | {of['needless']} "
+            f"| {of['forwarded_per_track']:.2f} | {of['emitted_after_median_s']:.1f} s "
+            f"| {of['share_scored']:.0%} |"
+        )
+    yield ""
+    budgets = [f"{p['share_scored']:.0%}: {p['regret_quality_mean']:.2f}" for p in results["trade"]]
+    yield f"The gate's regret by the share of faces that it scores: {', '.join(budgets)}."
+
+
+def _replay(videos: Sequence[Path], options: Mapping[str, object]) -> tuple[float, dict[str, Any]]:
+    """Return how long reading and scoring took, seconds, and the report."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = [str(word) for pair in options.items() for word in pair]
+        done = CliRunner().invoke(
+            command, [*map(str, videos), *words, "--out", folder], catch_exceptions=False
+        )
+        told = re.search(r"read and scored in ([\d.]+) s", done.output)
+        if done.exit_code != 0 or told is None:
+            sys.exit(done.output)
+        report = json.loads((Path(folder) / "report.json").read_text(encoding="utf-8"))
+    return float(told[1]), report
+
+
+def main() -> None:
+    """Replay, write the JSON and print the README's table."""
+    parser = argparse.ArgumentParser(prog="python -m bench.quality.policies", description=__doc__)
+    parser.add_argument("videos", type=Path, nargs="+")
+    parser.add_argument("--recogniser", type=Path, required=True, help="ONNX file of the judge")
+    parser.add_argument("--color", choices=["rgb", "bgr"], default="rgb")
+    parser.add_argument("--mean", type=float, default=0.0)
+    parser.add_argument("--std", type=float, default=1.0)
+    arguments = parser.parse_args()
+    judge = {
+        "--recogniser": arguments.recogniser, "--recogniser-color": arguments.color,
+        "--recogniser-mean": arguments.mean, "--recogniser-std": arguments.std,
+    }  # fmt: skip
+    # The judge costs time that a replay without one does not.
+    took_s, _ = _replay(arguments.videos, {})
+    _, report = _replay(arguments.videos, judge)
+    videos = report["videos"]
+    results = {
+        "command": f"python -m bench.quality.policies VIDEO… --recogniser "
+        f"{arguments.recogniser.name}",
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": describe("cpu"),
+        "weights_sha256": report["model_hash"],
+        "judge": report["recogniser"],
+        "files": [video["file"] for video in videos],
+        "videos": len(videos),
+        "seconds": sum(video["seconds"] for video in videos),
+        "faces": sum(video["faces"] for video in videos),
+        "took_s": took_s,
+        "policies": {
+            verdict["policy"]: {name: verdict[name] for name in _COLUMNS}
+            for verdict in report["policies"]
+        },
+        "trade": report["trade"],
+    }
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    sys.stdout.write(table(results))
+
+
+if __name__ == "__main__":
+    main()
