@@ -43,10 +43,15 @@ def configure_logs(settings: LogSection, *, secrets: Iterable[str] = (), **conte
         secrets: texts that must never appear.
         context: fields of every line, such as camera and boot.
     """
-    known = tuple(secrets)
+    # The longest first: of a secret that begins with another, nothing must be left.
+    known = tuple(sorted(set(secrets), key=len, reverse=True))
+    # By these a log is searched, and none can hold a secret.
+    ours = {*context, "level", "logger", "timestamp"}
 
     def strike_out(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        return {key: _struck(value, known) for key, value in event.items()}
+        return {
+            key: value if key in ours else _struck(value, known) for key, value in event.items()
+        }
 
     # Not structlog's context variables: a thread does not inherit them, and decoding and scoring
     # have threads of their own.

@@ -67,6 +67,28 @@ def test_secrets_are_struck_out_wherever_they_stand(capsys: pytest.CaptureFixtur
     assert text.count("[redacted]") >= 5
 
 
+def test_nothing_is_left_of_a_secret_that_begins_with_another(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As a rotated password may; the order in which they are known does not matter."""
+    settings = LogSection.model_validate({"format": "json"})
+    for secrets in (["hunter2", "hunter2-2026"], ["hunter2-2026", "hunter2"]):
+        configure_logs(settings, secrets=secrets)
+        structlog.get_logger("streamgate.test").info("401 for hunter2-2026")
+    assert [line["event"] for line in lines(capsys)] == ["401 for [redacted]"] * 2
+
+
+def test_what_a_log_is_searched_by_is_never_struck_out(capsys: pytest.CaptureFixture[str]) -> None:
+    """Though a secret is a part of the camera's name."""
+    settings = LogSection.model_validate({"format": "json"})
+    configure_logs(settings, secrets=["north", "info"], camera="north-door", boot="b00t")
+    structlog.get_logger("streamgate.test").info("the north")
+    (line,) = lines(capsys)
+    assert (line["camera"], line["level"], line["event"]) == (
+        "north-door", "info", "the [redacted]",
+    )  # fmt: skip
+
+
 def test_the_level_holds_for_the_program(capsys: pytest.CaptureFixture[str]) -> None:
     """Libraries are heard from warnings up."""
     configure("warning")

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from click.testing import CliRunner
 
 from bench.machine import describe
@@ -24,6 +25,7 @@ from streamgate.cli.replay import command
 
 __all__ = ["RESULTS", "table"]
 
+_OPTIONS = {"color": "rgb", "mean": 0.0, "std": 1.0}
 RESULTS = Path(__file__).parent / "policies.json"
 _COLUMNS = (
     "tracks", "missed", "needless", "forwarded_per_track", "regret_quality_mean",
@@ -82,9 +84,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.quality.policies", description=__doc__)
     parser.add_argument("videos", type=Path, nargs="+")
     parser.add_argument("--recogniser", type=Path, required=True, help="ONNX file of the judge")
-    parser.add_argument("--color", choices=["rgb", "bgr"], default="rgb")
-    parser.add_argument("--mean", type=float, default=0.0)
-    parser.add_argument("--std", type=float, default=1.0)
+    parser.add_argument("--color", choices=["rgb", "bgr"])
+    parser.add_argument("--mean", type=float)
+    parser.add_argument("--std", type=float)
+    parser.set_defaults(**_OPTIONS)
     arguments = parser.parse_args()
     judge = {
         "--recogniser": arguments.recogniser, "--recogniser-color": arguments.color,
@@ -95,10 +98,19 @@ def main() -> None:
     _, report = _replay(arguments.videos, judge)
     videos = report["videos"]
     results = {
-        "command": f"python -m bench.quality.policies VIDEO… --recogniser "
-        f"{arguments.recogniser.name}",
+        "command": " ".join(
+            [
+                "python -m bench.quality.policies VIDEO… --recogniser",
+                arguments.recogniser.name,
+                *(
+                    f"--{name} {given}"
+                    for name, given in vars(arguments).items()
+                    if name in _OPTIONS and given != _OPTIONS[name]
+                ),
+            ]
+        ),
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": describe("cpu"),
+        "machine": describe("cuda" if torch.cuda.is_available() else "cpu"),
         "weights_sha256": report["model_hash"],
         "judge": report["recogniser"],
         "files": [video["file"] for video in videos],

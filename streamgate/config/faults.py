@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 __all__ = ["Fault", "fault_from"]
 
 _SECTION_WANTED = ("model_type", "model_attributes_type")
-_SECRET_WORDS = ("password", "token", "secret", "key", "credential")
+_SECRET_WORDS = ("password", "token", "secret", "key", "credential", "headers")
 
 
 @dataclass(frozen=True, slots=True)

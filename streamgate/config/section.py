@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 __all__ = ["Fraction", "Name", "Quality", "Seconds", "Section", "secrets_of"]
 
+_SHORTEST_KEY = 8
+
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Quality = Annotated[float, Field(ge=0, le=100)]
@@ -57,7 +59,12 @@ def secrets_of(section: BaseModel) -> list[str]:
     for name in type(section).model_fields:
         value = getattr(section, name)
         if isinstance(value, dict):
-            value = tuple(value.values())
+            # A header's value is more often public than secret; a short one is no key.
+            value = tuple(
+                item
+                for item in value.values()
+                if not isinstance(item, SecretStr) or len(item) >= _SHORTEST_KEY
+            )
         for item in value if isinstance(value, tuple) else (value,):
             if isinstance(item, SecretStr):
                 found.append(item.get_secret_value())

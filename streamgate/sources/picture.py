@@ -26,8 +26,12 @@ _CODING_LEVELS = 2.0
 """Mean difference of pixels, 0-255, that is laid to coding: a photograph's keyframes differed by
 0.8 at most."""
 _NOISE_LEVELS = 0.012
-"""Mean difference of pixels from one picture to the next, 0-255, that no sensor is below: VP8 went
-on improving a still photograph by up to 0.007, and left 0.02 of a noise of half a level."""
+"""Mean difference of pixels from one picture to the next, 0-255, that no sensor is below where it
+is neither black nor white: VP8 went on improving a still photograph by up to 0.007, and left 0.02
+of a noise of half a level."""
+_BLACK, _WHITE = 2, 253
+_LEAST_LIT = 0.1
+"""Part of a picture that must be neither, or its noise says nothing."""
 _QUARTER_TURN_DEG = 90
 
 
@@ -73,7 +77,7 @@ class FrozenPicture:
             # More than coding changes: a film that is looped is not frozen.
             self._first = grid.astype(np.int16)
             self._seen.clear()
-        if digest not in self._seen and _differs(grid, self._last, _NOISE_LEVELS):
+        if digest not in self._seen and self._is_new(grid):
             self._changed_at = at
         self._last = grid.astype(np.int16)
         self._seen[digest] = None
@@ -81,6 +85,13 @@ class FrozenPicture:
         if len(self._seen) > _CODED_ALIKE:
             self._seen.popitem(last=False)
         return at - self._changed_at
+
+    def _is_new(self, grid: Image) -> bool:
+        """Whether a picture that has not been there before shows more than its coding."""
+        lit = (grid > _BLACK) & (grid < _WHITE)
+        if self._last is None or self._last.shape != grid.shape or lit.mean() < _LEAST_LIT:
+            return True
+        return float(np.abs(grid - self._last)[lit].mean()) > _NOISE_LEVELS
 
 
 def _differs(grid: Image, other: NDArray[np.int16] | None, levels: float) -> bool:

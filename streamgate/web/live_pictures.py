@@ -37,6 +37,7 @@ class LivePictures:
         self._one_at_a_time = asyncio.Lock()
         self._one_explained = asyncio.Lock()
         self._waiting = 0
+        self._forgotten = 0
         view.on_forbidden = self.forget
 
     def __len__(self) -> int:
@@ -83,6 +84,7 @@ class LivePictures:
     def forget(self) -> None:
         """Drop what was made, since nobody looks or pictures are forbidden."""
         self._made.clear()
+        self._forgotten += 1
 
     def _crop_of(self, key: str) -> Image | None:
         shot = self._view.shots.get(key)
@@ -92,12 +94,12 @@ class LivePictures:
         overlay = await self._view.sources.explain(crop)
         return await asyncio.to_thread(_encode, overlay, _CROP_QUALITY)
 
-    async def _once(self, key: _Key, make: Callable[[], bytes]) -> bytes:
+    async def _once(self, key: _Key, make: Callable[[], bytes]) -> bytes | None:
         return await self._made_once(key, self._one_at_a_time, lambda: asyncio.to_thread(make))
 
     async def _made_once(
         self, key: _Key, turn: asyncio.Lock, make: Callable[[], Awaitable[bytes]]
-    ) -> bytes:
+    ) -> bytes | None:
         if key not in self._made and self._waiting >= _MOST_WAITING:
             raise PicturesBusyError
         self._waiting += 1
@@ -105,15 +107,16 @@ class LivePictures:
             async with turn:
                 picture = self._made.get(key)
                 if picture is None:
+                    forgotten = self._forgotten
                     picture = await make()
-                    self._keep(key, picture)
-                return picture
+                    if self._forgotten == forgotten:
+                        self._keep(key, picture)
+                # They may have been forbidden meanwhile.
+                return picture if self._view.pictures else None
         finally:
             self._waiting -= 1
 
     def _keep(self, key: _Key, picture: bytes) -> None:
-        if not self._view.pictures:
-            return
         self._made[key] = picture
         while len(self._made) > _KEPT:
             self._made.popitem(last=False)

@@ -58,8 +58,21 @@ def test_secret_comes_from_a_file(tmp_path: Path) -> None:
     assert source.password.get_secret_value() == "two words "
 
 
+@pytest.mark.parametrize("headers", ["{Authorization: 99887766}", "'Authorization: 99887766'"])
+def test_a_header_at_fault_is_not_shown(tmp_path: Path, headers: str) -> None:
+    """It may be an API key."""
+    sink = f"{{kind: http, url: 'http://sink.example/', headers: {headers}}}"
+    text = GOOD.replace("${DOOR_PASSWORD}", "x") + f"delivery: {{sinks: [{sink}]}}\n"
+    found = faults(write(tmp_path, text))
+    assert any("headers" in fault for fault in found)
+    assert "99887766" not in str(found)
+
+
 def test_every_secret_is_known_to_the_log() -> None:
-    """Wherever one may stand: in a section, in a list of sinks, among their headers."""
+    """Wherever one may stand: in a section, in a list of sinks, among their headers.
+
+    A header's short value is no secret: it would strike out what it names all over the log.
+    """
     secret = {name: f"secret-{name}" for name in ("camera", "bearer", "header", "redis", "turn")}
     whip = {
         "kind": "whip",
@@ -68,7 +81,8 @@ def test_every_secret_is_known_to_the_log() -> None:
             {"url": "turn:192.0.2.1", "username": "u", "credential": secret["turn"]}
         ],
     }  # fmt: skip
-    http = {"kind": "http", "url": "http://sink.example/", "headers": {"X-Key": secret["header"]}}
+    http = {"kind": "http", "url": "http://sink.example/", "headers": {}}
+    http["headers"] = {"X-Key": secret["header"], "X-Site": "north"}
     redis = {"kind": "redis", "url": "redis://sink.example", "password": secret["redis"]}
     other = {
         "kind": "http", "name": "b", "url": "http://sink.example/", "token": secret["bearer"],

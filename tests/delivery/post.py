@@ -60,8 +60,10 @@ async def running(path: Path, *sinks: Sink, **outbox: Any) -> AsyncIterator[Post
     post = Post(path, sinks, **outbox)
     await post.dispatcher.open()
     async with asyncio.TaskGroup() as group:
-        group.create_task(post.dispatcher.run())
+        running = group.create_task(post.dispatcher.run())
         try:
             yield post
         finally:
             await post.dispatcher.drain(1.0)
+            # Where the test has failed, the group would cancel it while it closes the file.
+            await asyncio.wait({running})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -97,6 +98,40 @@ def change(path: Path, statement: str, *values: Any) -> None:
 
 
 # What is accepted survives
+
+
+async def test_what_is_delivered_while_room_is_made_was_not_dropped(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new one is delivered at once while the one that it displaces is being deleted."""
+    async with opened(path, max_shots=1) as box:
+        await box.outbox.add(encoded_shot(1, quality=10.0))
+        give_up = box.outbox._give_up  # the moment in between has no other name
+
+        async def and_deliver(dropped: Any) -> None:
+            await give_up(dropped)
+            assert [shot.track_id for shot in await box.deliver_all()] == [2]
+
+        monkeypatch.setattr(box.outbox, "_give_up", and_deliver)
+        assert await box.outbox.add(encoded_shot(2, quality=90.0)) is Acceptance.ACCEPTED
+
+
+async def test_a_reader_that_stays_delays_nobody_for_long(path: Path) -> None:
+    """A backup reads while the file is shortened: what it keeps from being folded stays for now."""
+    async with opened(path) as box:
+        for track in range(1, 31):
+            await box.outbox.add(encoded_shot(track, size=100_000))
+        with closing(sqlite3.connect(path, isolation_level=None)) as backup:
+            backup.execute("BEGIN")
+            backup.execute("SELECT COUNT(*) FROM shots").fetchone()
+            await box.deliver_all()
+            began_at = time.monotonic()
+            await box.outbox._journal.call(
+                lambda store: store._shorten()
+            )  # else it takes a full disk
+            assert time.monotonic() - began_at < 2.0
+        await box.outbox._journal.call(lambda store: store._shorten())
+    assert len(content(path)) < 200_000
 
 
 async def test_what_is_accepted_survives_the_process_unchanged(path: Path) -> None:

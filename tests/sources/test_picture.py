@@ -92,6 +92,18 @@ def test_a_still_scene_of_a_live_camera_is_not_frozen() -> None:
         assert watch.unchanged_s(keyframe, second + 0.9) == pytest.approx(0.9)
 
 
+@pytest.mark.parametrize(("level", "noise_levels"), [(-2.5, 1.0), (257.0, 0.8)])
+def test_a_camera_in_the_dark_or_in_the_glare_is_not_frozen(
+    level: float, noise_levels: float
+) -> None:
+    """Black and white take a sensor's noise away, but for a pixel here and there."""
+    noise = np.random.default_rng(3)
+    watch = FrozenPicture()
+    for number in range(500):
+        picture = np.clip(noise.normal(level, noise_levels, (360, 640, 3)), 0, 255)
+        assert watch.unchanged_s(picture.round().astype(np.uint8), number / 25) < 1.0
+
+
 def test_a_short_film_that_is_looped_is_not_frozen() -> None:
     """Its pictures come again, but they are not one picture."""
     pictures = [np.full((64, 64, 3), 20 * n, np.uint8) for n in range(12)]

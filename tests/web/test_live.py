@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import socket
 import time
@@ -12,7 +13,7 @@ import aiohttp
 import pytest
 
 from streamgate.config import GateSection
-from streamgate.values import ReleaseReason, TrackDecision, TrackOutcome
+from streamgate.values import Image, ReleaseReason, TrackDecision, TrackOutcome
 from streamgate.web import live_page
 from streamgate.web.live_pictures import LivePictures
 from tests.builders import frame, scored
@@ -295,6 +296,30 @@ async def test_what_was_made_goes_when_pictures_are_forbidden() -> None:
     assert await pictures.shot(key) is not None
     assert len(pictures) == 1
     stage.view.show_pictures(False)
+    assert len(pictures) == 0
+
+
+@pytest.mark.parametrize("meanwhile", ["forbidden", "nobody looks"])
+async def test_what_was_being_made_is_not_kept(meanwhile: str) -> None:
+    """Pictures are forbidden, or the last viewer goes, while a heat map is drawn."""
+    stage = Stage()
+    key = stage.release()
+    drawn = asyncio.Event()
+
+    async def explain(crop: Image) -> Image:
+        await drawn.wait()
+        return crop
+
+    stage.view.sources = dataclasses.replace(stage.view.sources, explain=explain)
+    pictures = LivePictures(stage.view)
+    asked = asyncio.create_task(pictures.heat(key))
+    await asyncio.sleep(0)
+    if meanwhile == "forbidden":
+        stage.view.show_pictures(False)
+    else:
+        pictures.forget()
+    drawn.set()
+    assert (await asked is None) == (meanwhile == "forbidden")
     assert len(pictures) == 0
 
 

@@ -308,6 +308,19 @@ async def test_no_secret_is_logged(capfd: pytest.CaptureFixture[str]) -> None:
         assert secret not in everything
 
 
+async def test_an_offer_that_waits_while_the_source_ends_is_refused(clip: Path) -> None:
+    """It waits for the place of one that has not connected; then there is no source any more."""
+    offer = await offer_of("video")
+    async with ingest(on_conflict="takeover") as target:
+        assert (await target.post(offer)).status == 201
+        waiting = [asyncio.create_task(target.post(offer)) for _ in range(3)]
+        await asyncio.sleep(0)
+        target.viewer.task.cancel()
+        statuses = [(await task).status for task in waiting]
+    assert set(statuses) <= {201, 503}
+    assert statuses[-1] == 503
+
+
 async def test_the_end_of_the_source_ends_its_sessions(clip: Path) -> None:
     """Shutting down closes a live session and refuses the next with 503 and Retry-After."""
     async with ingest() as target:

@@ -12,10 +12,11 @@ from streamgate.delivery.durable.cipher import Cipher
 from streamgate.delivery.durable.faults import FULL_ERRNOS, StoreFaultError, faults_of
 from streamgate.errors import OutboxError
 
-__all__ = ["open_file", "transaction"]
+__all__ = ["BUSY_MS", "open_file", "transaction"]
 
 _SCHEMA_VERSION = 1
-_BUSY_S = 5.0
+BUSY_MS = 5_000
+"""For so long a write waits for another process's."""
 _WAL_BYTES = 1_048_576
 _PAGE = 4096
 _SCHEMA = """
@@ -59,7 +60,10 @@ def open_file(path: Path, cipher: Cipher, camera: str | None) -> sqlite3.Connect
         raise OutboxError(f"outbox {path}: there is no such file")
     with faults_of(path):
         connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_BUSY_S, isolation_level=None
+            f"{path.absolute().as_uri()}?mode=rw",
+            uri=True,
+            timeout=BUSY_MS / 1000,
+            isolation_level=None,
         )
         try:
             _set_up(connection, path, camera)

@@ -17,7 +17,7 @@ from typing import Any
 
 from streamgate.delivery.durable.cipher import Cipher, DamagedError, pack, unpack
 from streamgate.delivery.durable.faults import StoreFaultError, faults_of
-from streamgate.delivery.durable.file import open_file, transaction
+from streamgate.delivery.durable.file import BUSY_MS, open_file, transaction
 from streamgate.delivery.durable.reserve import Reserve
 from streamgate.delivery.entry import Standing, Ticket
 from streamgate.values import EncodedShot
@@ -26,6 +26,7 @@ __all__ = ["Change", "Row", "Store", "standing_from", "stored_size"]
 
 _PAGE = 4096
 _ROW_BYTES = 512
+_FOLD_WAIT_MS = 100
 _STEP_PAGES = 128
 _STEPS = 12
 """Together twice the room that is kept in reserve."""
@@ -164,12 +165,12 @@ class Store:
         Both move pages through the WAL, so that it takes small steps on a disk that is full.
         """
         with suppress(sqlite3.DatabaseError):
-            self._fold()
+            # A reader, such as a backup, keeps the WAL as it is: each step would only wait for it.
             for _ in range(_STEPS):
-                if self._free_pages() == 0:
-                    break
+                if not self._fold() or self._free_pages() == 0:
+                    return
                 self._vacuum(_STEP_PAGES)
-                self._fold()
+            self._fold()
 
     def _make_room(self) -> None:
         """Fold the WAL into the file, in the room that was kept for it."""
@@ -177,8 +178,15 @@ class Store:
         with suppress(sqlite3.DatabaseError):
             self._fold()
 
-    def _fold(self) -> None:
-        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    def _fold(self) -> bool:
+        """Move the WAL into the file; return whether all of it could be."""
+        # A reader may stay for minutes, and best shots wait for this thread.
+        self._connection.execute(f"PRAGMA busy_timeout = {_FOLD_WAIT_MS}")
+        try:
+            row = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            self._connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+        return bool(row[0] == 0)
 
     def _free_pages(self) -> int:
         return int(self._connection.execute("PRAGMA freelist_count").fetchone()[0])
