@@ -11,7 +11,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from importlib import resources
+from typing import Any, Literal, cast
 
 from streamgate.config import GateSection, PrecheckSection
 from streamgate.values import BestShot, TrackDecision
@@ -24,6 +25,7 @@ __all__ = [
     "ShotState",
     "decision_line",
     "decision_record",
+    "decision_schema",
     "forwarded_shot",
 ]
 
@@ -137,6 +139,13 @@ def decision_line(record: dict[str, Any]) -> bytes:
     """A record as one line of UTF-8 text, its end of line included."""
     text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.encode() + b"\n"
+
+
+def decision_schema() -> dict[str, Any]:
+    """The JSON Schema of a line."""
+    name = f"decision-v{DECISION_SCHEMA_VERSION}.schema.json"
+    text = resources.files("streamgate").joinpath(name).read_text(encoding="utf-8")
+    return cast(dict[str, Any], json.loads(text))
 
 
 def _shot(shot: ForwardedShot) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import jsonschema
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,8 +23,10 @@ from streamgate.config import DecisionLogSection, GateSection, PrecheckSection
 from streamgate.decisions import (
     DecidedUnder,
     ForwardedShot,
+    ShotState,
     decision_line,
     decision_record,
+    decision_schema,
     forwarded_shot,
 )
 from streamgate.delivery.decision_log import DecisionLog
@@ -43,6 +46,8 @@ from streamgate.values import (
 from tests import needs
 from tests.builders import candidate
 from tests.delivery.shots import best_shot
+
+SCHEMA = jsonschema.Draft202012Validator(decision_schema())
 
 
 def under(**gate: Any) -> DecidedUnder:
@@ -119,6 +124,19 @@ def test_equal_decisions_make_equal_lines() -> None:
     )
 
 
+def test_the_schema_knows_every_word_and_key() -> None:
+    """Its enumerations are those of the program, and each key of a line is described."""
+    schema = decision_schema()
+    keys, shot_keys = schema["properties"], schema["properties"]["shots"]["items"]["properties"]
+    assert set(keys["outcome"]["enum"]) == set(TrackOutcome)
+    assert set(keys["reason"]["enum"]) == set(shot_keys["reason"]["enum"]) == set(ReleaseReason)
+    assert set(shot_keys["state"]["enum"]) == set(get_args(ShotState))
+    shots = [forwarded_shot(best_shot(), "accepted")]
+    line = json.loads(decision_line(decision_record(decision(), shots, under())))
+    SCHEMA.validate(line)
+    assert (set(line), set(line["shots"][0])) == (set(keys), set(shot_keys))
+
+
 def test_a_line_holds_no_picture_and_no_embedding() -> None:
     """Short, one line, with hashes, thresholds and times."""
     shots = [forwarded_shot(best_shot(context=True), "accepted")]
@@ -181,6 +199,7 @@ def test_a_decision_can_be_rebuilt_from_its_line(
     assert isinstance(last, TrackDecision)
     shots = [shot_of(event) for event in events if isinstance(event, Release)]
     line = json.loads(decision_line(decision_record(last, shots, rules)))
+    SCHEMA.validate(line)
 
     assert rebuilt(line) == line["outcome"] == last.outcome.value
     for shot in line["shots"]:
