@@ -52,7 +52,7 @@ async def test_nothing_accepted_is_lost_by_killing_the_daemon(tmp_path: Path) ->
         retry={"initial_s": 0.05, "max_s": 0.5},
         decision_log={"path": str(log), "max_bytes": 100_000, "keep": 1000},
     )
-    longest_s = 2.5
+    longest_s, backlog = 2.5, 0
     for number in range(ROUNDS):
         # Every third time the sink is there, so that kills fall between its answer and our note.
         if number % 3 == 1:
@@ -66,13 +66,15 @@ async def test_nothing_accepted_is_lost_by_killing_the_daemon(tmp_path: Path) ->
             await asyncio.sleep(chance.uniform(0, longest_s))
             await daemon.kill()
         await receiver.down()
+        backlog = max(backlog, len(accepted(log) - receiver.keys))
     promised = accepted(log)
     assert len(promised) >= ROUNDS
-    backlog = len(promised - receiver.keys)
-    assert backlog or ROUNDS < 10, "the sink was never down"
+    assert backlog, "the sink was never down"
 
     await receiver.up()
     async with running(config) as daemon:
+        # Where nothing was left to deliver, it would be told to stop before it can hear that.
+        await daemon.runs()
         await until(lambda: promised <= receiver.keys)
         assert await daemon.stop() == 0
     await receiver.down()
@@ -87,6 +89,6 @@ async def test_nothing_accepted_is_lost_by_killing_the_daemon(tmp_path: Path) ->
         assert same == (posted.metadata, posted.crop)
     print(  # noqa: T201 - the figures of a long run
         f"{ROUNDS} kills: {len(decisions(log))} decisions, {len(accepted(log))} accepted, "
-        f"{backlog} of them undelivered after the last kill, "
+        f"at most {backlog} of them undelivered after a kill, "
         f"{len(receiver.posted)} received, {len(receiver.posted) - len(first)} repetitions"
     )
