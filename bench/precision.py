@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from bench.machine import device_name
 from bench.networks import weights_path
+from streamgate.lab.crops import read_crops
 from streamgate.quality import GROUPS, Scorer
-from streamgate.quality.crops import read_crops
 
 __all__ = ["RESULTS", "table"]
 

@@ -12,11 +12,11 @@ from streamgate.values import (
     Acceptance,
     Analysis,
     BestShot,
+    Discontinuity,
     EncodedShot,
     Face,
     Frame,
     Image,
-    Interruption,
     PublishAnswer,
     Scores,
 )
@@ -63,7 +63,7 @@ class FrameSink(Protocol):
         """
         ...
 
-    def interrupt(self, interruption: Interruption) -> None:
+    def mark(self, discontinuity: Discontinuity) -> None:
         """Say that the stream was lost; it is read in order with the frames."""
         ...
 

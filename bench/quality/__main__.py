@@ -21,8 +21,8 @@ from bench.quality.figures import (
     separation_figures,
 )
 from bench.quality.report import tables
-from streamgate.quality.crops import read_crops
-from streamgate.quality.recogniser import OnnxRecogniser, Preprocessing
+from streamgate.lab.crops import read_crops
+from streamgate.lab.recogniser import OnnxRecogniser, Preprocessing
 from streamgate.quality.scorer import Scorer
 from streamgate.quality.weights import default_weights_path
 

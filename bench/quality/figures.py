@@ -14,11 +14,11 @@ from bench.quality.probes import make_probes, with_known_people
 from streamgate.config import PrecheckSection
 from streamgate.faces.align import TEMPLATE
 from streamgate.faces.precheck import geometry_of, measure, reject_reason
-from streamgate.quality.crops import CropSet
-from streamgate.quality.evaluation.discard import compare, error_curve, partial_area
-from streamgate.quality.evaluation.ladder import KINDS, LEVELS, NON_FACES, degrade, non_face
-from streamgate.quality.evaluation.measures import recognition, separation
-from streamgate.quality.recogniser import OnnxRecogniser
+from streamgate.lab.crops import CropSet
+from streamgate.lab.evaluation.discard import compare, error_curve, partial_area
+from streamgate.lab.evaluation.ladder import KINDS, LEVELS, NON_FACES, degrade, non_face
+from streamgate.lab.evaluation.measures import recognition, separation
+from streamgate.lab.recogniser import OnnxRecogniser
 from streamgate.quality.scorer import Scorer
 from streamgate.values import Crop, Face, Image
 

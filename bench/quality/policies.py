@@ -1,6 +1,6 @@
 """`python -m bench.quality.policies VIDEO…`: the gate's choices on recordings against other rules.
 
-    python -m bench.quality.policies *.mkv --recogniser judge.onnx
+    python -m bench.quality.policies *.mkv --recogniser evaluator.onnx
 
 It is `streamgate replay` with every setting's default, and keeps the figures for the README.
 """
@@ -119,8 +119,8 @@ def main() -> None:
         "faces": sum(video["faces"] for video in videos),
         "took_s": took_s,
         "policies": {
-            verdict["policy"]: {name: verdict[name] for name in _COLUMNS}
-            for verdict in report["policies"]
+            evaluation["policy"]: {name: evaluation[name] for name in _COLUMNS}
+            for evaluation in report["policies"]
         },
         "trade": report["trade"],
     }

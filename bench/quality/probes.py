@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgate.quality.crops import CropSet
-from streamgate.quality.evaluation.ladder import KINDS, LEVELS, degrade
+from streamgate.lab.crops import CropSet
+from streamgate.lab.evaluation.ladder import KINDS, LEVELS, degrade
 
 __all__ = ["DEGRADED_SHARE", "Probes", "make_probes", "with_known_people"]
 

@@ -14,14 +14,14 @@ from rich.console import Console
 from rich.progress import track
 
 from streamgate.errors import DataError, ModelError
+from streamgate.lab.calibrate import fit_errors, realised_discards
+from streamgate.lab.crops import CropSet, read_crops
+from streamgate.lab.distill.augment import augment_some
+from streamgate.lab.distill.border_augment import with_full_crops
+from streamgate.lab.recogniser import OnnxRecogniser, Preprocessing
 from streamgate.quality import GROUPS, Calibration, Scorer, fit_percentile
-from streamgate.quality.calibrate import fit_errors, realised_discards
-from streamgate.quality.calibrate_sketch import ScoreSketch
 from streamgate.quality.calibration import calibration_path
-from streamgate.quality.crops import CropSet, read_crops
-from streamgate.quality.distill.borders import with_full_crops
-from streamgate.quality.distill.spoiling import spoil_some
-from streamgate.quality.recogniser import OnnxRecogniser, Preprocessing
+from streamgate.quality.score_sketch import ScoreSketch
 from streamgate.quality.weights import DEFAULT_WEIGHTS
 from streamgate.values import Scores
 
@@ -124,7 +124,7 @@ def command(
     if full_crops:
         crops = with_full_crops(crops)
     if spoiled:
-        crops = replace(crops, images=spoil_some(crops.images, spoiled, _SEED))
+        crops = replace(crops, images=augment_some(crops.images, spoiled, _SEED))
     scores = _score(scorer, crops)
     calibration = fit_percentile(
         scores.raw, weights_sha256=scorer.model_hash, group=group, source=source or crops.source

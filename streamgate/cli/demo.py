@@ -11,7 +11,7 @@ from rich.console import Console
 
 from streamgate.config import LogSection
 from streamgate.demo.show import show
-from streamgate.logs import configure_logs
+from streamgate.telemetry.logs import configure_logs
 
 __all__ = ["command"]
 

@@ -10,14 +10,14 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from streamgate.quality.crops import CropSet, hold_out, read_crops
-from streamgate.quality.distill.borders import with_full_crops
-from streamgate.quality.distill.card import card_path
-from streamgate.quality.distill.course import Course, Listener
-from streamgate.quality.distill.training import Progress as Step
-from streamgate.quality.distill.training import Recipe
+from streamgate.lab.crops import CropSet, hold_out, read_crops
+from streamgate.lab.distill.border_augment import with_full_crops
+from streamgate.lab.distill.card import card_path
+from streamgate.lab.distill.pipeline import Listener, Pipeline
+from streamgate.lab.distill.training import Progress as Step
+from streamgate.lab.distill.training import Recipe
+from streamgate.lab.recogniser import OnnxRecogniser, Preprocessing
 from streamgate.quality.iresnet import DEPTHS, Layout
-from streamgate.quality.recogniser import OnnxRecogniser, Preprocessing
 
 __all__ = ["command"]
 
@@ -97,14 +97,14 @@ class _Widths(click.ParamType[tuple[int, int, int, int]]):
     type=(int, int, int),
     default=_DEFAULTS.sizes,
     show_default=True,
-    help="Clean, ranked and spoiled faces of a step.",
+    help="Clean, ranked and augmented faces of a step.",
 )
 @click.option("--seed", type=int, default=_DEFAULTS.seed, show_default=True)
 @click.option("--compile/--no-compile", "compiled", help="Faster steps; needs a C++ compiler.")
 @click.option(
-    "--attune",
+    "--choose_basis",
     type=click.IntRange(0),
-    default=_DEFAULTS.attuned_on,
+    default=_DEFAULTS.basis_from,
     show_default=True,
     help="Pictures by which the basis of the last statistics is learnt at the end; 0: none.",
 )
@@ -133,7 +133,7 @@ def command(
     sizes: tuple[int, int, int],
     seed: int,
     compiled: bool,
-    attune: int,
+    choose_basis: int,
     half: bool,
     threads: int | None,
     resume: bool,
@@ -154,13 +154,15 @@ def command(
     taught, examined = _crops(images, split, held_out, seed)
     if full_crops:
         taught = with_full_crops(taught)
-    recipe = Recipe(epochs, minutes, learning_rate, sizes, seed, compiled, attune)
+    recipe = Recipe(epochs, minutes, learning_rate, sizes, seed, compiled, choose_basis)
     layout = Layout(DEPTHS[arch], width, width[0], recogniser.embedding_size)
-    course = Course(recogniser, taught, examined, layout, recipe, start, out, half, license_text)
+    pipeline = Pipeline(
+        recogniser, taught, examined, layout, recipe, start, out, half, license_text
+    )
     with _Bars() as bars:
-        result = course.run(bars.listener(), resume=resume)
+        result = pipeline.run(bars.listener(), resume=resume)
     click.echo(
-        f"{out}: cosine to the teacher {result.likeness:.3f}, clean against spoiled faces AUC "
+        f"{out}: cosine to the teacher {result.likeness:.3f}, clean against augmented faces AUC "
         f"{result.separation:.3f} on {result.crops} held-out crops; card: {card_path(out)}"
     )
 
@@ -175,7 +177,7 @@ def _crops(
 
 
 class _Bars:
-    """Progress bars on stderr: the teacher's answers, the training, the attunement."""
+    """Progress bars on stderr: the teacher's answers, the training, the statistics basis."""
 
     def __init__(self) -> None:
         columns = (
@@ -188,7 +190,7 @@ class _Bars:
         self._progress = Progress(*columns, console=Console(stderr=True))
         self._asking = self._progress.add_task("teacher", total=1.0, note="")
         self._training = self._progress.add_task("training", total=1.0, note="")
-        self._attuning = self._progress.add_task("attuning", total=1.0, note="")
+        self._attuning = self._progress.add_task("choosing_basis", total=1.0, note="")
 
     def __enter__(self) -> _Bars:
         self._progress.start()
@@ -199,9 +201,9 @@ class _Bars:
 
     def listener(self) -> Listener:
         """Return what moves the bars."""
-        return Listener(asked=self._asked, trained=self._trained, attuned=self._attuned)
+        return Listener(asked=self._asked, trained=self._trained, basis_chosen=self._basis_chosen)
 
-    def _attuned(self, step: int, loss: float) -> None:
+    def _basis_chosen(self, step: int, loss: float) -> None:
         done = (step + 1) / _DEFAULTS.attuning_steps
         self._progress.update(self._attuning, completed=done, note=f"loss {loss:.3f}")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from streamgate.errors import StreamgateError
-from streamgate.quality.edc import DISCARDS, Comparisons, Curve, edc, partial_area
-from streamgate.quality.edc_files import (
+from streamgate.lab.evaluation.edc import DISCARDS, Comparisons, Curve, edc, partial_area
+from streamgate.lab.evaluation.edc_files import (
     all_pairs,
     named_pairs,
     qualities,

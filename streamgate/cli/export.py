@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from streamgate.errors import ModelError
-from streamgate.quality.export import TOLERANCE, compare, export_onnx
+from streamgate.lab.export import TOLERANCE, compare, export_onnx
 
 __all__ = ["command"]
 

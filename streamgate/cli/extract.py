@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgate.cli.pictures import Picture, find, read, watched
+from streamgate.lab.resize import resized
 from streamgate.quality import GROUPS, Group, GroupScores, Scorer
 from streamgate.quality.iresnet import DEPTHS
-from streamgate.quality.resize import resized
 
 __all__ = ["command"]
 

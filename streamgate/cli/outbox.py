@@ -22,12 +22,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from streamgate.config import DirectorySink, SqliteOutbox, load_config
+from streamgate.config import DirectorySinkSection, SqliteOutboxSection, load_config
 from streamgate.delivery.durable.cipher import CLEAR, Cipher, DamagedError
 from streamgate.delivery.durable.faults import StoreCorruptError, StoreFaultError
 from streamgate.delivery.durable.store import Row, Store
-from streamgate.delivery.entry import Standing
-from streamgate.delivery.sinks.directory import DirectoryDelivery
+from streamgate.delivery.entry import DeliveryState
+from streamgate.delivery.sinks.directory import DirectorySink
 from streamgate.errors import ConfigError, DeliveryError, OutboxError
 
 __all__ = ["command"]
@@ -144,7 +144,7 @@ def _export(file: Path, folder: Path, keys: tuple[str, ...], sink: str | None, d
     Nothing is deleted.
     Exit 1 when some of it cannot be read.
     """
-    delivery = DirectoryDelivery(DirectorySink(kind="directory", path=folder))
+    delivery = DirectorySink(DirectorySinkSection(kind="directory", path=folder))
     written = damaged = 0
     with _opened(file) as store:
         for row in _chosen(store.rows(), keys, sink=sink, dead=dead):
@@ -165,7 +165,7 @@ def _export(file: Path, folder: Path, keys: tuple[str, ...], sink: str | None, d
 @contextmanager
 def _opened(file: Path) -> Iterator[Store]:
     section = load_config(file).config.delivery.outbox
-    if not isinstance(section, SqliteOutbox):
+    if not isinstance(section, SqliteOutboxSection):
         raise ConfigError(
             f"{file}: delivery.outbox is {section.kind}; only an outbox of kind sqlite can be "
             "looked into from outside"
@@ -197,7 +197,7 @@ def _chosen(
     return [
         row
         for row in (_named(rows, keys) if keys else rows)
-        if (sink is None or sink in row.standings)
+        if (sink is None or sink in row.states)
         and (not dead or _is_dead(row))
         and (key_id is None or row.key_id == key_id)
     ]
@@ -212,10 +212,10 @@ def _named(rows: Sequence[Row], keys: Sequence[str]) -> list[Row]:
 
 
 def _is_dead(row: Row) -> bool:
-    return bool(row.standings) and all(at.dead for at in row.standings.values())
+    return bool(row.states) and all(at.dead for at in row.states.values())
 
 
-def _state(at: Standing, now: float) -> str:
+def _state(at: DeliveryState, now: float) -> str:
     if at.dead:
         return f"dead after {at.refusals} refusals: {at.error}"
     if at.refusals:
@@ -225,21 +225,21 @@ def _state(at: Standing, now: float) -> str:
 
 
 def _as_dict(row: Row) -> dict[str, Any]:
-    ticket = row.ticket
+    summary = row.summary
     return {
         "key": row.key,
-        "decided_at": ticket and datetime.fromtimestamp(ticket.decided_wall, UTC).isoformat(),
-        "quality": ticket and round(ticket.quality, 2),
-        "bytes": ticket and ticket.size,
+        "decided_at": summary and datetime.fromtimestamp(summary.decided_wall, UTC).isoformat(),
+        "quality": summary and round(summary.quality, 2),
+        "bytes": summary and summary.size,
         "key_id": row.key_id if row.key_id != CLEAR else None,
-        "damaged": ticket is None,
+        "damaged": summary is None,
         "sinks": {
             name: {
                 "state": "dead" if at.dead else "refused" if at.refusals else "waits",
                 "refusals": at.refusals,
                 "error": at.error or None,
             }
-            for name, at in sorted(row.standings.items())
+            for name, at in sorted(row.states.items())
         },
     }
 
@@ -252,12 +252,12 @@ _COLUMNS = ("key", "age", "quality", "bytes", "key id", "sinks")
 
 
 def _cells(row: Row, now: float) -> tuple[str, ...]:
-    sinks = "; ".join(f"{name} {_state(at, now)}" for name, at in sorted(row.standings.items()))
-    if row.ticket is None:
+    sinks = "; ".join(f"{name} {_state(at, now)}" for name, at in sorted(row.states.items()))
+    if row.summary is None:
         return row.key, "", "", "", row.key_id, f"damaged; {sinks}"
     return (
-        row.key, _age(now - row.ticket.decided_wall), f"{row.ticket.quality:.1f}",
-        str(row.ticket.size), row.key_id or "(clear)", sinks,
+        row.key, _age(now - row.summary.decided_wall), f"{row.summary.quality:.1f}",
+        str(row.summary.size), row.key_id or "(clear)", sinks,
     )  # fmt: skip
 
 

@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from streamgate.config import DetectorSection, LogSection
 from streamgate.errors import ConfigError, StreamgateError
 from streamgate.faces.detect import YuNetDetector
-from streamgate.logs import configure_logs
 from streamgate.models.registry import path_of
 from streamgate.quality import Scorer
-from streamgate.recognise import Reception, Visitor, enrol, photographs_in
-from streamgate.recognise.door import Access, cancelled
+from streamgate.recognise import Consumer, Visitor, enrol, photographs_in
 from streamgate.recognise.gallery import THRESHOLD
 from streamgate.recognise.http import PATH, application
+from streamgate.recognise.transport import Access, cancelled
+from streamgate.telemetry.logs import configure_logs
 from streamgate.values import Image
 
 __all__ = ["command"]
@@ -142,12 +142,12 @@ def command(
     click.echo(f"{len(people.names)} photographs of {len(people.people)} people enrolled", err=True)
     show = {"text": _as_text, "json": _as_json}[layout]
     with ThreadPoolExecutor(1, thread_name_prefix="embedding") as thread:
-        reception = Reception(
+        consumer = Consumer(
             people, _embedder(scorer), thread, tell=lambda visitor: click.echo(show(visitor))
         )
-        asyncio.run(_until_stopped(_receive(way, reception)))
-    if reception.repetitions:
-        click.echo(f"{reception.repetitions} repetitions dropped", err=True)
+        asyncio.run(_until_stopped(_receive(way, consumer)))
+    if consumer.repetitions:
+        click.echo(f"{consumer.repetitions} repetitions dropped", err=True)
 
 
 def _checked(kind: str, url: str | None) -> str:
@@ -179,25 +179,25 @@ def _embedder(scorer: Scorer) -> Callable[[Image], NDArray[np.float32]]:
     return embed
 
 
-async def _receive(way: _Way, reception: Reception) -> None:
+async def _receive(way: _Way, consumer: Consumer) -> None:
     match way.kind:
         case "http":
-            await _serve(way, reception)
+            await _serve(way, consumer)
         case "redis":
             from streamgate.recognise import redis  # noqa: PLC0415 - an extra
 
             await redis.follow(
-                reception, way.access, stream=way.stream, group=way.group,
-                consumer=f"{os.uname().nodename}-{way.group}",
+                consumer, way.access, stream=way.stream, group=way.group,
+                name=f"{os.uname().nodename}-{way.group}",
             )  # fmt: skip
         case "nats":
             from streamgate.recognise import nats  # noqa: PLC0415 - an extra
 
-            await nats.follow(reception, way.access, subject=way.subject, durable=way.group)
+            await nats.follow(consumer, way.access, subject=way.subject, durable=way.group)
 
 
-async def _serve(way: _Way, reception: Reception) -> None:
-    runner = web.AppRunner(application(reception, way.token), access_log=None)
+async def _serve(way: _Way, consumer: Consumer) -> None:
+    runner = web.AppRunner(application(consumer, way.token), access_log=None)
     await runner.setup()
     try:
         site = web.TCPSite(runner, way.host, way.port)
@@ -229,25 +229,25 @@ async def _until_stopped(work: Coroutine[Any, Any, None]) -> None:
 
 
 def _as_text(visitor: Visitor) -> str:
-    arrival, match = visitor.arrival, visitor.match
+    message, match = visitor.message, visitor.match
     who = match.name or f"unknown (nearest {match.nearest})"
-    when = arrival.captured_at[:19].replace("T", " ")
+    when = message.captured_at[:19].replace("T", " ")
     return (
-        f"{when}  {arrival.camera}  {who}  similarity {match.similarity:.2f}, "
-        f"quality {arrival.quality:.0f}, track {arrival.track_id}"
+        f"{when}  {message.camera}  {who}  similarity {match.similarity:.2f}, "
+        f"quality {message.quality:.0f}, track {message.track_id}"
     )
 
 
 def _as_json(visitor: Visitor) -> str:
-    arrival, match = visitor.arrival, visitor.match
+    message, match = visitor.message, visitor.match
     return json.dumps(
         {
-            "key": arrival.key,
-            "camera": arrival.camera,
-            "track_id": arrival.track_id,
-            "revision": arrival.revision,
-            "captured_at": arrival.captured_at,
-            "quality": arrival.quality,
+            "key": message.key,
+            "camera": message.camera,
+            "track_id": message.track_id,
+            "revision": message.revision,
+            "captured_at": message.captured_at,
+            "quality": message.quality,
             "name": match.name,
             "nearest": match.nearest,
             "similarity": match.similarity,

@@ -16,14 +16,14 @@ from rich.table import Table
 from streamgate.config import CameraConfig, LoadedConfig, LogSection, load_config
 from streamgate.config.load import hash_config
 from streamgate.errors import DataError
-from streamgate.logs import configure_logs
-from streamgate.quality.recogniser import OnnxRecogniser, Preprocessing
-from streamgate.replay.plots import need_plots
-from streamgate.replay.policies import POLICIES, Choices, choose
-from streamgate.replay.recording import Recording
-from streamgate.replay.report import Findings, as_html, as_json
-from streamgate.replay.theatre import decision_lines, record
-from streamgate.replay.verdict import Identities, Judge, Verdict, trade
+from streamgate.lab.recogniser import OnnxRecogniser, Preprocessing
+from streamgate.lab.replay.evaluation import Evaluator, Identities, PolicyEvaluation, trade
+from streamgate.lab.replay.plots import need_plots
+from streamgate.lab.replay.policies import POLICIES, Choices, choose
+from streamgate.lab.replay.recording import Recording
+from streamgate.lab.replay.report import Findings, as_html, as_json
+from streamgate.lab.replay.runner import decision_lines, record
+from streamgate.telemetry.logs import configure_logs
 
 __all__ = ["command"]
 
@@ -97,13 +97,13 @@ def command(
             record(videos, loaded, embedder=embedder, on_frame=bar.show)
         )
     took_s = time.perf_counter() - began
-    judge = Judge(recordings, loaded.config, people)
+    evaluator = Evaluator(recordings, loaded.config, people)
     names = [name for name in POLICIES if not policies or name in policies]
     choices = {
         name: [choose(name, recording, loaded.config, seed=seed) for recording in recordings]
         for name in names
     }
-    verdicts = [judge.verdict(name, choices[name]) for name in names]
+    evaluations = [evaluator.evaluation(name, choices[name]) for name in names]
     findings = Findings(
         camera=loaded.config.camera.name,
         model_hash=model_hash,
@@ -111,11 +111,11 @@ def command(
         recogniser="the scorer's own embedding" if recogniser is None else recogniser.name,
         recordings=recordings,
         choices=dict(choices),
-        verdicts=verdicts,
-        trade=trade(recordings, loaded.config, judge) if "gate" in choices else (),
+        evaluations=evaluations,
+        trade=trade(recordings, loaded.config, evaluator) if "gate" in choices else (),
     )
     _write(out, findings, loaded, choices.get("gate", []))
-    _tell(verdicts, recordings, took_s)
+    _tell(evaluations, recordings, took_s)
     click.echo(f"report: {out / 'report.html'}")
 
 
@@ -154,18 +154,18 @@ def _write(
                 file.writelines(decision_lines(recording, chosen.run, loaded, findings.model_hash))
 
 
-def _tell(verdicts: list[Verdict], recordings: list[Recording], took_s: float) -> None:
+def _tell(evaluations: list[PolicyEvaluation], recordings: list[Recording], took_s: float) -> None:
     table = Table("policy", "regret", "p95", "similarity", "missed", "per track", "after", "scored")
-    for verdict in verdicts:
+    for evaluation in evaluations:
         table.add_row(
-            verdict.policy,
-            f"{verdict.regret_quality_mean:.2f}",
-            f"{verdict.regret_quality_p95:.2f}",
-            f"{verdict.regret_similarity_track:.4f}",
-            f"{verdict.missed} of {verdict.tracks}",
-            f"{verdict.forwarded_per_track:.2f}",
-            f"{verdict.emitted_after_median_s:.1f} s",
-            f"{100 * verdict.share_scored:.1f} %",
+            evaluation.policy,
+            f"{evaluation.regret_quality_mean:.2f}",
+            f"{evaluation.regret_quality_p95:.2f}",
+            f"{evaluation.regret_similarity_track:.4f}",
+            f"{evaluation.missed} of {evaluation.tracks}",
+            f"{evaluation.forwarded_per_track:.2f}",
+            f"{evaluation.emitted_after_median_s:.1f} s",
+            f"{100 * evaluation.share_scored:.1f} %",
         )
     Console().print(table)
     seconds = sum(r.moments[-1].at for r in recordings if r.moments)

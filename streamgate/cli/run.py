@@ -15,7 +15,7 @@ from streamgate.cli import tell
 from streamgate.config import LoadedConfig, load_config
 from streamgate.config.section import secrets_of
 from streamgate.errors import StreamgateError
-from streamgate.logs import configure_logs
+from streamgate.telemetry.logs import configure_logs
 
 __all__ = ["command"]
 

@@ -23,7 +23,7 @@ from streamgate.config.stages import (
     TrackerSection,
 )
 from streamgate.config.tracing import TracingSection
-from streamgate.config.webrtc_source import WhipSource
+from streamgate.config.webrtc_source import WhipSection
 
 __all__ = ["CameraConfig", "CameraSection", "LogSection", "WebSection"]
 
@@ -140,7 +140,7 @@ class CameraConfig(Section):
 
     @model_validator(mode="after")
     def _publishers_can_come(self) -> CameraConfig:
-        if isinstance(self.source, WhipSource):
+        if isinstance(self.source, WhipSection):
             if not self.web.enabled:
                 raise ValueError("source.kind whip needs the web server: set web.enabled")
             if self.source.token is None and not self.web.is_local:

@@ -14,11 +14,11 @@ from streamgate.config.sinks import SinkSection
 __all__ = [
     "DecisionLogSection",
     "DeliverySection",
-    "MemoryOutbox",
+    "MemoryOutboxSection",
     "OutboxKey",
     "OutboxSection",
     "RetrySection",
-    "SqliteOutbox",
+    "SqliteOutboxSection",
 ]
 
 _WEEKS_S = 90 * 86_400
@@ -30,7 +30,7 @@ _TTL = Field(
 )
 
 
-class MemoryOutbox(Section):
+class MemoryOutboxSection(Section):
     """Waiting best shots are kept in memory and are lost with the process."""
 
     kind: Literal["memory"] = "memory"
@@ -63,7 +63,7 @@ class OutboxKey(Section):
         return key
 
 
-class SqliteOutbox(Section):
+class SqliteOutboxSection(Section):
     """Waiting best shots are kept in an encrypted file and outlive the process."""
 
     kind: Literal["sqlite"]
@@ -101,7 +101,7 @@ class SqliteOutbox(Section):
     )
 
     @model_validator(mode="after")
-    def _secured(self) -> SqliteOutbox:
+    def _secured(self) -> SqliteOutboxSection:
         if not self.keys and not self.store_pictures_unencrypted:
             raise ValueError(
                 "wanted keys: (a list of id and key_file), because the outbox stores pictures of "
@@ -122,7 +122,7 @@ def _from_word(value: Any) -> Any:
 
 
 OutboxSection = Annotated[
-    Annotated[MemoryOutbox | SqliteOutbox, Field(discriminator="kind")],
+    Annotated[MemoryOutboxSection | SqliteOutboxSection, Field(discriminator="kind")],
     BeforeValidator(_from_word),
 ]
 
@@ -163,7 +163,8 @@ class DeliverySection(Section):
         default=(), max_length=16, description="Every best shot goes to each of them."
     )
     outbox: OutboxSection = Field(
-        default_factory=MemoryOutbox, description="Where best shots wait; `memory` for short."
+        default_factory=MemoryOutboxSection,
+        description="Where best shots wait; `memory` for short.",
     )
     retry: RetrySection = Field(default_factory=RetrySection)
     decision_log: DecisionLogSection | None = Field(

@@ -11,12 +11,12 @@ from streamgate.config.section import Name, Seconds, Section
 
 __all__ = [
     "AnswersSection",
-    "DirectorySink",
-    "HttpSink",
-    "KafkaSink",
-    "MqttSink",
-    "NatsSink",
-    "RedisSink",
+    "DirectorySinkSection",
+    "HttpSinkSection",
+    "KafkaSinkSection",
+    "MqttSinkSection",
+    "NatsSinkSection",
+    "RedisSinkSection",
     "SinkSection",
 ]
 
@@ -89,7 +89,7 @@ class AnswersSection(Section):
     )
 
 
-class DirectorySink(_AnySink):
+class DirectorySinkSection(_AnySink):
     """Writes each best shot into a folder; it is there whole once its JSON file is there."""
 
     kind: Literal["directory"]
@@ -97,7 +97,7 @@ class DirectorySink(_AnySink):
     path: Path = Field(description="Folder; it is made where it does not exist.")
 
 
-class HttpSink(_NetworkSink):
+class HttpSinkSection(_NetworkSink):
     """Posts each best shot as multipart/form-data; any 2xx answer acknowledges it."""
 
     kind: Literal["http"]
@@ -129,7 +129,7 @@ class HttpSink(_NetworkSink):
     )
 
     @model_validator(mode="after")
-    def _consistent(self) -> HttpSink:
+    def _consistent(self) -> HttpSinkSection:
         if self.token is not None and self.username is not None:
             raise ValueError("give either token or username and password, not both")
         if (self.username is None) != (self.password is None):
@@ -141,7 +141,7 @@ class HttpSink(_NetworkSink):
         return self
 
 
-class RedisSink(_BrokerSink):
+class RedisSinkSection(_BrokerSink):
     """Adds each best shot to a Redis stream."""
 
     kind: Literal["redis"]
@@ -158,7 +158,7 @@ class RedisSink(_BrokerSink):
     )
 
 
-class NatsSink(_BrokerSink):
+class NatsSinkSection(_BrokerSink):
     """Publishes each best shot to a NATS JetStream; the stream's answer acknowledges it."""
 
     kind: Literal["nats"]
@@ -178,13 +178,13 @@ class NatsSink(_BrokerSink):
     )
 
     @model_validator(mode="after")
-    def _one_way_in(self) -> NatsSink:
+    def _one_way_in(self) -> NatsSinkSection:
         if self.token is not None and self.username is not None:
             raise ValueError("give either token or username and password, not both")
         return self
 
 
-class MqttSink(_BrokerSink):
+class MqttSinkSection(_BrokerSink):
     """Publishes each best shot with MQTT 5 and QoS 1."""
 
     kind: Literal["mqtt"]
@@ -198,7 +198,7 @@ class MqttSink(_BrokerSink):
     )
 
 
-class KafkaSink(_BrokerSink):
+class KafkaSinkSection(_BrokerSink):
     """Sends each best shot to a Kafka topic; acknowledged by all replicas in sync."""
 
     kind: Literal["kafka"]
@@ -221,6 +221,11 @@ class KafkaSink(_BrokerSink):
 
 
 SinkSection = Annotated[
-    DirectorySink | HttpSink | RedisSink | NatsSink | MqttSink | KafkaSink,
+    DirectorySinkSection
+    | HttpSinkSection
+    | RedisSinkSection
+    | NatsSinkSection
+    | MqttSinkSection
+    | KafkaSinkSection,
     Field(discriminator="kind"),
 ]

@@ -9,9 +9,9 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator, model_va
 
 from streamgate.config.reconnect import ReconnectSection
 from streamgate.config.section import Seconds, Section
-from streamgate.config.webrtc_source import WhepSource, WhipSource
+from streamgate.config.webrtc_source import WhepSection, WhipSection
 
-__all__ = ["DeviceSource", "FileSource", "ReconnectSection", "RtspSource", "SourceSection"]
+__all__ = ["DeviceSection", "FileSection", "ReconnectSection", "RtspSection", "SourceSection"]
 
 
 def _rtsp_url(url: str) -> str:
@@ -24,7 +24,7 @@ def _rtsp_url(url: str) -> str:
     return url
 
 
-class RtspSource(Section):
+class RtspSection(Section):
     """An RTSP or RTSPS camera."""
 
     kind: Literal["rtsp"]
@@ -62,13 +62,13 @@ class RtspSource(Section):
         return path
 
     @model_validator(mode="after")
-    def _user_with_password(self) -> RtspSource:
+    def _user_with_password(self) -> RtspSection:
         if self.password is not None and self.username is None:
             raise ValueError("password is given without username")
         return self
 
 
-class FileSource(Section):
+class FileSection(Section):
     """A recorded video."""
 
     kind: Literal["file"]
@@ -80,7 +80,7 @@ class FileSource(Section):
     loop: bool = Field(default=False, description="Start again at the end, for ever.")
 
 
-class DeviceSource(Section):
+class DeviceSection(Section):
     """A USB or built-in camera (V4L2)."""
 
     kind: Literal["device"]
@@ -95,5 +95,6 @@ class DeviceSource(Section):
 
 
 SourceSection = Annotated[
-    RtspSource | FileSource | DeviceSource | WhipSource | WhepSource, Field(discriminator="kind")
+    RtspSection | FileSection | DeviceSection | WhipSection | WhepSection,
+    Field(discriminator="kind"),
 ]

@@ -239,7 +239,7 @@ Percentage = Annotated[
 class GateSection(Section):
     """Which faces go through.
 
-    The bar is set in one of three units: `min_quality`, `discard` or `target_fnmr`.
+    The threshold is set in one of three units: `min_quality`, `discard` or `target_fnmr`.
     """
 
     min_quality: Quality = Field(
@@ -294,12 +294,12 @@ class GateSection(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> GateSection:
-        bars = self.model_fields_set & {"min_quality", "discard", "target_fnmr"}
-        named = [name for name in sorted(bars) if getattr(self, name) is not None]
+        thresholds = self.model_fields_set & {"min_quality", "discard", "target_fnmr"}
+        named = [name for name in sorted(thresholds) if getattr(self, name) is not None]
         if len(named) > 1:
-            raise ValueError(f"wanted one bar only, not {' and '.join(named)}")
-        bar = self.min_quality if self.discard is None else self.discard
-        if self.release_quality is not None and self.release_quality < bar:
+            raise ValueError(f"wanted one threshold only, not {' and '.join(named)}")
+        threshold = self.min_quality if self.discard is None else self.discard
+        if self.release_quality is not None and self.release_quality < threshold:
             raise ValueError("release_quality must not be below min_quality or discard")
         if self.top_k > self.max_per_track:
             raise ValueError("top_k must not exceed max_per_track")

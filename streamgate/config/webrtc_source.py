@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator, model_va
 from streamgate.config.reconnect import ReconnectSection
 from streamgate.config.section import Seconds, Section
 
-__all__ = ["IceServer", "WhepSource", "WhipSource"]
+__all__ = ["IceServer", "WhepSection", "WhipSection"]
 
 _ICE_URL = re.compile(r"(stun|turns?):[^\s:?@]+(:\d{1,5})?(\?transport=(udp|tcp))?")
 _ORIGIN = re.compile(r"https?://[^/\s@?#]+")
@@ -73,7 +73,7 @@ def _origin(origin: str) -> str:
     return origin.lower()
 
 
-class WhipSource(_WebRtcSource):
+class WhipSection(_WebRtcSource):
     """A browser, a phone or any WHIP client that publishes here, to /whip."""
 
     kind: Literal["whip"]
@@ -124,7 +124,7 @@ def _whep_url(url: str) -> str:
     return url
 
 
-class WhepSource(_WebRtcSource):
+class WhepSection(_WebRtcSource):
     """A stream of a media server that speaks WHEP (MediaMTX, go2rtc, Cloudflare and others)."""
 
     kind: Literal["whep"]

@@ -9,27 +9,24 @@ from dataclasses import dataclass
 
 from streamgate.config import (
     CameraConfig,
-    DeviceSource,
-    FileSource,
+    DeviceSection,
+    FileSection,
     LoadedConfig,
-    RtspSource,
+    RtspSection,
     SourceSection,
-    WhepSource,
-    WhipSource,
+    WhepSection,
+    WhipSection,
 )
 from streamgate.daemon.delivery import build_outbox, build_sink
 from streamgate.daemon.gauges import show_config, show_parts
 from streamgate.daemon.observer import Observer, tell_all
 from streamgate.daemon.sketch import SketchKeeper
-from streamgate.decisions import DecidedUnder
 from streamgate.delivery.decision_log import DecisionLog
 from streamgate.delivery.dispatcher import Dispatcher
 from streamgate.delivery.outbox import Outbox
-from streamgate.drift import QualityDrift
 from streamgate.faces.analyse import FaceAnalyser
 from streamgate.faces.detect import YuNetDetector
-from streamgate.gate import QualityGate
-from streamgate.metrics import Metrics
+from streamgate.faces.track import FaceTracker
 from streamgate.models.registry import path_of
 from streamgate.pipeline import (
     CameraPipeline,
@@ -38,14 +35,18 @@ from streamgate.pipeline import (
     Publisher,
     SystemClock,
 )
+from streamgate.pipeline.slot import LatestSlot
 from streamgate.ports import Clock, FrameSource, ShotOutbox, WebRtcIngest
 from streamgate.quality import Calibration, GrafiqsScorer
-from streamgate.quality.bar import with_bar
-from streamgate.shortlist import Shortlist
-from streamgate.slot import LatestSlot
-from streamgate.sources import device, file, rtsp, whep, whip
-from streamgate.tracing import FrameTracer
-from streamgate.tracking import FaceTracker
+from streamgate.quality.threshold import with_threshold
+from streamgate.selection.decision_record import DecidedUnder
+from streamgate.selection.gate import QualityGate
+from streamgate.selection.scheduler import Scheduler
+from streamgate.sources import device, file, rtsp
+from streamgate.sources.webrtc import whep, whip
+from streamgate.telemetry.drift import QualityDrift
+from streamgate.telemetry.metrics import Metrics
+from streamgate.telemetry.tracing import FrameTracer
 from streamgate.values import Analysis, Frame, Image, ScoredFace, TrackDecision
 from streamgate.web.live import LiveSources, LiveView
 
@@ -85,7 +86,7 @@ async def compose(
     # Fetching and loading models takes seconds; signals must be heard meanwhile.
     detector_path = await asyncio.to_thread(path_of, config.detector.model)
     scorer = await stack.enter_async_context(await GrafiqsScorer.start(config.quality))
-    gate_settings = with_bar(config.gate, scorer.calibration)
+    gate_settings = with_threshold(config.gate, scorer.calibration)
     config = config.model_copy(update={"gate": gate_settings})
     sketch = _sketch(config, scorer, clock)
     if sketch is not None:
@@ -158,17 +159,17 @@ async def compose(
             detection=detection,
             scorer=scorer,
             gate=gate,
-            shortlist=Shortlist(
+            scheduler=Scheduler(
                 config.quality.max_pending,
                 share=config.quality.score_share,
-                standing=gate.standing,
+                target_of=gate.release_target,
             ),
             publisher=publisher,
             metrics=metrics,
             clock=clock,
             on_scored=scored,
             on_analysed=analysed,
-            lossless=isinstance(config.source, FileSource) and config.source.pace == "fast",
+            lossless=isinstance(config.source, FileSection) and config.source.pace == "fast",
         )
     )
     show_config(config, loaded.config_hash, metrics, clock)
@@ -185,7 +186,7 @@ async def compose(
         pipeline=pipeline,
         dispatcher=dispatcher,
         outbox=outbox,
-        ingest=source if isinstance(source, whip.WhipFrames) else None,
+        ingest=source if isinstance(source, whip.WhipSource) else None,
         analyser=analyser,
         detector=detector,
         decisions=decisions,
@@ -237,16 +238,16 @@ def _live_view(
 
 def _source(section: SourceSection, metrics: Metrics, clock: Clock) -> FrameSource:
     match section:
-        case RtspSource():
+        case RtspSection():
             return rtsp.RtspSource(section, metrics, clock)
-        case FileSource():
+        case FileSection():
             return file.FileSource(section, metrics, clock)
-        case DeviceSource():
+        case DeviceSection():
             return device.DeviceSource(section, metrics, clock)
-        case WhipSource():
-            return whip.WhipFrames(section, metrics, clock)
-        case WhepSource():
-            return whep.WhepFrames(section, metrics, clock)
+        case WhipSection():
+            return whip.WhipSource(section, metrics, clock)
+        case WhepSection():
+            return whep.WhepSource(section, metrics, clock)
 
 
 def _decision_log(

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from streamgate.config import (
     CameraConfig,
-    DirectorySink,
-    HttpSink,
-    KafkaSink,
-    MemoryOutbox,
-    MqttSink,
-    NatsSink,
-    RedisSink,
+    DirectorySinkSection,
+    HttpSinkSection,
+    KafkaSinkSection,
+    MemoryOutboxSection,
+    MqttSinkSection,
+    NatsSinkSection,
+    RedisSinkSection,
     SinkSection,
-    SqliteOutbox,
+    SqliteOutboxSection,
 )
 from streamgate.delivery import outbox as outboxes
 from streamgate.delivery.durable import outbox as durable
-from streamgate.delivery.sinks.directory import DirectoryDelivery
-from streamgate.delivery.sinks.http import HttpDelivery
-from streamgate.metrics import Metrics
+from streamgate.delivery.sinks.directory import DirectorySink
+from streamgate.delivery.sinks.http import HttpSink
 from streamgate.ports import Clock, Sink
+from streamgate.telemetry.metrics import Metrics
 
 __all__ = ["build_outbox", "build_sink"]
 
@@ -28,9 +28,9 @@ def build_outbox(config: CameraConfig, metrics: Metrics, clock: Clock) -> outbox
     """Make the outbox of a camera, made for the names of its sinks; it is not open yet."""
     section, names = config.delivery.outbox, [sink.name for sink in config.delivery.sinks]
     match section:
-        case MemoryOutbox():
+        case MemoryOutboxSection():
             return outboxes.MemoryOutbox(section, names, metrics=metrics, clock=clock)
-        case SqliteOutbox():
+        case SqliteOutboxSection():
             return durable.SqliteOutbox(
                 section, names, camera=config.camera.name, metrics=metrics, clock=clock
             )
@@ -44,23 +44,23 @@ def build_sink(section: SinkSection) -> Sink:
     """
     # Most cameras have one sink or two, and four client libraries cost time and memory at start.
     match section:
-        case DirectorySink():
-            return DirectoryDelivery(section)
-        case HttpSink():
-            return HttpDelivery(section)
-        case RedisSink():
-            from streamgate.delivery.sinks.redis import RedisDelivery  # noqa: PLC0415
+        case DirectorySinkSection():
+            return DirectorySink(section)
+        case HttpSinkSection():
+            return HttpSink(section)
+        case RedisSinkSection():
+            from streamgate.delivery.sinks.redis import RedisSink  # noqa: PLC0415
 
-            return RedisDelivery(section)
-        case NatsSink():
-            from streamgate.delivery.sinks.nats import NatsDelivery  # noqa: PLC0415
+            return RedisSink(section)
+        case NatsSinkSection():
+            from streamgate.delivery.sinks.nats import NatsSink  # noqa: PLC0415
 
-            return NatsDelivery(section)
-        case MqttSink():
-            from streamgate.delivery.sinks.mqtt import MqttDelivery  # noqa: PLC0415
+            return NatsSink(section)
+        case MqttSinkSection():
+            from streamgate.delivery.sinks.mqtt import MqttSink  # noqa: PLC0415
 
-            return MqttDelivery(section)
-        case KafkaSink():
-            from streamgate.delivery.sinks.kafka import KafkaDelivery  # noqa: PLC0415
+            return MqttSink(section)
+        case KafkaSinkSection():
+            from streamgate.delivery.sinks.kafka import KafkaSink  # noqa: PLC0415
 
-            return KafkaDelivery(section)
+            return KafkaSink(section)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from streamgate.config import CameraConfig
-from streamgate.drift import QualityDrift
-from streamgate.metrics import Metrics
 from streamgate.pipeline import CameraPipeline
 from streamgate.ports import Clock
 from streamgate.quality import GrafiqsScorer
+from streamgate.telemetry.drift import QualityDrift
+from streamgate.telemetry.metrics import Metrics
 
 __all__ = ["show_config", "show_parts"]
 
@@ -16,7 +16,7 @@ def show_config(config: CameraConfig, config_hash: str, metrics: Metrics, clock:
     """Show the configuration that is taken into use now, at the start and at each reload.
 
     Args:
-        config: with the gate's bar as a quality, however it was set.
+        config: with the gate's threshold as a quality, however it was set.
         config_hash: of the settings as they were written.
     """
     thresholds = {

@@ -19,7 +19,7 @@ from typing import Literal
 
 import structlog
 
-from streamgate.config import LoadedConfig, WhipSource
+from streamgate.config import LoadedConfig, WhipSection
 from streamgate.daemon.compose import Camera, compose
 from streamgate.daemon.notify import feed_watchdog, notify
 from streamgate.daemon.observer import Observer
@@ -78,7 +78,7 @@ async def _serve(
             add_live_routes(
                 app, camera.live, guard=guard, settings=config.web, health=lambda: health_of(camera)
             )
-        if camera.ingest is not None and isinstance(config.source, WhipSource):
+        if camera.ingest is not None and isinstance(config.source, WhipSection):
             add_whip_routes(app, camera.ingest, config.source, camera.metrics)
         await stack.enter_async_context(serve(app, config.web))
     async with asyncio.TaskGroup() as group:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
-from streamgate.metrics import Metrics
+from streamgate.telemetry.metrics import Metrics
 from streamgate.values import BestShot, ScoredFace, TrackDecision
 
 __all__ = ["Observer", "tell_all"]

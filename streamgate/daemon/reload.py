@@ -26,9 +26,9 @@ from streamgate.daemon.delivery import build_sink
 from streamgate.daemon.gauges import show_config
 from streamgate.daemon.notify import notify, reloading
 from streamgate.errors import StreamgateError
-from streamgate.logs import configure_logs
 from streamgate.ports import Sink
-from streamgate.quality.bar import with_bar
+from streamgate.quality.threshold import with_threshold
+from streamgate.telemetry.logs import configure_logs
 
 __all__ = ["Reloader", "changed_keys", "hangups", "in_use_after"]
 
@@ -178,7 +178,7 @@ class Reloader:
         config = in_use_after(now, wanted.config)
         applied, waiting = changed_keys(now, config), changed_keys(config, wanted.config)
         in_use = LoadedConfig(config, hash_config(config), wanted.path)
-        self._with_bar(config)
+        self._with_threshold(config)
         fresh = await _fresh_sinks(now, config)
         self._in_use = in_use
         if applied:
@@ -201,7 +201,7 @@ class Reloader:
         )
 
     async def _apply(self, in_use: LoadedConfig, fresh: Sequence[Sink]) -> None:
-        camera, config = self._camera, self._with_bar(in_use.config)
+        camera, config = self._camera, self._with_threshold(in_use.config)
         parts = camera.pipeline.parts
         identity = parts.publisher.identity
 
@@ -212,8 +212,8 @@ class Reloader:
         # The detector and the tracker belong to the thread that uses them.
         await asyncio.get_running_loop().run_in_executor(parts.detection, adopt)
         parts.gate.adopt(config.gate)
-        parts.shortlist.max_pending = config.quality.max_pending
-        parts.shortlist.share = config.quality.score_share
+        parts.scheduler.max_pending = config.quality.max_pending
+        parts.scheduler.share = config.quality.score_share
         parts.publisher.identity = replace(identity, config_hash=in_use.config_hash)
         if camera.decisions is not None:
             camera.decisions.adopt(config, in_use.config_hash)
@@ -222,9 +222,9 @@ class Reloader:
         show_config(config, in_use.config_hash, camera.metrics, camera.clock)
         await camera.dispatcher.adopt(config.delivery, fresh)
 
-    def _with_bar(self, config: CameraConfig) -> CameraConfig:
-        """The settings with the gate's bar as a quality; ConfigError where that is not known."""
-        gate = with_bar(config.gate, self._camera.calibration)
+    def _with_threshold(self, config: CameraConfig) -> CameraConfig:
+        """The settings with the threshold as a quality; ConfigError where that is not known."""
+        gate = with_threshold(config.gate, self._camera.calibration)
         return config.model_copy(update={"gate": gate})
 
     def _refused(self, faults: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ import structlog
 
 from streamgate.errors import ModelError
 from streamgate.ports import Clock
-from streamgate.quality.calibrate_sketch import ScoreSketch
+from streamgate.quality.score_sketch import ScoreSketch
 
 __all__ = ["SketchKeeper"]
 

@@ -2,7 +2,7 @@
 
 The order is what makes `accepted` in a line mean something: the outbox has forced the best shot to
 disk before the line exists, so that whoever reads the line may rely on the delivery. The other way
-round, a process that is killed in between would have promised what it never kept.
+round, a process that is killed in between would have prior what it never kept.
 
 A disk that takes no lines costs lines, never the camera: some are held back and written as soon as
 there is room, and those beyond are counted.
@@ -18,7 +18,10 @@ from dataclasses import replace
 import structlog
 
 from streamgate.config import CameraConfig, DecisionLogSection
-from streamgate.decisions import (
+from streamgate.delivery.rotated import RotatedFile
+from streamgate.errors import DeliveryError
+from streamgate.ports import ShotOutbox
+from streamgate.selection.decision_record import (
     DecidedUnder,
     ForwardedShot,
     ShotState,
@@ -26,10 +29,7 @@ from streamgate.decisions import (
     decision_record,
     forwarded_shot,
 )
-from streamgate.delivery.rotated import RotatedFile
-from streamgate.errors import DeliveryError
-from streamgate.metrics import Metrics
-from streamgate.ports import ShotOutbox
+from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Acceptance, BestShot, TrackDecision
 
 __all__ = ["DecisionLog"]

@@ -10,18 +10,18 @@ from functools import partial
 import structlog
 
 from streamgate.config import DeliverySection
-from streamgate.delivery.lane import Lane, Pace
 from streamgate.delivery.outbox import Outbox
 from streamgate.delivery.payload import encode_shot
-from streamgate.metrics import Metrics
+from streamgate.delivery.sink_worker import Pace, SinkWorker
 from streamgate.ports import Clock, Sink
+from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Acceptance, BestShot, EncodedShot
 
 __all__ = ["Dispatcher"]
 
 log = structlog.get_logger(__name__)
 
-_TEND_S = 1.0
+_MAINTAIN_S = 1.0
 _CLOSE_S = 1.0
 
 
@@ -31,7 +31,7 @@ class Dispatcher:
     Args:
         outbox: made for the names of exactly these sinks.
         sinks: closed by `run`, as the outbox is.
-        on_outcome: told the key, the sink and the state after each attempt, see `Lane`.
+        on_outcome: told the key, the sink and the state after each attempt, see `SinkWorker`.
     """
 
     def __init__(  # noqa: PLR0913 # its parts, and whom it tells
@@ -49,7 +49,7 @@ class Dispatcher:
         self._metrics = metrics
         self._clock = clock
         self._on_outcome = on_outcome
-        self._lanes: dict[str, Lane] = {}
+        self._workers: dict[str, SinkWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._draining = asyncio.Event()
@@ -89,8 +89,8 @@ class Dispatcher:
         """Take a best shot that is encoded already, see `accept`."""
         await self._outbox.open()
         acceptance = await self._outbox.add(shot)
-        for lane in self._lanes.values():
-            lane.wake()
+        for worker in self._workers.values():
+            worker.wake()
         return acceptance
 
     async def run(self) -> None:
@@ -103,13 +103,13 @@ class Dispatcher:
             await self._outbox.open()
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                for lane in self._lanes.values():
-                    self._start(lane)
+                for worker in self._workers.values():
+                    self._start(worker)
                 tending = group.create_task(self._tend())
                 if self._out_of_time:
                     self._cancel()
                 await self._draining.wait()
-                # From here on nothing is added; a lane ends when it is drained.
+                # From here on nothing is added; a worker ends when it is drained.
                 if self._tasks:
                     await asyncio.wait(self._tasks.values())
                 tending.cancel()
@@ -125,8 +125,8 @@ class Dispatcher:
             How many best shots are left undelivered.
         """
         self._draining.set()
-        for lane in self._lanes.values():
-            lane.drain()
+        for worker in self._workers.values():
+            worker.drain()
         try:
             async with asyncio.timeout(deadline_s):
                 await self._stopped.wait()
@@ -158,7 +158,7 @@ class Dispatcher:
         """Go on with other settings; takes at most `drain_s` where a sink is slow to end.
 
         A sink that the section no longer names is given what waits for it for so long; then the
-        outbox gives it up or keeps it, see `Outbox.vacate`. A sink that replaces one of the same
+        outbox gives it up or keeps it, see `Outbox.detach`. A sink that replaces one of the same
         name takes over what waits.
 
         Args:
@@ -171,44 +171,44 @@ class Dispatcher:
         self._outbox.serve(names)
         replaced = {sink.name for sink in fresh}
         async with asyncio.TaskGroup() as group:
-            for name, lane in self._lanes.items():
+            for name, worker in self._workers.items():
                 if name not in names or name in replaced:
-                    group.create_task(self._retire(lane, removed=name not in names))
+                    group.create_task(self._retire(worker, removed=name not in names))
                 else:
-                    lane.adopt(self._pace(name))
+                    worker.adopt(self._pace(name))
         for sink in fresh:
             if self._draining.is_set():
                 await _close(sink)
             else:
                 self._start(self._add(sink))
 
-    def _add(self, sink: Sink) -> Lane:
-        lane = Lane(
+    def _add(self, sink: Sink) -> SinkWorker:
+        worker = SinkWorker(
             sink, self._outbox, self._pace(sink.name),
             metrics=self._metrics, clock=self._clock, on_outcome=self._on_outcome,
         )  # fmt: skip
-        self._lanes[sink.name] = lane
+        self._workers[sink.name] = worker
         self._metrics.expect_sink(sink.name)
         self._metrics.watch(
             self._metrics.outbox_shots.labels(sink.name), partial(self._outbox.waiting, sink.name)
         )
-        return lane
+        return worker
 
-    def _start(self, lane: Lane) -> None:
+    def _start(self, worker: SinkWorker) -> None:
         if self._group is not None:
-            self._tasks[lane.sink.name] = self._group.create_task(lane.run())
+            self._tasks[worker.sink.name] = self._group.create_task(worker.run())
 
     def _pace(self, name: str) -> Pace:
         at_once = {sink.name: sink.at_once for sink in self._section.sinks}
         return Pace(at_once.get(name, 1), self._section.retry)
 
-    async def _retire(self, lane: Lane, *, removed: bool) -> None:
-        """End a lane; a stop cuts its time short."""
-        name = lane.sink.name
+    async def _retire(self, worker: SinkWorker, *, removed: bool) -> None:
+        """End a worker; a stop cuts its time short."""
+        name = worker.sink.name
         if removed:
-            lane.drain()
+            worker.drain()
         else:
-            lane.stop()
+            worker.stop()
         task = self._tasks.get(name)
         if task is not None:
             # When delivery stops for good, its deadline counts, and it cancels what is left.
@@ -218,9 +218,9 @@ class Dispatcher:
             del self._tasks[name]
         if self._stopped.is_set():
             return
-        self._outbox.vacate(name, removed=removed)
-        del self._lanes[name]
-        await _close(lane.sink)
+        self._outbox.detach(name, removed=removed)
+        del self._workers[name]
+        await _close(worker.sink)
         if removed:
             self._metrics.forget_sink(name)
 
@@ -230,13 +230,13 @@ class Dispatcher:
 
     async def _tend(self) -> None:
         while True:
-            await asyncio.sleep(_TEND_S)
-            if await self._outbox.tend():
-                for lane in self._lanes.values():
-                    lane.wake()
+            await asyncio.sleep(_MAINTAIN_S)
+            if await self._outbox.maintain():
+                for worker in self._workers.values():
+                    worker.wake()
 
     async def _close(self) -> None:
-        await asyncio.gather(*(_close(lane.sink) for lane in self._lanes.values()))
+        await asyncio.gather(*(_close(worker.sink) for worker in self._workers.values()))
         await self._outbox.close()
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 __all__ = [
+    "DeliveryState",
     "DropReason",
     "Dropped",
     "Entry",
     "Limits",
-    "Standing",
-    "Ticket",
+    "ShotSummary",
     "Track",
     "dropped_from",
 ]
@@ -42,8 +42,8 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
-    """What the ledger needs to know of a best shot.
+class ShotSummary:
+    """What the index needs to know of a best shot.
 
     Attributes:
         key: idempotency key.
@@ -61,7 +61,7 @@ class Ticket:
 
 
 @dataclass(slots=True)
-class Standing:
+class DeliveryState:
     """How a best shot stands with one sink.
 
     Attributes:
@@ -84,18 +84,18 @@ class Entry:
     """A best shot and the sinks that have not acknowledged it."""
 
     number: int
-    ticket: Ticket
-    sinks: dict[str, Standing]
+    summary: ShotSummary
+    sinks: dict[str, DeliveryState]
 
     @property
     def dead(self) -> bool:
         """Whether no sink is left that it will be offered to."""
-        return all(standing.dead for standing in self.sinks.values())
+        return all(state.dead for state in self.sinks.values())
 
     @property
     def claimed(self) -> bool:
         """Whether it is being delivered now."""
-        return any(standing.claimed for standing in self.sinks.values())
+        return any(state.claimed for state in self.sinks.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,5 +115,5 @@ class Dropped:
 
 def dropped_from(entry: Entry, reason: DropReason) -> Dropped:
     """What is told of an entry that is given up."""
-    alive = tuple(name for name, standing in entry.sinks.items() if not standing.dead)
-    return Dropped(entry.number, entry.ticket.key, entry.ticket.quality, reason, alive)
+    alive = tuple(name for name, state in entry.sinks.items() if not state.dead)
+    return Dropped(entry.number, entry.summary.key, entry.summary.quality, reason, alive)

@@ -8,11 +8,11 @@ from typing import Protocol
 
 import structlog
 
-from streamgate.config import MemoryOutbox as MemoryOutboxSection
-from streamgate.delivery.entry import Dropped, Limits, Ticket
-from streamgate.delivery.ledger import Ledger
-from streamgate.metrics import Metrics
+from streamgate.config import MemoryOutboxSection
+from streamgate.delivery.entry import Dropped, Limits, ShotSummary
+from streamgate.delivery.index import OutboxIndex
 from streamgate.ports import Clock
+from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Acceptance, EncodedShot
 
 __all__ = ["Claim", "MemoryOutbox", "Outbox", "tell_dropped"]
@@ -69,7 +69,7 @@ class Outbox(Protocol):
         """Let every best shot from now on go to these sinks."""
         ...
 
-    def vacate(self, sink: str, *, removed: bool) -> None:
+    def detach(self, sink: str, *, removed: bool) -> None:
         """Note that nobody delivers to a sink now, and whether anybody ever will again.
 
         What waits for a sink that was removed is given up where it would be lost with the process
@@ -105,11 +105,11 @@ class Outbox(Protocol):
         """Give it back after a refusal, to be offered again when due (Unix seconds)."""
         ...
 
-    async def bury(self, claim: Claim, *, error: str) -> None:
+    async def dead_letter(self, claim: Claim, *, error: str) -> None:
         """Offer it to this sink no more."""
         ...
 
-    async def tend(self) -> bool:
+    async def maintain(self) -> bool:
         """Do what is due by time; return whether something new may be claimed."""
         ...
 
@@ -142,7 +142,7 @@ class MemoryOutbox:
         self, section: MemoryOutboxSection, sinks: Sequence[str], *, metrics: Metrics, clock: Clock
     ) -> None:
         limits = Limits(section.max_shots, section.max_bytes, section.ttl_s)
-        self._ledger = Ledger(sinks, limits)
+        self._index = OutboxIndex(sinks, limits)
         self._shots: dict[int, EncodedShot] = {}
         self._last_number = 0
         self._metrics = metrics
@@ -157,33 +157,33 @@ class MemoryOutbox:
     @property
     def pending(self) -> int:
         """How many best shots wait for at least one sink."""
-        return self._ledger.pending
+        return self._index.pending
 
     def waiting(self, sink: str) -> int:
         """How many best shots wait for a sink."""
-        return self._ledger.waiting(sink)
+        return self._index.waiting(sink)
 
     def next_due(self, sink: str) -> float | None:
         """Unix seconds at which a best shot may next be offered to a sink, if any waits."""
-        return self._ledger.next_due(sink)
+        return self._index.next_due(sink)
 
     def holds(self, key: str) -> bool:
         """Whether it has the best shot of that key."""
-        return key in self._ledger
+        return key in self._index
 
     def serve(self, sinks: Sequence[str]) -> None:
         """Let every best shot from now on go to these sinks."""
-        self._ledger.serve(sinks)
+        self._index.serve(sinks)
 
-    def vacate(self, sink: str, *, removed: bool) -> None:
+    def detach(self, sink: str, *, removed: bool) -> None:
         """Offer again what was under way, or give up what waits for a sink that was removed."""
-        self._ledger.unclaim(sink)
+        self._index.unclaim(sink)
         if removed:
-            self._drop(self._ledger.abandon(sink))
+            self._drop(self._index.abandon(sink))
 
     async def open(self) -> None:
         """Say what this outbox cannot promise."""
-        if not self._is_open and self._ledger.sinks:
+        if not self._is_open and self._index.sinks:
             log.warning(
                 "the outbox is in memory: best shots that wait are lost when the process ends",
                 remedy="set delivery.outbox to kind: sqlite",
@@ -192,55 +192,55 @@ class MemoryOutbox:
 
     async def add(self, shot: EncodedShot) -> Acceptance:
         """Take up a best shot; a key that it has already is taken once."""
-        if not self._ledger.sinks or shot.key in self._ledger:
+        if not self._index.sinks or shot.key in self._index:
             return Acceptance.ACCEPTED
         self._last_number += 1
         number = self._last_number
-        ticket = Ticket(shot.key, shot.track, shot.quality, shot.size, shot.decided_wall)
-        self._ledger.add(number, ticket)
+        summary = ShotSummary(shot.key, shot.track, shot.quality, shot.size, shot.decided_wall)
+        self._index.add(number, summary)
         self._shots[number] = shot
-        self._drop(self._ledger.shrink())
+        self._drop(self._index.shrink())
         return Acceptance.ACCEPTED if number in self._shots else Acceptance.DROPPED
 
     async def claim(self, sink: str) -> Claim | None:
         """Take the next best shot that may be offered to a sink now."""
-        entry = self._ledger.claim(sink, self._clock.wall())
+        entry = self._index.claim(sink, self._clock.wall())
         if entry is None:
             return None
         return Claim(entry.number, sink, entry.sinks[sink].refusals, self._shots[entry.number])
 
     async def acknowledge(self, claim: Claim) -> None:
         """Note that the sink has it."""
-        if self._ledger.acknowledge(claim.number, claim.sink):
+        if self._index.acknowledge(claim.number, claim.sink):
             del self._shots[claim.number]
 
     async def release(self, claim: Claim) -> None:
         """Give it back, to be offered again."""
-        self._ledger.release(claim.number, claim.sink)
+        self._index.release(claim.number, claim.sink)
 
     async def refuse(self, claim: Claim, *, due: float, error: str) -> None:
         """Give it back after a refusal, to be offered again when due."""
-        self._ledger.refuse(claim.number, claim.sink, due, error)
+        self._index.refuse(claim.number, claim.sink, due, error)
 
-    async def bury(self, claim: Claim, *, error: str) -> None:  # noqa: ARG002 - nothing here can show it later
+    async def dead_letter(self, claim: Claim, *, error: str) -> None:  # noqa: ARG002 - nothing here can show it later
         """Give it up for this sink: dead letters in memory could never be retried."""
         await self.acknowledge(claim)
 
-    async def tend(self) -> bool:
+    async def maintain(self) -> bool:
         """Give up what is too old."""
-        expired = self._ledger.expire(self._clock.wall())
+        expired = self._index.expire(self._clock.wall())
         self._drop(expired)
         return bool(expired)
 
     async def close(self) -> None:
         """Say what is lost."""
-        lost = self._ledger.pending
+        lost = self._index.pending
         if lost:
             log.warning("best shots are lost with the outbox in memory", shots=lost)
 
     def _drop(self, dropped: Sequence[Dropped]) -> None:
         for gone in dropped:
             # It may still wait for another sink.
-            if self._ledger.get(gone.number) is None:
+            if self._index.get(gone.number) is None:
                 del self._shots[gone.number]
         tell_dropped(dropped, self._metrics)

@@ -17,15 +17,15 @@ from rich.table import Table
 from streamgate.config import CameraConfig, DetectorSection, LoadedConfig
 from streamgate.config.load import hash_config
 from streamgate.daemon import run_camera
-from streamgate.demo.album import Album, TrackPage
+from streamgate.demo.contact_sheet import draw_contact_sheet
+from streamgate.demo.history import History, TrackHistory
 from streamgate.demo.scene import FRAMES_PER_SECOND, Scene, load_portraits
-from streamgate.demo.sheet import draw_sheet
 from streamgate.faces.detect import YuNetDetector
-from streamgate.metrics import Metrics
 from streamgate.models.registry import path_of
 from streamgate.quality import Scorer
 from streamgate.recognise import Gallery, enrol
 from streamgate.sources.record import write_video
+from streamgate.telemetry.metrics import Metrics
 
 __all__ = ["Summary", "show"]
 
@@ -68,18 +68,18 @@ async def show(out: Path, *, seconds: float, once: bool, console: Console) -> Su
     """
     photographs = {name: path_of(f"photo-{name}") for name in ("astronaut", "hopper")}
     scene = Scene(load_portraits(photographs), seconds)
-    album = Album(scene, await asyncio.to_thread(_gallery, photographs))
+    history = History(scene, await asyncio.to_thread(_gallery, photographs))
     with TemporaryDirectory(prefix="streamgate-demo-") as folder:
         clip = Path(folder) / "scene.mkv"
         console.print(f"Filming {seconds:.0f} s of a synthetic camera ...")
         await asyncio.to_thread(write_video, clip, scene.frames(), FRAMES_PER_SECOND)
         loaded = _config(clip, out, loop=not once)
         console.print("The gate runs." if once else "The gate runs until Ctrl-C.")
-        with _table(album, console):
-            await run_camera(loaded, secrets.token_hex(6), album)
-    summary = _summary(album, seconds)
+        with _table(history, console):
+            await run_camera(loaded, secrets.token_hex(6), history)
+    summary = _summary(history, seconds)
     (out / "summary.json").write_text(json.dumps(asdict(summary), indent=2) + "\n")
-    draw_sheet(list(album.pages.values()), out / "contact-sheet.png")
+    draw_contact_sheet(list(history.pages.values()), out / "contact-sheet.png")
     return summary
 
 
@@ -101,27 +101,27 @@ def _config(clip: Path, out: Path, *, loop: bool) -> LoadedConfig:
     return LoadedConfig(config, hash_config(config), Path("demo"))
 
 
-def _table(album: Album, console: Console) -> Live | nullcontext[None]:
+def _table(history: History, console: Console) -> Live | nullcontext[None]:
     if not console.is_terminal:
         return nullcontext()
     return Live(
-        get_renderable=lambda: draw_table(album),
+        get_renderable=lambda: draw_table(history),
         console=console,
         refresh_per_second=_REDRAWS_PER_SECOND,
     )
 
 
-def draw_table(album: Album) -> Table:
+def draw_table(history: History) -> Table:
     """The live tracks and the last ones that ended."""
     table = Table(title="streamgate demo")
     for column in ("track", "person", "scored", "quality now", "best", "state"):
         table.add_column(column, justify="left" if column in ("person", "state") else "right")
-    for page in album.pages.values():
+    for page in history.pages.values():
         table.add_row(*_row(page))
     return table
 
 
-def _row(page: TrackPage) -> tuple[str, ...]:
+def _row(page: TrackHistory) -> tuple[str, ...]:
     now, best = page.moments[-1:], max((m.quality for m in page.moments), default=0.0)
     if page.decision is None:
         state = "followed"
@@ -134,20 +134,20 @@ def _row(page: TrackPage) -> tuple[str, ...]:
     return str(page.track_id), page.person, str(len(page.moments)), current, f"{best:.1f}", state
 
 
-def _summary(album: Album, seconds: float) -> Summary:
-    metrics = album.metrics or Metrics()
+def _summary(history: History, seconds: float) -> Summary:
+    metrics = history.metrics or Metrics()
     return Summary(
         seconds=seconds,
-        visits=album.scene.visits,
+        visits=history.scene.visits,
         frames=round(_total(metrics, "streamgate_frames_received_total")),
         frames_dropped=round(_total(metrics, "streamgate_frames_dropped_total")),
         faces=round(_total(metrics, "streamgate_faces_detected_total")),
         scored=round(_total(metrics, "streamgate_faces_scored_total")),
-        tracks=album.tracks,
-        forwarded=album.forwarded,
-        recognised=tuple(page.recognised for page in album.pages.values()),
+        tracks=history.tracks,
+        forwarded=history.forwarded,
+        recognised=tuple(page.recognised for page in history.pages.values()),
         chosen_rank=tuple(
-            None if page.rank is None else round(page.rank, 4) for page in album.pages.values()
+            None if page.rank is None else round(page.rank, 4) for page in history.pages.values()
         ),
         frame_age_p50_ms=_quantile_ms(metrics, "streamgate_frame_age_seconds", 0.50),
         frame_age_p99_ms=_quantile_ms(metrics, "streamgate_frame_age_seconds", 0.99),

@@ -13,8 +13,8 @@ import numpy as np
 
 from streamgate.config import CameraConfig
 from streamgate.faces.examine import examine
+from streamgate.faces.track import FaceTracker
 from streamgate.ports import Clock, FaceDetector
-from streamgate.tracking import FaceTracker
 from streamgate.values import Analysis, Candidate, Face, Frame, Image, SeenFace, TrackedFace
 
 __all__ = ["FaceAnalyser"]

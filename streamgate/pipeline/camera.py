@@ -2,7 +2,7 @@
 
 Three tasks and one thread: the *watching* task hands each frame to the detection thread and gives
 what was seen to the gate; the *scoring* task keeps the scorer busy with the most promising faces;
-the *publishing* task (see `publisher`) leaves best shots in the outbox. The gate, the shortlist and
+the *publishing* task (see `publisher`) leaves best shots in the outbox. The gate, the scheduler and
 the counts belong to the event loop, so nothing here takes a lock.
 """
 
@@ -19,16 +19,16 @@ import numpy as np
 import structlog
 
 from streamgate.errors import DetectorError, ScoreError
-from streamgate.gate import GateEvent, QualityGate
-from streamgate.metrics import Metrics
 from streamgate.pipeline.publisher import Publisher
 from streamgate.ports import Clock, FrameAnalyser, QualityScorer
-from streamgate.shortlist import Shortlist
+from streamgate.selection.gate import GateEvent, QualityGate
+from streamgate.selection.scheduler import Scheduler
+from streamgate.telemetry.metrics import Metrics
 from streamgate.values import (
     Analysis,
     Candidate,
+    Discontinuity,
     Frame,
-    Interruption,
     ReleaseReason,
     ScoredFace,
     Scores,
@@ -59,7 +59,7 @@ class PipelineParts:
     detection: Executor
     scorer: QualityScorer
     gate: QualityGate
-    shortlist: Shortlist
+    scheduler: Scheduler
     publisher: Publisher
     metrics: Metrics
     clock: Clock
@@ -101,15 +101,15 @@ class CameraPipeline:
         if self._drain_timeout is not None:
             self._drain_timeout.reschedule(self._drain_deadline)
 
-    async def run(self, frames: AsyncIterator[Frame | Interruption]) -> None:
+    async def run(self, frames: AsyncIterator[Frame | Discontinuity]) -> None:
         """Process frames until the iterator ends, then end every track and publish what is due."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.parts.publisher.run())
             scoring = group.create_task(self._score_faces())
             ticking = group.create_task(self._tick())
             async for item in frames:
-                if isinstance(item, Interruption):
-                    await self._interrupted(item)
+                if isinstance(item, Discontinuity):
+                    await self._discontinued(item)
                 else:
                     await self._watch(item)
                 # A picture must not stay in memory while its successor is awaited.
@@ -163,17 +163,17 @@ class CameraPipeline:
         if analysis.faces:
             parts.metrics.last_face_wall.set(analysis.captured_wall)
         parts.metrics.live_tracks.set(len(parts.gate.live_tracks))
-        if len(parts.shortlist):
+        if len(parts.scheduler):
             self._wake_scoring()
         if parts.lossless:
             await self._idle.wait()
             await self.parts.publisher.publish(parts.gate.tick(self._now()))
 
     def _offer(self, candidate: Candidate) -> None:
-        for lost in self.parts.shortlist.offer(candidate):
+        for lost in self.parts.scheduler.offer(candidate):
             self._skip(lost.candidate, lost.reason)
         self._wake_scoring()
-        self.parts.metrics.pending_faces.set(len(self.parts.shortlist))
+        self.parts.metrics.pending_faces.set(len(self.parts.scheduler))
 
     def _wake_scoring(self) -> None:
         """Look for faces that are to be scored; which those are changes with faces and time."""
@@ -184,10 +184,10 @@ class CameraPipeline:
         self.parts.gate.skipped(candidate.track_id)
         self.parts.metrics.faces_skipped.labels(reason.value).inc()
 
-    async def _interrupted(self, interruption: Interruption) -> None:
+    async def _discontinued(self, discontinuity: Discontinuity) -> None:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self.parts.detection, self.parts.analyser.flush)
-        reason = ReleaseReason.STREAM_ENDED if interruption.ended else ReleaseReason.STREAM_LOST
+        reason = ReleaseReason.STREAM_ENDED if discontinuity.ended else ReleaseReason.STREAM_LOST
         await self._end_tracks(reason, self._now())
 
     async def _end_tracks(self, reason: ReleaseReason, at: float) -> None:
@@ -197,14 +197,14 @@ class CameraPipeline:
 
     async def _end(self, track_id: int, reason: ReleaseReason, at: float) -> None:
         """End a track, once those of its waiting faces are scored that can still win."""
-        shortlist = self.parts.shortlist
-        shortlist.end(track_id)
-        if not self._closing and (shortlist.waits(track_id, at) or self._in_flight[track_id]):
+        scheduler = self.parts.scheduler
+        scheduler.end(track_id)
+        if not self._closing and (scheduler.waits(track_id, at) or self._in_flight[track_id]):
             self._ending[track_id] = reason, at
             self._wake_scoring()
         else:
             self._ending.pop(track_id, None)
-            for lost in shortlist.forget(track_id):
+            for lost in scheduler.forget(track_id):
                 self._skip(lost.candidate, lost.reason)
             events = self.parts.gate.end(track_id, reason, at=at)
             self.parts.metrics.live_tracks.set(len(self.parts.gate.live_tracks))
@@ -214,8 +214,8 @@ class CameraPipeline:
 
     async def _score_faces(self) -> None:
         while not self._closing:
-            batch = self.parts.shortlist.take(self.parts.scorer.batch_size, self._now())
-            self.parts.metrics.pending_faces.set(len(self.parts.shortlist))
+            batch = self.parts.scheduler.take(self.parts.scorer.batch_size, self._now())
+            self.parts.metrics.pending_faces.set(len(self.parts.scheduler))
             if batch:
                 await self._score(batch)
             elif self._ending:
@@ -272,7 +272,7 @@ class CameraPipeline:
             if not parts.lossless:
                 parts.metrics.capture_to_score.observe(scored_at - candidate.captured_at, track)
             parts.on_scored(face)
-            parts.shortlist.learn(face)
+            parts.scheduler.learn(face)
             events += parts.gate.scored(face, at=self._now())
         return events
 
@@ -285,7 +285,7 @@ class CameraPipeline:
             self._drain_timeout = None
             scoring.cancel()
             await asyncio.wait([scoring])
-            for candidate in self.parts.shortlist.clear():
+            for candidate in self.parts.scheduler.clear():
                 self._skip(candidate, SkipReason.SHUTDOWN)
         self._closing = True
         self._work.set()
@@ -296,7 +296,7 @@ class CameraPipeline:
     async def _tick(self) -> None:
         while not self.parts.lossless:
             await asyncio.sleep(_TICK_S)
-            if len(self.parts.shortlist):
+            if len(self.parts.scheduler):
                 self._wake_scoring()
             self.parts.metrics.heartbeat.set(self.parts.clock.wall())
             await self.parts.publisher.publish(self.parts.gate.tick(self._now()))

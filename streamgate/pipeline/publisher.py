@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import structlog
 
 from streamgate.errors import DeliveryError
-from streamgate.exposition import exemplar_of
-from streamgate.gate import GateEvent
-from streamgate.metrics import Metrics
 from streamgate.ports import Clock, ShotOutbox
+from streamgate.selection.gate import GateEvent
+from streamgate.telemetry.exposition import exemplar_of
+from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Acceptance, BestShot, Release, TrackDecision
 
 __all__ = ["PipelineIdentity", "Publisher", "SystemClock"]

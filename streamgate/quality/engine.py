@@ -24,7 +24,7 @@ from streamgate.quality.grafiqs import Grafiqs, Group, NetworkScores
 from streamgate.quality.iresnet import INPUT_SIZE
 from streamgate.quality.weights import Weights
 
-__all__ = ["RING_SIZE", "Engine", "RawScores", "Ticket"]
+__all__ = ["RING_SIZE", "Engine", "PendingBatch", "RawScores"]
 
 RING_SIZE = 2
 """Batches that may be under way at once."""
@@ -47,7 +47,7 @@ class RawScores:
 
 
 @dataclass(slots=True, eq=False)
-class Ticket:
+class PendingBatch:
     """A batch under way; its result is to be fetched once, and in the order of submission."""
 
     _slot: _Slot
@@ -125,7 +125,7 @@ class Engine:
                     torch.compile(grafiqs.__call__, dynamic=False) if self._fuse else grafiqs
                 )
 
-    def submit(self, crops: NDArray[np.uint8], tap: Group) -> Ticket:
+    def submit(self, crops: NDArray[np.uint8], tap: Group) -> PendingBatch:
         """Start scoring RGB uint8 crops [N, 112, 112, 3], 1 ≤ N ≤ batch_size.
 
         Raises:
@@ -138,11 +138,11 @@ class Engine:
         try:
             with self.device.computing(), self._on_stream():
                 scores = self._run(slot, slot.stage(crops), tap)
-                ticket = Ticket(slot, slot.fetch(scores), len(crops))
+                pending = PendingBatch(slot, slot.fetch(scores), len(crops))
         except RuntimeError as error:
             raise ScoreError(f"the device failed while scoring: {error}") from error
         slot.busy = True
-        return ticket
+        return pending
 
     def _run(self, slot: _Slot, crops: Tensor, tap: Group) -> NetworkScores:
         if not self._cuda_graphs:

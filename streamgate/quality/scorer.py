@@ -20,7 +20,7 @@ from streamgate.quality.calibration import (
     uncalibrated_quality,
 )
 from streamgate.quality.device import Device
-from streamgate.quality.engine import RING_SIZE, Engine, RawScores, Ticket
+from streamgate.quality.engine import RING_SIZE, Engine, PendingBatch, RawScores
 from streamgate.quality.grafiqs import GROUPS, Group
 from streamgate.quality.iresnet import INPUT_SIZE
 from streamgate.quality.weights import DEFAULT_WEIGHTS, Weights, load_weights
@@ -205,7 +205,7 @@ class Scorer:
 
     def _run(self, crops: NDArray[np.uint8], tap: Group) -> Iterator[RawScores]:
         check_crops(crops)
-        under_way: deque[Ticket] = deque()
+        under_way: deque[PendingBatch] = deque()
         size = self.batch_size
         for start in range(0, len(crops), size):
             if len(under_way) == RING_SIZE:
@@ -227,9 +227,9 @@ class Scorer:
 class PendingScores:
     """Scores under way."""
 
-    def __init__(self, scorer: Scorer, ticket: Ticket) -> None:
+    def __init__(self, scorer: Scorer, pending: PendingBatch) -> None:
         self._scorer = scorer
-        self._ticket = ticket
+        self._pending = pending
 
     def result(self) -> Scores:
         """Wait for them.
@@ -237,7 +237,7 @@ class PendingScores:
         Raises:
             ScoreError: the device failed.
         """
-        return self._scorer._scores([self._ticket.result()])
+        return self._scorer._scores([self._pending.result()])
 
 
 def check_crops(crops: NDArray[np.uint8]) -> None:

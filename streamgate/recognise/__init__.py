@@ -5,18 +5,18 @@ Redis stream or from NATS JetStream, drops repetitions by their key, and compare
 those of a folder of photographs. It keeps nothing and decides nothing else.
 """
 
-from streamgate.recognise.arrival import Arrival, arrival_from_document, arrival_from_parts
+from streamgate.recognise.consumer import Consumer, Visitor
 from streamgate.recognise.gallery import Gallery, Match, enrol, photographs_in
-from streamgate.recognise.reception import Reception, Visitor
+from streamgate.recognise.message import Message, message_from_document, message_from_parts
 
 __all__ = [
-    "Arrival",
+    "Consumer",
     "Gallery",
     "Match",
-    "Reception",
+    "Message",
     "Visitor",
-    "arrival_from_document",
-    "arrival_from_parts",
     "enrol",
+    "message_from_document",
+    "message_from_parts",
     "photographs_in",
 ]

@@ -7,9 +7,9 @@ import hmac
 from aiohttp import web
 
 from streamgate.errors import DataError
-from streamgate.recognise.arrival import Arrival, arrival_from_document, arrival_from_parts
-from streamgate.recognise.door import judged
-from streamgate.recognise.reception import Reception
+from streamgate.recognise.consumer import Consumer
+from streamgate.recognise.message import Message, message_from_document, message_from_parts
+from streamgate.recognise.transport import judged
 
 __all__ = ["PATH", "application"]
 
@@ -17,7 +17,7 @@ PATH = "/best-shots"
 _MOST_BYTES = 16_777_216
 
 
-def application(reception: Reception, token: str | None = None) -> web.Application:
+def application(consumer: Consumer, token: str | None = None) -> web.Application:
     """Serve `POST /best-shots` in the form that the http sink sends, or with one JSON document.
 
     A message that can never be taken is answered with 400, which the sink takes for a refusal.
@@ -27,10 +27,10 @@ def application(reception: Reception, token: str | None = None) -> web.Applicati
         if token is not None and not _is_signed(request, token):
             return web.Response(status=401, headers={"WWW-Authenticate": "Bearer"})
         try:
-            arrival = await _read(request)
+            message = await _read(request)
         except DataError as error:
             return web.Response(status=400, text=f"{error}\n")
-        fault = await judged(reception, lambda: arrival, "http")
+        fault = await judged(consumer, lambda: message, "http")
         return web.Response(status=204) if fault is None else web.Response(status=400, text=fault)
 
     app = web.Application(client_max_size=_MOST_BYTES)
@@ -43,11 +43,11 @@ def _is_signed(request: web.Request, token: str) -> bool:
     return hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
 
 
-async def _read(request: web.Request) -> Arrival:
+async def _read(request: web.Request) -> Message:
     if request.content_type == "application/json":
-        return arrival_from_document(await request.read())
+        return message_from_document(await request.read())
     parts = await request.post()
-    return arrival_from_parts(_bytes(parts.get("metadata")), _bytes(parts.get("crop")))
+    return message_from_parts(_bytes(parts.get("metadata")), _bytes(parts.get("crop")))
 
 
 def _bytes(part: str | bytes | bytearray | web.FileField | None) -> bytes:

@@ -10,9 +10,9 @@ from functools import partial
 import structlog
 
 from streamgate.errors import ConfigError
-from streamgate.recognise.arrival import arrival_from_document
-from streamgate.recognise.door import PAUSE_S, Access, judged
-from streamgate.recognise.reception import Reception
+from streamgate.recognise.consumer import Consumer
+from streamgate.recognise.message import message_from_document
+from streamgate.recognise.transport import PAUSE_S, Access, judged
 
 try:
     from nats.aio.client import Client
@@ -33,7 +33,7 @@ _WAIT_S = 2.0
 _TIMEOUT_S = 10.0
 
 
-async def follow(reception: Reception, access: Access, *, subject: str, durable: str) -> None:
+async def follow(consumer: Consumer, access: Access, *, subject: str, durable: str) -> None:
     """Read until cancelled; a server that is away is tried again for ever.
 
     Raises:
@@ -47,7 +47,7 @@ async def follow(reception: Reception, access: Access, *, subject: str, durable:
                 await _connect(client, access, faults)
             faults.connecting = False
             pause_s = PAUSE_S[0]
-            await _read(client, reception, access.url, subject=subject, durable=durable)
+            await _read(client, consumer, access.url, subject=subject, durable=durable)
         except AuthorizationError:
             raise ConfigError(f"{access.url} refuses our user or password") from None
         except (Error, OSError, TimeoutError) as error:
@@ -97,7 +97,7 @@ async def _connect(client: Client, access: Access, faults: _Faults) -> None:
 
 
 async def _read(
-    client: Client, reception: Reception, place: str, *, subject: str, durable: str
+    client: Client, consumer: Consumer, place: str, *, subject: str, durable: str
 ) -> None:
     try:
         subscription = await client.jetstream().pull_subscribe(subject, durable=durable)
@@ -112,6 +112,6 @@ async def _read(
         except NothingCameError:
             continue
         for message in messages:
-            await judged(reception, partial(arrival_from_document, message.data), "nats")
+            await judged(consumer, partial(message_from_document, message.data), "nats")
             await message.ack()
     raise ConnectionResetError

@@ -13,9 +13,9 @@ from typing import Any
 import structlog
 
 from streamgate.errors import ConfigError
-from streamgate.recognise.arrival import Arrival, arrival_from_parts
-from streamgate.recognise.door import PAUSE_S, Access, judged
-from streamgate.recognise.reception import Reception
+from streamgate.recognise.consumer import Consumer
+from streamgate.recognise.message import Message, message_from_parts
+from streamgate.recognise.transport import PAUSE_S, Access, judged
 
 try:
     from redis.asyncio import Redis
@@ -38,9 +38,7 @@ _TIMEOUT_S = 10.0
 Fields = dict[bytes, bytes]
 
 
-async def follow(
-    reception: Reception, access: Access, *, stream: str, group: str, consumer: str
-) -> None:
+async def follow(consumer: Consumer, access: Access, *, stream: str, group: str, name: str) -> None:
     """Read until cancelled; a server that is away is tried again for ever.
 
     Raises:
@@ -53,7 +51,7 @@ async def follow(
             await _make_group(client, stream, group)
             log.info("waits for best shots", place=access.url, stream=stream)
             pause_s = PAUSE_S[0]
-            await _read(client, reception, stream=stream, group=group, consumer=consumer)
+            await _read(client, consumer, stream=stream, group=group, name=name)
         except AuthenticationError:
             raise ConfigError(f"{access.url} refuses our user or password") from None
         except (RedisError, OSError) as error:
@@ -93,14 +91,12 @@ async def _make_group(client: Redis, stream: str, group: str) -> None:
             raise
 
 
-async def _read(
-    client: Redis, reception: Reception, *, stream: str, group: str, consumer: str
-) -> None:
+async def _read(client: Redis, consumer: Consumer, *, stream: str, group: str, name: str) -> None:
     # "0" asks for what we were given and have not acknowledged, ">" for what nobody was given.
     since = "0"
     while True:
         answer: Any = await client.xreadgroup(
-            group, consumer, {stream: since}, count=_AT_ONCE, block=_BLOCK_MS
+            group, name, {stream: since}, count=_AT_ONCE, block=_BLOCK_MS
         )
         entries: list[tuple[bytes, Fields]] = answer[0][1] if answer else []
         if since == "0" and not entries:
@@ -108,9 +104,9 @@ async def _read(
         for number, fields in entries:
             # The stream's limit may have deleted an entry that we have not read.
             if fields:
-                await judged(reception, partial(_arrival, fields), "redis")
+                await judged(consumer, partial(_message, fields), "redis")
             await client.xack(stream, group, number)
 
 
-def _arrival(fields: Fields) -> Arrival:
-    return arrival_from_parts(fields.get(b"metadata", b""), fields.get(b"crop", b""))
+def _message(fields: Fields) -> Message:
+    return message_from_parts(fields.get(b"metadata", b""), fields.get(b"crop", b""))

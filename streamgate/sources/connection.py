@@ -15,13 +15,13 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from streamgate.metrics import Metrics
 from streamgate.ports import Clock, FrameSink
 from streamgate.sources.capture import CaptureClock
-from streamgate.sources.damage import Drop, KeyframeGate
 from streamgate.sources.faults import Fault, FaultReason, fault
 from streamgate.sources.frames import FrameMaker
 from streamgate.sources.h264 import FrameNumbers
+from streamgate.sources.keyframe_gate import Drop, KeyframeGate
+from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Frame
 
 __all__ = ["LiveConnection"]

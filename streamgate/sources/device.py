@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from streamgate.config.source import DeviceSource as DeviceSection
-from streamgate.metrics import Metrics
+from streamgate.config.source import DeviceSection
 from streamgate.ports import Clock, FrameSink
 from streamgate.sources.live import LiveCamera, LiveSource
 from streamgate.sources.opening import Opening
+from streamgate.telemetry.metrics import Metrics
 
 __all__ = ["DeviceSource"]
 

@@ -15,17 +15,17 @@ import structlog
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from streamgate.config.source import FileSource as FileSection
+from streamgate.config.source import FileSection
 from streamgate.errors import SourceError
-from streamgate.metrics import Metrics
 from streamgate.ports import Clock, FrameSink
-from streamgate.sources.damage import Drop, KeyframeGate
 from streamgate.sources.faults import fault_of
 from streamgate.sources.frames import FrameMaker
+from streamgate.sources.keyframe_gate import Drop, KeyframeGate
 from streamgate.sources.opening import NoVideoError, Opening, open_video
 from streamgate.sources.timeline import Timeline
 from streamgate.sources.worker import run_in_thread
-from streamgate.values import Interruption
+from streamgate.telemetry.metrics import Metrics
+from streamgate.values import Discontinuity
 
 __all__ = ["FileSource"]
 
@@ -68,7 +68,7 @@ class FileSource:
             if not played:
                 raise SourceError(f"{path} holds no picture that can be decoded: is it complete?")
             at = self._captured_at(self._timeline.restart())
-            sink.interrupt(Interruption("end of file", at, ended=True))
+            sink.mark(Discontinuity("end of file", at, ended=True))
             again = self._config.loop
         log.info("file ended", path=str(path))
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import av
 
-from streamgate.metrics import Metrics
 from streamgate.ports import Clock
-from streamgate.sources.damage import Drop
 from streamgate.sources.faults import FaultReason
-from streamgate.sources.picture import FrozenPicture, RgbConverter
+from streamgate.sources.freeze import FreezeDetector, RgbConverter
+from streamgate.sources.keyframe_gate import Drop
+from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Frame
 
 __all__ = ["FROZEN_S", "FrameMaker"]
@@ -32,7 +32,7 @@ class FrameMaker:
         self._clock = clock
         self._live = live
         self._converter = RgbConverter()
-        self._picture = FrozenPicture()
+        self._picture = FreezeDetector()
         self._is_frozen = False
         self._decoded = 0
         self.connection = -1
@@ -41,7 +41,7 @@ class FrameMaker:
         """Count an opening."""
         self.connection += 1
         self._converter = RgbConverter()
-        self._picture = FrozenPicture()
+        self._picture = FreezeDetector()
         self._metrics.source_connects.inc()
 
     def gone(self) -> None:

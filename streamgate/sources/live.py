@@ -11,7 +11,6 @@ import av
 import structlog
 
 from streamgate.config.source import ReconnectSection
-from streamgate.metrics import Metrics
 from streamgate.ports import Clock, FrameSink
 from streamgate.sources.connection import LiveConnection
 from streamgate.sources.faults import Fault, FaultReason, fault, fault_of
@@ -19,7 +18,8 @@ from streamgate.sources.frames import FrameMaker
 from streamgate.sources.opening import NoVideoError, Opening, open_video
 from streamgate.sources.reconnect import failures_after, pause_s
 from streamgate.sources.worker import run_in_thread
-from streamgate.values import Interruption
+from streamgate.telemetry.metrics import Metrics
+from streamgate.values import Discontinuity
 
 __all__ = ["LiveCamera", "LiveSource"]
 
@@ -101,7 +101,7 @@ class LiveSource:
             return lost, 0.0
         self._metrics.source_up.set(0)
         self._frames.gone()
-        sink.interrupt(Interruption(lost.reason.value, now))
+        sink.mark(Discontinuity(lost.reason.value, now))
         began_at = connection.first_frame_at
         return lost, 0.0 if began_at is None else now - began_at
 

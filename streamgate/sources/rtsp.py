@@ -6,12 +6,12 @@ import ssl
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from streamgate.config.source import RtspSource as RtspSection
+from streamgate.config.source import RtspSection
 from streamgate.errors import redact_urls
-from streamgate.metrics import Metrics
 from streamgate.ports import Clock, FrameSink
 from streamgate.sources.live import LiveCamera, LiveSource
 from streamgate.sources.opening import Opening
+from streamgate.telemetry.metrics import Metrics
 
 __all__ = ["RtspSource"]
 

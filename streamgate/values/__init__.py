@@ -17,14 +17,14 @@ from streamgate.values.faces import (
     TrackedFace,
 )
 from streamgate.values.ingest import PublishAnswer
-from streamgate.values.pictures import Frame, Image, Interruption, Picture
+from streamgate.values.pictures import Discontinuity, Frame, Image, Picture
 from streamgate.values.shots import Acceptance, BestShot, EncodedShot
 from streamgate.values.tracks import (
     Release,
     ReleaseReason,
+    ReleaseTarget,
     Skipped,
     SkipReason,
-    Standing,
     TrackDecision,
     TrackOutcome,
 )
@@ -35,22 +35,22 @@ __all__ = [
     "BestShot",
     "Candidate",
     "Crop",
+    "Discontinuity",
     "EncodedShot",
     "Face",
     "FaceMeasures",
     "Frame",
     "Image",
-    "Interruption",
     "Picture",
     "PublishAnswer",
     "Release",
     "ReleaseReason",
+    "ReleaseTarget",
     "ScoredFace",
     "Scores",
     "SeenFace",
     "SkipReason",
     "Skipped",
-    "Standing",
     "TrackDecision",
     "TrackOutcome",
     "TrackedFace",

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "Discontinuity",
     "Frame",
     "Image",
-    "Interruption",
     "Picture",
 ]
 
@@ -40,7 +40,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Interruption:
+class Discontinuity:
     """The stream was lost or has ended: whatever tracks are live belong to the past.
 
     Attributes:

@@ -11,9 +11,9 @@ from streamgate.values.faces import Candidate, ScoredFace
 __all__ = [
     "Release",
     "ReleaseReason",
+    "ReleaseTarget",
     "SkipReason",
     "Skipped",
-    "Standing",
     "TrackDecision",
     "TrackOutcome",
 ]
@@ -41,7 +41,7 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ReleaseTarget:
     """Where a track stands with the gate.
 
     Attributes:

@@ -13,7 +13,7 @@ from prometheus_client.exposition import choose_encoder
 
 from streamgate.config import WebSection
 from streamgate.errors import StreamgateError
-from streamgate.metrics import Metrics
+from streamgate.telemetry.metrics import Metrics
 from streamgate.web.auth import Guard
 
 __all__ = ["Health", "build_app", "serve"]

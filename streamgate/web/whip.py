@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import web
 
-from streamgate.config import WhipSource
+from streamgate.config import WhipSection
 from streamgate.errors import IngestError, IngestFault
-from streamgate.metrics import Metrics
 from streamgate.ports import WebRtcIngest
+from streamgate.telemetry.metrics import Metrics
 
 __all__ = ["add_whip_routes"]
 
@@ -84,7 +84,7 @@ class _RefusedError(Exception):
 
 
 def add_whip_routes(
-    app: web.Application, ingest: WebRtcIngest, settings: WhipSource, metrics: Metrics
+    app: web.Application, ingest: WebRtcIngest, settings: WhipSection, metrics: Metrics
 ) -> None:
     """Add `/whip`, its sessions and, where it is wanted, `/publish` to the application."""
     endpoint = _Endpoint(ingest, settings, metrics)
@@ -99,7 +99,7 @@ def add_whip_routes(
 
 
 class _Endpoint:
-    def __init__(self, ingest: WebRtcIngest, settings: WhipSource, metrics: Metrics) -> None:
+    def __init__(self, ingest: WebRtcIngest, settings: WhipSection, metrics: Metrics) -> None:
         self._ingest = ingest
         self._settings = settings
         self._metrics = metrics

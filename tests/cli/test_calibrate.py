@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from streamgate import Scorer
-from streamgate.quality.calibrate_sketch import ScoreSketch
 from streamgate.quality.calibration import calibration_path
+from streamgate.quality.score_sketch import ScoreSketch
 from tests.cli.crops import invoke, write_picture
 from tests.quality import cases
 
@@ -122,7 +122,7 @@ def test_the_package_s_own_calibration_is_not_overwritten(crops: Path) -> None:
 @pytest.mark.parametrize(
     ("gate", "message"),
     [
-        ("{discard: 20%, min_quality: 30}", "one bar only, not discard and min_quality"),
+        ("{discard: 20%, min_quality: 30}", "one threshold only, not discard and min_quality"),
         ("{discard: 0.2}", "wanted a percentage such as 20%"),
         ("{discard: many%}", "wanted a percentage such as 20%"),
         ("{discard: 20%, release_quality: 10}", "release_quality must not be below"),

@@ -14,10 +14,9 @@ import yaml
 from click.testing import CliRunner, Result
 
 from streamgate.cli import app
-from streamgate.config import SqliteOutbox as Section
-from streamgate.config import load_config
+from streamgate.config import SqliteOutboxSection, load_config
 from streamgate.delivery.durable.outbox import SqliteOutbox
-from streamgate.metrics import Metrics
+from streamgate.telemetry.metrics import Metrics
 from streamgate.values import EncodedShot
 from tests.delivery.parts import SystemClock
 from tests.delivery.shots import real_shot
@@ -58,7 +57,7 @@ async def in_use(config: Path, *tracks: int) -> AsyncIterator[SqliteOutbox]:
     """The outbox as its camera has it open, with a best shot of each track."""
     loaded = load_config(config).config
     section = loaded.delivery.outbox
-    assert isinstance(section, Section)
+    assert isinstance(section, SqliteOutboxSection)
     names = [sink.name for sink in loaded.delivery.sinks]
     outbox = SqliteOutbox(
         section, names, camera="door", metrics=Metrics("door"), clock=SystemClock()
@@ -79,10 +78,10 @@ def edit(config: Path, *changes: tuple[str, str]) -> None:
     config.write_text(text)
 
 
-async def bury(outbox: SqliteOutbox, sink: str, error: str = "no face") -> str:
+async def dead_letter(outbox: SqliteOutbox, sink: str, error: str = "no face") -> str:
     claim = await outbox.claim(sink)
     assert claim is not None
-    await outbox.bury(claim, error=error)
+    await outbox.dead_letter(claim, error=error)
     return claim.shot.key
 
 
@@ -97,7 +96,7 @@ async def delivered(outbox: SqliteOutbox, sink: str) -> list[EncodedShot]:
 async def test_list_tells_how_each_sink_stands(config: Path, run: Run) -> None:
     """What waits, what a sink has refused, and what it said, without touching anything."""
     async with in_use(config, 1, 2) as outbox:
-        key = await bury(outbox, "one")
+        key = await dead_letter(outbox, "one")
         listed = json.loads((await run("list", "--format", "json")).stdout)
         assert [row["key"] for row in listed] == ["door-b00t-1-1", "door-b00t-2-1"]
         assert listed[0]["sinks"]["one"] == {"state": "dead", "refusals": 1, "error": "no face"}
@@ -107,7 +106,7 @@ async def test_list_tells_how_each_sink_stands(config: Path, run: Run) -> None:
         assert key in table
         assert "dead after 1 refusals: no face" in table
         assert "2 best shots, 0 of them dead letters" in table
-        assert not await outbox.tend(), "looking has changed the file"
+        assert not await outbox.maintain(), "looking has changed the file"
 
 
 async def test_show_prints_the_metadata(config: Path, run: Run) -> None:
@@ -123,25 +122,25 @@ async def test_show_prints_the_metadata(config: Path, run: Run) -> None:
 async def test_a_retried_dead_letter_is_offered_again_at_once(config: Path, run: Run) -> None:
     """The camera's next look finds it; the other sink's dead letter stays one."""
     async with in_use(config, 1) as outbox:
-        key = await bury(outbox, "one")
-        await bury(outbox, "two")
+        key = await dead_letter(outbox, "one")
+        await dead_letter(outbox, "two")
         assert "1 deliveries" in (await run("retry", key, "--sink", "one")).stdout
-        assert await outbox.tend()
+        assert await outbox.maintain()
         assert [shot.key for shot in await delivered(outbox, "one")] == [key]
         assert await delivered(outbox, "two") == []
         assert "1 deliveries" in (await run("retry", "--all")).stdout
-        assert await outbox.tend()
+        assert await outbox.maintain()
         assert len(await delivered(outbox, "two")) == 1
 
 
 async def test_purge_deletes_only_what_was_chosen(config: Path, run: Run) -> None:
     """Dead letters of every sink go; what still waits for one stays."""
     async with in_use(config, 1, 2, 3) as outbox:
-        await bury(outbox, "one")
-        assert await bury(outbox, "two") == "door-b00t-1-1"
-        await bury(outbox, "two")
+        await dead_letter(outbox, "one")
+        assert await dead_letter(outbox, "two") == "door-b00t-1-1"
+        await dead_letter(outbox, "two")
         assert "1 best shots deleted" in (await run("purge", "--dead", "--yes")).stdout
-        await outbox.tend()
+        await outbox.maintain()
         assert [shot.track_id for shot in await delivered(outbox, "one")] == [2, 3]
 
 
@@ -151,7 +150,7 @@ async def test_purge_asks_first(config: Path, run: Run) -> None:
         result = await run("purge", "--all")
         assert result.exit_code == 1
         assert "Delete 1 best shots for good?" in result.stderr
-        await outbox.tend()
+        await outbox.maintain()
         assert outbox.waiting("one") == 1
 
 
@@ -178,7 +177,7 @@ async def test_export_writes_what_the_directory_sink_would(
         assert "2 best shots written" in result.stdout
         assert (tmp_path / "out" / "door-b00t-2-1.jpg").read_bytes() == real_shot(2).crop.data
         assert (tmp_path / "out" / "door-b00t-2-1.json").read_bytes() == real_shot(2).metadata
-        assert not await outbox.tend()
+        assert not await outbox.maintain()
         assert outbox.waiting("one") == 2
 
 
@@ -192,7 +191,7 @@ async def test_commands_beside_a_busy_camera_disturb_nothing(config: Path, run: 
                 await outbox.add(real_shot(track))
                 await delivered(outbox, "two")
                 seen.extend(shot.key for shot in await delivered(outbox, "one"))
-                await outbox.tend()
+                await outbox.maintain()
 
         async def look() -> None:
             for _ in range(5):

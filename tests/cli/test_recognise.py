@@ -21,28 +21,28 @@ from aiohttp import ClientSession, web
 from click.testing import CliRunner
 
 from streamgate.cli import app
-from streamgate.config import DetectorSection, HttpSink, NatsSink, RedisSink
-from streamgate.delivery.sinks.http import HttpDelivery
-from streamgate.delivery.sinks.nats import NatsDelivery
-from streamgate.delivery.sinks.redis import RedisDelivery
+from streamgate.config import DetectorSection, HttpSinkSection, NatsSinkSection, RedisSinkSection
+from streamgate.delivery.sinks.http import HttpSink
+from streamgate.delivery.sinks.nats import NatsSink
+from streamgate.delivery.sinks.redis import RedisSink
 from streamgate.errors import ConfigError, DataError, DeliveryError
 from streamgate.faces.detect import YuNetDetector
 from streamgate.models.registry import path_of
 from streamgate.ports import Sink
 from streamgate.quality import Scorer
 from streamgate.recognise import (
+    Consumer,
     Gallery,
-    Reception,
     Visitor,
-    arrival_from_document,
-    arrival_from_parts,
     enrol,
+    message_from_document,
+    message_from_parts,
     photographs_in,
 )
 from streamgate.recognise import nats as from_nats
 from streamgate.recognise import redis as from_redis
-from streamgate.recognise.door import Access, cancelled
 from streamgate.recognise.http import application
+from streamgate.recognise.transport import Access, cancelled
 from streamgate.values import EncodedShot
 from tests.delivery.daemon import make_clip, running, until, write_config
 from tests.delivery.shots import best_shot, real_shot
@@ -62,10 +62,10 @@ def gallery() -> Gallery:
 
 
 @asynccontextmanager
-async def receiving() -> AsyncIterator[tuple[Reception, list[Visitor]]]:
+async def receiving() -> AsyncIterator[tuple[Consumer, list[Visitor]]]:
     visitors: list[Visitor] = []
     with ThreadPoolExecutor(1) as thread:
-        yield Reception(gallery(), no_network, thread, tell=visitors.append), visitors
+        yield Consumer(gallery(), no_network, thread, tell=visitors.append), visitors
 
 
 def no_network(_: Any) -> Any:
@@ -89,13 +89,13 @@ def changed(shot: EncodedShot, **values: Any) -> EncodedShot:
 
 async def test_names_are_told_once_for_each_key() -> None:
     """Ada, Bob and a stranger; a repetition of a key is dropped and counted."""
-    async with receiving() as (reception, visitors):
+    async with receiving() as (consumer, visitors):
         for track in (1, 2, 3, 1):
             shot = real_shot(track)
-            await reception.take(arrival_from_parts(shot.metadata, shot.crop.data))
+            await consumer.take(message_from_parts(shot.metadata, shot.crop.data))
         assert [visitor.match.name for visitor in visitors] == ["Ada", "Bob", None]
         assert visitors[0].match.similarity == pytest.approx(1, abs=1e-5)
-        assert reception.repetitions == 1
+        assert consumer.repetitions == 1
 
 
 @pytest.mark.parametrize(
@@ -118,21 +118,21 @@ def test_what_is_no_best_shot_is_told(change: dict[str, Any], said: str) -> None
     """Each fault by its own words."""
     shot = changed(real_shot(), **change)
     with pytest.raises(DataError, match=said):
-        arrival_from_parts(shot.metadata, shot.crop.data)
+        message_from_parts(shot.metadata, shot.crop.data)
 
 
 @pytest.mark.parametrize("text", [b"", b"null", b"[]", b"{", b"\xff\xfe", b'{"schema":1}'])
 def test_garbage_is_told(text: bytes) -> None:
     """Never another exception."""
     with pytest.raises(DataError):
-        arrival_from_document(text)
+        message_from_document(text)
 
 
 def test_a_damaged_crop_is_told() -> None:
     """Its hash is in the metadata."""
     shot = real_shot()
     with pytest.raises(DataError, match="sha256 differs"):
-        arrival_from_parts(shot.metadata, shot.crop.data[:-1] + b"\0")
+        message_from_parts(shot.metadata, shot.crop.data[:-1] + b"\0")
 
 
 async def test_a_crop_stands_in_for_a_strange_embedding() -> None:
@@ -147,9 +147,9 @@ async def test_a_crop_stands_in_for_a_strange_embedding() -> None:
         return embedding_of(2)
 
     with ThreadPoolExecutor(1) as thread:
-        reception = Reception(gallery(), embed, thread, tell=lambda _visitor: None)
-        arrival = arrival_from_parts(json.dumps(said).encode(), shot.crop.data)
-        visitor = await reception.take(arrival)
+        consumer = Consumer(gallery(), embed, thread, tell=lambda _visitor: None)
+        message = message_from_parts(json.dumps(said).encode(), shot.crop.data)
+        visitor = await consumer.take(message)
     assert visitor is not None
     assert visitor.match.name == "Bob"
     assert sizes == [(112, 112, 3)]
@@ -159,8 +159,8 @@ async def test_a_crop_stands_in_for_a_strange_embedding() -> None:
 
 
 @asynccontextmanager
-async def serving(reception: Reception, token: str | None = None) -> AsyncIterator[str]:
-    runner = web.AppRunner(application(reception, token))
+async def serving(consumer: Consumer, token: str | None = None) -> AsyncIterator[str]:
+    runner = web.AppRunner(application(consumer, token))
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -171,8 +171,8 @@ async def serving(reception: Reception, token: str | None = None) -> AsyncIterat
 
 async def test_the_http_sink_is_understood() -> None:
     """What the sink posts is named and acknowledged; posted again, it is dropped."""
-    async with receiving() as (reception, visitors), serving(reception) as url:
-        sink = HttpDelivery(HttpSink(kind="http", url=url))
+    async with receiving() as (consumer, visitors), serving(consumer) as url:
+        sink = HttpSink(HttpSinkSection(kind="http", url=url))
         try:
             for track in (1, 2, 1):
                 await sink.deliver(real_shot(track, context=True))
@@ -186,12 +186,14 @@ async def test_the_http_sink_is_understood() -> None:
 
 async def test_http_wants_its_token() -> None:
     """Without it, or with another: 401, and nobody came."""
-    async with receiving() as (reception, visitors), serving(reception, "t0ken") as url:
+    async with receiving() as (consumer, visitors), serving(consumer, "t0ken") as url:
         async with ClientSession() as client:
             for headers in ({}, {"Authorization": "Bearer other"}):
                 async with client.post(url, json={}, headers=headers) as answer:
                     assert answer.status == 401
-        sink = HttpDelivery(HttpSink.model_validate({"kind": "http", "url": url, "token": "t0ken"}))
+        sink = HttpSink(
+            HttpSinkSection.model_validate({"kind": "http", "url": url, "token": "t0ken"})
+        )
         await sink.deliver(real_shot(1))
         await sink.close()
     assert len(visitors) == 1
@@ -200,21 +202,21 @@ async def test_http_wants_its_token() -> None:
 # From brokers
 
 
-Pair = tuple[Sink, Callable[[Reception], Coroutine[Any, Any, None]]]
+Pair = tuple[Sink, Callable[[Consumer], Coroutine[Any, Any, None]]]
 
 
 def redis_pair(port: int) -> Pair:
     url = f"redis://127.0.0.1:{port}/0"
-    return RedisDelivery(RedisSink(kind="redis", url=url)), lambda reception: from_redis.follow(
-        reception, Access(url), stream="streamgate:best-shots", group="g", consumer="c"
+    return RedisSink(RedisSinkSection(kind="redis", url=url)), lambda consumer: from_redis.follow(
+        consumer, Access(url), stream="streamgate:best-shots", group="g", name="c"
     )
 
 
 def nats_pair(port: int) -> Pair:
     url = f"nats://127.0.0.1:{port}"
-    section = NatsSink(kind="nats", url=url, stream="shots", stream_max_bytes=10_000_000)
-    return NatsDelivery(section), lambda reception: from_nats.follow(
-        reception, Access(url), subject="streamgate.best-shots", durable="g"
+    section = NatsSinkSection(kind="nats", url=url, stream="shots", stream_max_bytes=10_000_000)
+    return NatsSink(section), lambda consumer: from_nats.follow(
+        consumer, Access(url), subject="streamgate.best-shots", durable="g"
     )
 
 
@@ -234,14 +236,14 @@ async def test_a_brokers_stream_is_read_once_across_restarts(kind: str, tmp_path
     with make_broker(tmp_path) as broker:
         sink, follow = make_pair(broker.port)
         await sink.deliver(real_shot(1))
-        async with receiving() as (reception, visitors):
-            async with following(follow(reception)):
+        async with receiving() as (consumer, visitors):
+            async with following(follow(consumer)):
                 await until(lambda: len(visitors) == 1, 30)
                 await sink.deliver(changed(real_shot(8), schema="other"))
                 await sink.deliver(real_shot(2))
                 await until(lambda: len(visitors) == 2, 30)
             await sink.deliver(real_shot(3))
-            async with following(follow(reception)):
+            async with following(follow(consumer)):
                 await until(lambda: len(visitors) == 3, 30)
                 broker.stop()
                 broker.start()
@@ -249,7 +251,7 @@ async def test_a_brokers_stream_is_read_once_across_restarts(kind: str, tmp_path
                 await until(lambda: len(visitors) == 4, 40)
         await sink.close()
     assert [visitor.match.name for visitor in visitors] == ["Ada", "Bob", None, None]
-    assert reception.repetitions == 0
+    assert consumer.repetitions == 0
 
 
 async def delivered_at_last(sink: Sink, shot: EncodedShot) -> None:
@@ -263,13 +265,13 @@ async def delivered_at_last(sink: Sink, shot: EncodedShot) -> None:
                 return
 
 
-FOLLOW_WRONGLY: dict[str, Callable[[Reception, int], Awaitable[None]]] = {
-    "redis": lambda reception, port: from_redis.follow(
-        reception, Access(f"redis://127.0.0.1:{port}", None, "wrong"),
-        stream="s", group="g", consumer="c",
+FOLLOW_WRONGLY: dict[str, Callable[[Consumer, int], Awaitable[None]]] = {
+    "redis": lambda consumer, port: from_redis.follow(
+        consumer, Access(f"redis://127.0.0.1:{port}", None, "wrong"),
+        stream="s", group="g", name="c",
     ),
-    "nats": lambda reception, port: from_nats.follow(
-        reception, Access(f"nats://127.0.0.1:{port}", "cam", "wrong"), subject="s", durable="g"
+    "nats": lambda consumer, port: from_nats.follow(
+        consumer, Access(f"nats://127.0.0.1:{port}", "cam", "wrong"), subject="s", durable="g"
     ),
 }  # fmt: skip
 
@@ -279,9 +281,9 @@ async def test_a_broker_that_refuses_us_is_told(kind: str, tmp_path: Path) -> No
     """A wrong password ends the command: no waiting mends it."""
     user: dict[str, Any] = {"redis": {}, "nats": {"user": "cam"}}[kind]
     with PAIRS[kind][0](tmp_path, password="right", **user) as broker:
-        async with receiving() as (reception, _), asyncio.timeout(20):
+        async with receiving() as (consumer, _), asyncio.timeout(20):
             with pytest.raises(ConfigError, match="refuses our user or password"):
-                await FOLLOW_WRONGLY[kind](reception, broker.port)
+                await FOLLOW_WRONGLY[kind](consumer, broker.port)
 
 
 # The gallery

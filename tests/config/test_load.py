@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from streamgate.config import CameraConfig, RtspSource, load_config
+from streamgate.config import CameraConfig, RtspSection, load_config
 from streamgate.config.section import secrets_of
 from streamgate.errors import ConfigError
 
@@ -41,7 +41,7 @@ def test_secret_comes_from_the_environment(tmp_path: Path) -> None:
     """${NAME} is replaced, and the secret is masked wherever the settings are shown."""
     loaded = load_config(write(tmp_path, GOOD), {"DOOR_PASSWORD": "hunter2"})
     source = loaded.config.source
-    assert isinstance(source, RtspSource)
+    assert isinstance(source, RtspSection)
     assert source.password is not None
     assert source.password.get_secret_value() == "hunter2"
     assert "hunter2" not in repr(loaded)
@@ -53,7 +53,7 @@ def test_secret_comes_from_a_file(tmp_path: Path) -> None:
     secret.write_text("two words \n")
     text = GOOD.replace("password: ${DOOR_PASSWORD}", f"password_file: {secret}")
     source = load_config(write(tmp_path, text), {}).config.source
-    assert isinstance(source, RtspSource)
+    assert isinstance(source, RtspSection)
     assert source.password is not None
     assert source.password.get_secret_value() == "two words "
 

@@ -15,7 +15,7 @@ import pytest
 
 from streamgate.config import CameraConfig, load_config
 from streamgate.daemon.reload import Reloader, changed_keys, in_use_after
-from streamgate.metrics import Metrics
+from streamgate.telemetry.metrics import Metrics
 from tests.daemon.people import film_person
 from tests.servers.daemon import Daemon
 

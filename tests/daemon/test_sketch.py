@@ -9,7 +9,7 @@ import pytest
 from streamgate.daemon import sketch as module
 from streamgate.daemon.sketch import SketchKeeper
 from streamgate.errors import ModelError
-from streamgate.quality.calibrate_sketch import ScoreSketch
+from streamgate.quality.score_sketch import ScoreSketch
 
 HASH, OTHER = "ab" * 32, "cd" * 32
 

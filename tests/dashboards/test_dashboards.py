@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from streamgate.metrics import Metrics
+from streamgate.telemetry.metrics import Metrics
 from tests import needs
 from tests.dashboards.grafana import DASHBOARDS, dashboard, panels, queries, variables
 from tools.monitoring.__main__ import files

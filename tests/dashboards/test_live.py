@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamgate.metrics import Metrics
+from streamgate.telemetry.metrics import Metrics
 from tests.dashboards.grafana import DASHBOARDS, Query, queries, variables
 from tests.dashboards.scenario import FAULTS, STANDING, Fault, Scene, play
-from tests.metrics.test_metrics import MOST_SERIES
 from tests.servers.prometheus import promtool
+from tests.telemetry.test_metrics import MOST_SERIES
 from tools.monitoring.rules import alerts, records
 
 pytestmark = pytest.mark.timeout(3600)

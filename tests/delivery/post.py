@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from streamgate.config import DeliverySection, SqliteOutbox
+from streamgate.config import DeliverySection, SqliteOutboxSection
 from streamgate.delivery.dispatcher import Dispatcher
-from streamgate.delivery.durable.outbox import SqliteOutbox as Outbox
-from streamgate.metrics import Metrics
+from streamgate.delivery.durable.outbox import SqliteOutbox
 from streamgate.ports import Sink
+from streamgate.telemetry.metrics import Metrics
 from tests.delivery.parts import SystemClock
 
 KEY = base64.b64encode(bytes(range(32))).decode()
@@ -40,9 +40,9 @@ class Post:
                 "outbox": settings,
             }
         )
-        assert isinstance(section.outbox, SqliteOutbox)
+        assert isinstance(section.outbox, SqliteOutboxSection)
         clock = SystemClock()
-        self.outbox = Outbox(
+        self.outbox = SqliteOutbox(
             section.outbox, [sink.name for sink in sinks],
             camera="door", metrics=self.metrics, clock=clock,
         )  # fmt: skip

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from streamgate.config import DeliverySection, MemoryOutbox, SqliteOutbox
+from streamgate.config import DeliverySection, MemoryOutboxSection, SqliteOutboxSection
 from streamgate.delivery import outbox as outboxes
 from streamgate.delivery.dispatcher import Dispatcher
 from streamgate.delivery.durable import outbox as durable
 from streamgate.errors import DeliveryError
-from streamgate.metrics import Metrics
+from streamgate.telemetry.metrics import Metrics
 from streamgate.values import EncodedShot
 from tests.delivery.parts import Recorder, SystemClock
 from tests.delivery.shots import best_shot
@@ -43,11 +43,11 @@ class Delivery:
 
     def _outbox(self, first: DeliverySection) -> outboxes.Outbox:
         names = [sink.name for sink in first.sinks]
-        if isinstance(first.outbox, MemoryOutbox):
+        if isinstance(first.outbox, MemoryOutboxSection):
             return outboxes.MemoryOutbox(
                 first.outbox, names, metrics=self.metrics, clock=SystemClock()
             )
-        assert isinstance(first.outbox, SqliteOutbox)
+        assert isinstance(first.outbox, SqliteOutboxSection)
         return durable.SqliteOutbox(
             first.outbox, names, camera="door", metrics=self.metrics, clock=SystemClock()
         )

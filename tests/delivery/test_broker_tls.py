@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from streamgate.config import MqttSink, NatsSink, RedisSink
-from streamgate.delivery.sinks.mqtt import MqttDelivery
-from streamgate.delivery.sinks.nats import NatsDelivery
-from streamgate.delivery.sinks.redis import RedisDelivery
+from streamgate.config import MqttSinkSection, NatsSinkSection, RedisSinkSection
+from streamgate.delivery.sinks.mqtt import MqttSink
+from streamgate.delivery.sinks.nats import NatsSink
+from streamgate.delivery.sinks.redis import RedisSink
 from streamgate.errors import DeliveryError
 from streamgate.ports import Sink
 from tests import needs
@@ -57,13 +57,13 @@ def mosquitto_server(folder: Path, pem: Path) -> Broker:
 
 def redis_sink(port: int, **settings: Any) -> Sink:
     url = f"rediss://127.0.0.1:{port}/0"
-    return RedisDelivery(RedisSink(kind="redis", url=url, timeout_s=5, **settings))
+    return RedisSink(RedisSinkSection(kind="redis", url=url, timeout_s=5, **settings))
 
 
 def nats_sink(port: int, **settings: Any) -> Sink:
     url, size = f"tls://127.0.0.1:{port}", 10_000_000
-    return NatsDelivery(
-        NatsSink(
+    return NatsSink(
+        NatsSinkSection(
             kind="nats", url=url, timeout_s=5, stream="s", stream_max_bytes=size, **settings
         )
     )  # fmt: skip
@@ -71,7 +71,7 @@ def nats_sink(port: int, **settings: Any) -> Sink:
 
 def mqtt_sink(port: int, **settings: Any) -> Sink:
     url = f"mqtts://127.0.0.1:{port}"
-    return MqttDelivery(MqttSink(kind="mqtt", url=url, timeout_s=5, **settings))
+    return MqttSink(MqttSinkSection(kind="mqtt", url=url, timeout_s=5, **settings))
 
 
 PAIRS: dict[str, tuple[Callable[[Path, Path], Broker], Callable[..., Sink]]] = {

@@ -15,12 +15,12 @@ import nats as nats_client
 import pytest
 from redis.asyncio import Redis
 
-from streamgate.config import KafkaSink, MqttSink, NatsSink, RedisSink
+from streamgate.config import KafkaSinkSection, MqttSinkSection, NatsSinkSection, RedisSinkSection
 from streamgate.delivery.payload import payload_schema, single_document
-from streamgate.delivery.sinks.kafka import KafkaDelivery
-from streamgate.delivery.sinks.mqtt import MqttDelivery
-from streamgate.delivery.sinks.nats import NatsDelivery
-from streamgate.delivery.sinks.redis import RedisDelivery
+from streamgate.delivery.sinks.kafka import KafkaSink
+from streamgate.delivery.sinks.mqtt import MqttSink
+from streamgate.delivery.sinks.nats import NatsSink
+from streamgate.delivery.sinks.redis import RedisSink
 from streamgate.errors import DeliveryError
 from streamgate.ports import Sink
 from tests.delivery.shots import real_shot
@@ -30,22 +30,22 @@ from tests.servers.broker import Broker, free_port
 SECRET = "hunter2-never-shown"
 
 
-def redis_sink(port: int, **settings: Any) -> RedisDelivery:
+def redis_sink(port: int, **settings: Any) -> RedisSink:
     data = {"kind": "redis", "url": f"redis://127.0.0.1:{port}/0", "timeout_s": 1, **settings}
-    return RedisDelivery(RedisSink.model_validate(data))
+    return RedisSink(RedisSinkSection.model_validate(data))
 
 
-def nats_sink(port: int, **settings: Any) -> NatsDelivery:
+def nats_sink(port: int, **settings: Any) -> NatsSink:
     data = {
         "kind": "nats", "url": f"nats://127.0.0.1:{port}", "timeout_s": 1, "stream": "shots",
         "stream_max_bytes": 10_000_000, **settings,
     }  # fmt: skip
-    return NatsDelivery(NatsSink.model_validate(data))
+    return NatsSink(NatsSinkSection.model_validate(data))
 
 
-def mqtt_sink(port: int, **settings: Any) -> MqttDelivery:
+def mqtt_sink(port: int, **settings: Any) -> MqttSink:
     data = {"kind": "mqtt", "url": f"mqtt://127.0.0.1:{port}", "timeout_s": 1, **settings}
-    return MqttDelivery(MqttSink.model_validate(data))
+    return MqttSink(MqttSinkSection.model_validate(data))
 
 
 SINKS: dict[str, tuple[Callable[..., Broker], Callable[..., Sink]]] = {
@@ -272,8 +272,8 @@ async def test_a_forbidden_topic_is_no_acknowledgement(tmp_path: Path) -> None:
 async def test_kafka_brokers_that_are_away_are_a_passing_fault() -> None:
     """Nothing listens there: a passing fault within timeout_s."""
     port = free_port()
-    section = KafkaSink(kind="kafka", servers=(f"127.0.0.1:{port}",), timeout_s=1)
-    async with closing(KafkaDelivery(section)) as sink:
+    section = KafkaSinkSection(kind="kafka", servers=(f"127.0.0.1:{port}",), timeout_s=1)
+    async with closing(KafkaSink(section)) as sink:
         async with asyncio.timeout(5):
             with pytest.raises(DeliveryError, match=str(port)) as raised:
                 await sink.deliver(real_shot())

@@ -20,7 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamgate.config import DecisionLogSection, GateSection, PrecheckSection
-from streamgate.decisions import (
+from streamgate.delivery.decision_log import DecisionLog
+from streamgate.delivery.rotated import RotatedFile
+from streamgate.errors import DeliveryError
+from streamgate.selection.decision_record import (
     DecidedUnder,
     ForwardedShot,
     ShotState,
@@ -29,11 +32,8 @@ from streamgate.decisions import (
     decision_schema,
     forwarded_shot,
 )
-from streamgate.delivery.decision_log import DecisionLog
-from streamgate.delivery.rotated import RotatedFile
-from streamgate.errors import DeliveryError
-from streamgate.gate import QualityGate
-from streamgate.metrics import Metrics
+from streamgate.selection.gate import QualityGate
+from streamgate.telemetry.metrics import Metrics
 from streamgate.values import (
     Acceptance,
     BestShot,

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from streamgate.config import DirectorySink
-from streamgate.delivery.sinks.directory import DirectoryDelivery, file_stem
+from streamgate.config import DirectorySinkSection
+from streamgate.delivery.sinks.directory import DirectorySink, file_stem
 from streamgate.errors import DeliveryError
 from tests.delivery.shots import real_shot
 
 
-def sink_into(folder: Path) -> DirectoryDelivery:
-    return DirectoryDelivery(DirectorySink(kind="directory", path=folder))
+def sink_into(folder: Path) -> DirectorySink:
+    return DirectorySink(DirectorySinkSection(kind="directory", path=folder))
 
 
 def content(folder: Path) -> dict[str, bytes]:

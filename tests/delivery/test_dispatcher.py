@@ -1,4 +1,4 @@
-"""The dispatcher and its lanes, with the outbox in memory."""
+"""The dispatcher and its workers, with the outbox in memory."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from prometheus_client import generate_latest
 
 from streamgate.config import DeliverySection, RetrySection
 from streamgate.delivery.dispatcher import Dispatcher
-from streamgate.delivery.lane import pause_s
 from streamgate.delivery.outbox import MemoryOutbox
+from streamgate.delivery.sink_worker import pause_s
 from streamgate.errors import DeliveryError
-from streamgate.metrics import Metrics
+from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Acceptance, EncodedShot
 from tests.delivery.parts import Recorder, SystemClock
 from tests.delivery.shots import best_shot, encoded_shot

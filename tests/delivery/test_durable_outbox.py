@@ -15,10 +15,10 @@ import pytest
 from prometheus_client import generate_latest
 from pydantic import ValidationError
 
-from streamgate.config import SqliteOutbox as Section
+from streamgate.config import SqliteOutboxSection
 from streamgate.delivery.durable.outbox import SqliteOutbox
 from streamgate.errors import OutboxError
-from streamgate.metrics import Metrics
+from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Acceptance, EncodedShot
 from tests.delivery.parts import HandClock
 from tests.delivery.shots import CAPTURED_WALL, encoded_shot, real_shot
@@ -28,9 +28,9 @@ OTHER_KEY = "00" * 32
 CLEAR: dict[str, Any] = {"keys": [], "store_pictures_unencrypted": True}
 
 
-def section(path: Path, **settings: Any) -> Section:
+def section(path: Path, **settings: Any) -> SqliteOutboxSection:
     data = {"kind": "sqlite", "path": path, "keys": [{"id": "k1", "key": KEY}], **settings}
-    return Section.model_validate(data)
+    return SqliteOutboxSection.model_validate(data)
 
 
 class Box:
@@ -126,11 +126,11 @@ async def test_a_reader_that_stays_delays_nobody_for_long(path: Path) -> None:
             backup.execute("SELECT COUNT(*) FROM shots").fetchone()
             await box.deliver_all()
             began_at = time.monotonic()
-            await box.outbox._journal.call(
+            await box.outbox._write_behind.call(
                 lambda store: store._shorten()
             )  # else it takes a full disk
             assert time.monotonic() - began_at < 2.0
-        await box.outbox._journal.call(lambda store: store._shorten())
+        await box.outbox._write_behind.call(lambda store: store._shorten())
     assert len(content(path)) < 200_000
 
 
@@ -188,7 +188,7 @@ async def test_dead_letters_and_refusals_are_remembered(path: Path) -> None:
         one, two = await box.outbox.claim("sink"), await box.outbox.claim("sink")
         assert one is not None
         assert two is not None
-        await box.outbox.bury(one, error="no face")
+        await box.outbox.dead_letter(one, error="no face")
         await box.outbox.refuse(two, due=CAPTURED_WALL + 5, error="not now")
     async with opened(path) as box:
         assert await box.outbox.claim("sink") is None
@@ -240,7 +240,7 @@ async def test_what_is_acknowledged_leaves_no_trace(path: Path) -> None:
 def test_without_a_key_nothing_is_stored(path: Path) -> None:
     """A durable outbox without key is refused, and the message says both remedies."""
     with pytest.raises(ValidationError, match="store_pictures_unencrypted: true"):
-        Section.model_validate({"kind": "sqlite", "path": path})
+        SqliteOutboxSection.model_validate({"kind": "sqlite", "path": path})
 
 
 async def test_a_new_key_leaves_old_best_shots_readable(path: Path) -> None:
@@ -324,10 +324,10 @@ async def test_what_is_too_old_is_given_up(path: Path) -> None:
     async with opened(path, ttl_s=60) as box:
         await box.outbox.add(encoded_shot())
         box.clock.pass_s(59)
-        await box.outbox.tend()
+        await box.outbox.maintain()
         assert box.outbox.waiting("sink") == 1
         box.clock.pass_s(2)
-        await box.outbox.tend()
+        await box.outbox.maintain()
         assert box.outbox.waiting("sink") == 0
         assert box.dropped("expired") == 1
     assert rows(path, "SELECT COUNT(*) FROM shots") == [(0,)]
@@ -342,21 +342,21 @@ async def test_what_another_process_purges_is_gone_here_too(path: Path) -> None:
         await box.outbox.add(encoded_shot(1))
         await box.outbox.add(encoded_shot(2))
         change(path, "DELETE FROM shots WHERE track_id = 1")
-        assert await box.outbox.tend()
+        assert await box.outbox.maintain()
         assert box.dropped("purged") == 1
         assert [shot.track_id for shot in await box.deliver_all()] == [2]
 
 
 async def test_a_dead_letter_that_is_retried_from_outside_is_offered_again(path: Path) -> None:
-    """A standing that is revived in the file is noticed."""
+    """A state that is revived in the file is noticed."""
     async with opened(path) as box:
         await box.outbox.add(encoded_shot())
         claim = await box.outbox.claim("sink")
         assert claim is not None
-        await box.outbox.bury(claim, error="no")
+        await box.outbox.dead_letter(claim, error="no")
         assert await box.outbox.claim("sink") is None
         change(path, "UPDATE standings SET dead = 0, refusals = 0, due = 0.0")
-        assert await box.outbox.tend()
+        assert await box.outbox.maintain()
         assert len(await box.deliver_all()) == 1
 
 
@@ -367,7 +367,7 @@ async def test_a_purge_during_a_delivery_does_no_harm(path: Path) -> None:
         claim = await box.outbox.claim("sink")
         assert claim is not None
         change(path, "DELETE FROM shots")
-        await box.outbox.tend()
+        await box.outbox.maintain()
         await box.outbox.acknowledge(claim)
         assert box.outbox.pending == 0
 
@@ -429,7 +429,7 @@ async def test_flipped_bytes_anywhere_lose_few_and_corrupt_none(path: Path, seed
     overwrite(path, bytes(data))
     async with opened(path) as box:
         delivered = await box.deliver_all()
-        await box.outbox.tend()
+        await box.outbox.maintain()
         delivered += await box.deliver_all()
         assert all(shot == shots[shot.track_id] for shot in delivered)
         assert len({shot.key for shot in delivered}) == len(delivered)
@@ -463,12 +463,12 @@ async def test_nothing_blocks_the_loop(path: Path) -> None:
         async with opened(path) as box:
             for track in range(10):
                 await box.outbox.add(encoded_shot(track))
-            await box.outbox.tend()
+            await box.outbox.maintain()
             assert len(await box.deliver_all()) == 10
 
 
 async def test_adds_and_acknowledgements_at_once_lose_nothing(path: Path) -> None:
-    """Forty tasks that add while four deliver and others tend: each arrives exactly once."""
+    """Forty tasks that add while four deliver and others maintain: each arrives exactly once."""
     seen: list[str] = []
     async with opened(path) as box:
 
@@ -488,7 +488,7 @@ async def test_adds_and_acknowledgements_at_once_lose_nothing(path: Path) -> Non
                 group.create_task(deliver(lambda: len(seen) < 40))
             for _ in range(5):
                 await asyncio.to_thread(change, path, "UPDATE about SET value = value")
-                await box.outbox.tend()
+                await box.outbox.maintain()
         assert box.outbox.pending == 0
     assert len(set(seen)) == len(seen) == 40
 
@@ -501,7 +501,7 @@ async def test_the_file_shrinks_when_all_is_delivered(path: Path) -> None:
         full = len(content(path))
         await box.deliver_all()
         for _ in range(4):
-            await box.outbox.tend()
+            await box.outbox.maintain()
         await asyncio.to_thread(change, path, "PRAGMA wal_checkpoint(TRUNCATE)")
         assert full > 8_000_000
         # Up to a thousand free pages are kept for what comes next.

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from streamgate.config import HttpSink, SqliteOutbox, load_config
+from streamgate.config import HttpSinkSection, SqliteOutboxSection, load_config
 from streamgate.daemon.delivery import build_outbox, build_sink
 from streamgate.errors import ConfigError
-from streamgate.metrics import Metrics
+from streamgate.telemetry.metrics import Metrics
 from tests.delivery.parts import SystemClock
 from tests.needs import ROOT
 
@@ -37,7 +37,7 @@ async def test_an_example_loads_and_its_parts_can_be_built(name: str) -> None:
     config = load_config(example(name), SECRETS).config
     outbox = build_outbox(config, Metrics("door"), SystemClock())
     assert outbox.durable
-    assert isinstance(config.delivery.outbox, SqliteOutbox)
+    assert isinstance(config.delivery.outbox, SqliteOutboxSection)
     assert config.delivery.outbox.keys
     for section in config.delivery.sinks:
         sink = build_sink(section)
@@ -58,7 +58,7 @@ def test_compreface_gets_what_its_interface_wants() -> None:
     """One part named file, which shows more than the face, and the key in x-api-key."""
     config = load_config(example("compreface"), SECRETS).config
     [sink] = config.delivery.sinks
-    assert isinstance(sink, HttpSink)
+    assert isinstance(sink, HttpSinkSection)
     assert (sink.metadata_part, sink.crop_part, sink.context_part) == (None, None, "file")
     assert list(sink.headers) == ["x-api-key"]
     assert config.delivery.context

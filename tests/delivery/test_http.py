@@ -15,9 +15,9 @@ import jsonschema
 import pytest
 from aiohttp import BodyPartReader, web
 
-from streamgate.config import HttpSink
+from streamgate.config import HttpSinkSection
 from streamgate.delivery.payload import payload_schema
-from streamgate.delivery.sinks.http import HttpDelivery, retry_after_s
+from streamgate.delivery.sinks.http import HttpSink, retry_after_s
 from streamgate.errors import DeliveryError
 from tests.delivery.shots import real_shot
 from tests.servers.tls import Authority
@@ -64,19 +64,17 @@ async def serving(tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
 
 
 @asynccontextmanager
-async def sink_to(
-    server: Server, scheme: str = "http", **settings: Any
-) -> AsyncIterator[HttpDelivery]:
+async def sink_to(server: Server, scheme: str = "http", **settings: Any) -> AsyncIterator[HttpSink]:
     url = f"{scheme}://127.0.0.1:{server.port}/secret-hook/faces"
     data = {"kind": "http", "url": url, "timeout_s": 5, **settings}
-    sink = HttpDelivery(HttpSink.model_validate(data))
+    sink = HttpSink(HttpSinkSection.model_validate(data))
     try:
         yield sink
     finally:
         await sink.close()
 
 
-async def fault_of(sink: HttpDelivery) -> DeliveryError:
+async def fault_of(sink: HttpSink) -> DeliveryError:
     with pytest.raises(DeliveryError) as raised:
         await sink.deliver(real_shot())
     return raised.value

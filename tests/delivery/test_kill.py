@@ -67,15 +67,15 @@ async def test_nothing_accepted_is_lost_by_killing_the_daemon(tmp_path: Path) ->
             await daemon.kill()
         await receiver.down()
         backlog = max(backlog, len(accepted(log) - receiver.keys))
-    promised = accepted(log)
-    assert len(promised) >= ROUNDS
+    prior = accepted(log)
+    assert len(prior) >= ROUNDS
     assert backlog, "the sink was never down"
 
     await receiver.up()
     async with running(config) as daemon:
         # Where nothing was left to deliver, it would be told to stop before it can hear that.
         await daemon.runs()
-        await until(lambda: promised <= receiver.keys)
+        await until(lambda: prior <= receiver.keys)
         assert await daemon.stop() == 0
     await receiver.down()
     assert accepted(log) <= receiver.keys

@@ -28,7 +28,8 @@ def test_a_known_similarity_is_found_again(scale: float, angle: float, shift: co
     assert found.scale == pytest.approx(1 / scale, rel=1e-6)
 
 
-@given(SCALES, ANGLES, SHIFTS, st.integers(0, 2**32 - 1))
+# Below a tenth the noise may leave a face too small to say anything, which is told as None.
+@given(st.floats(0.1, 20), ANGLES, SHIFTS, st.integers(0, 2**32 - 1))
 def test_no_other_similarity_fits_better(
     scale: float, angle: float, shift: complex, seed: int
 ) -> None:

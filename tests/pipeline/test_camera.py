@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from streamgate.config import GateSection
 from streamgate.errors import DetectorError, ScoreError
-from streamgate.gate import QualityGate
-from streamgate.metrics import Metrics
 from streamgate.pipeline import (
     CameraPipeline,
     PipelineIdentity,
@@ -23,13 +21,15 @@ from streamgate.pipeline import (
     SystemClock,
     publisher,
 )
-from streamgate.shortlist import Shortlist
+from streamgate.selection.gate import QualityGate
+from streamgate.selection.scheduler import Scheduler
+from streamgate.telemetry.metrics import Metrics
 from streamgate.values import (
     Acceptance,
     Analysis,
     BestShot,
+    Discontinuity,
     Frame,
-    Interruption,
     ReleaseReason,
     Scores,
     SeenFace,
@@ -140,7 +140,7 @@ class Bench:
                 detection=SameThread(),
                 scorer=self.scorer,
                 gate=QualityGate(GateSection()),
-                shortlist=Shortlist(pending),
+                scheduler=Scheduler(pending),
                 publisher=publishing,
                 metrics=self.metrics,
                 clock=clock,
@@ -151,7 +151,7 @@ class Bench:
     async def decided(self, decision: TrackDecision) -> None:
         self.decisions.append(decision)
 
-    async def frames(self) -> AsyncIterator[Frame | Interruption]:
+    async def frames(self) -> AsyncIterator[Frame | Discontinuity]:
         for index in range(len(self.script.lines)):
             yield frame(index, index * FRAME_S)
 
@@ -186,13 +186,13 @@ async def test_live_tracks_are_judged_when_the_frames_end() -> None:
     [(False, ReleaseReason.STREAM_LOST), (True, ReleaseReason.STREAM_ENDED)],
 )
 async def test_lost_stream_flushes_its_tracks(ended: bool, reason: ReleaseReason) -> None:
-    """An interruption ends every live track, with the reason that it gives."""
+    """An discontinuity ends every live track, with the reason that it gives."""
     bench = Bench([{1: 40.0}, {1: 70.0}])
 
-    async def frames() -> AsyncIterator[Frame | Interruption]:
+    async def frames() -> AsyncIterator[Frame | Discontinuity]:
         async for shown in bench.frames():
             yield shown
-        yield Interruption("gone", 1.0, ended)
+        yield Discontinuity("gone", 1.0, ended)
         assert bench.script.live == set()
 
     await bench.pipeline.run(frames())
@@ -204,7 +204,7 @@ async def test_track_waits_for_its_faces_under_way() -> None:
     bench = Bench([{1: 40.0}, {1: 90.0}, {}, {}], lossless=False)
     bench.scorer.go.clear()
 
-    async def frames() -> AsyncIterator[Frame | Interruption]:
+    async def frames() -> AsyncIterator[Frame | Discontinuity]:
         async for shown in bench.frames():
             yield shown
         assert not bench.decisions
@@ -222,12 +222,12 @@ async def test_slow_scorer_costs_choice_not_memory() -> None:
     bench.scorer.go.clear()
     most = 0
 
-    async def frames() -> AsyncIterator[Frame | Interruption]:
+    async def frames() -> AsyncIterator[Frame | Discontinuity]:
         nonlocal most
         async for shown in bench.frames():
             yield shown
             await asyncio.sleep(0)
-            most = max(most, len(bench.pipeline.parts.shortlist))
+            most = max(most, len(bench.pipeline.parts.scheduler))
         bench.scorer.go.set()
 
     await bench.pipeline.run(frames())
@@ -243,7 +243,7 @@ async def test_hurried_stop_skips_what_still_waits() -> None:
     bench = Bench([{1: 60.0}, {1: 80.0}], lossless=False)
     bench.scorer.go.clear()
 
-    async def frames() -> AsyncIterator[Frame | Interruption]:
+    async def frames() -> AsyncIterator[Frame | Discontinuity]:
         async for shown in bench.frames():
             yield shown
             await asyncio.sleep(0)
@@ -265,7 +265,7 @@ async def test_hurried_stop_loses_nothing_to_a_slow_outbox(
     bench.outbox.go.clear()
     bench.scorer.go.clear()
 
-    async def frames() -> AsyncIterator[Frame | Interruption]:
+    async def frames() -> AsyncIterator[Frame | Discontinuity]:
         async for shown in bench.frames():
             yield shown
         bench.scorer.go.set()
@@ -284,11 +284,11 @@ async def test_no_track_is_live_once_the_stream_is_lost() -> None:
     """The gauge does not keep the last frame's tracks while no frame comes."""
     bench = Bench([{1: 40.0, 2: 50.0}])
 
-    async def frames() -> AsyncIterator[Frame | Interruption]:
+    async def frames() -> AsyncIterator[Frame | Discontinuity]:
         async for shown in bench.frames():
             yield shown
         assert bench.total("live_tracks") == 2
-        yield Interruption("gone", 1.0)
+        yield Discontinuity("gone", 1.0)
         assert bench.total("live_tracks") == 0
 
     await bench.pipeline.run(frames())
@@ -299,7 +299,7 @@ async def test_failed_scorer_is_told_and_survived() -> None:
     bench = Bench([{1: 40.0}, {1: 70.0}, {1: 50.0}])
     bench.scorer.broken = True
 
-    async def frames() -> AsyncIterator[Frame | Interruption]:
+    async def frames() -> AsyncIterator[Frame | Discontinuity]:
         async for shown in bench.frames():
             yield shown
             bench.scorer.broken = False

@@ -84,7 +84,7 @@ def test_nothing_waits_for_the_device_until_the_result_is_asked_for(
         pending = [scorer.submit(crops), scorer.submit(crops)]
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    first, second = (ticket.result().raw for ticket in pending)
+    first, second = (pending.result().raw for pending in pending)
     assert np.array_equal(first, second)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from aiohttp import web
 from aiortc import RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 
-from tests.webrtc.tracks import FileTrack
+from tests.sources.webrtc.tracks import FileTrack
 
 
 class Server:

@@ -17,14 +17,12 @@ from typing import Any
 import pytest
 import structlog
 
-from streamgate.config.source import DeviceSource as DeviceSection
-from streamgate.config.source import ReconnectSection
-from streamgate.config.source import RtspSource as RtspSection
-from streamgate.metrics import Metrics
-from streamgate.slot import LatestSlot
+from streamgate.config.source import DeviceSection, ReconnectSection, RtspSection
+from streamgate.pipeline.slot import LatestSlot
 from streamgate.sources.device import DeviceSource
 from streamgate.sources.rtsp import RtspSource
 from streamgate.sources.worker import run_in_thread
+from streamgate.telemetry.metrics import Metrics
 from tests.servers.rtsp import RtspServer
 from tests.sources.viewer import SystemClock, reach, until, watching
 
@@ -134,7 +132,7 @@ async def test_threads_memory_and_files_are_flat_over_many_streams(small_clip: P
                 await viewer.frames(2)
                 footprints.append(_footprint())
                 server.kill()
-                await viewer.interruption()
+                await viewer.discontinuity()
                 server.restart()
     threads, files, memory_kib = (b - a for a, b in zip(*footprints[2::3], strict=True))
     assert threads == 0

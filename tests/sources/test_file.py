@@ -13,12 +13,12 @@ import av
 import numpy as np
 import pytest
 
-from streamgate.config.source import FileSource as FileSection
+from streamgate.config.source import FileSection
 from streamgate.errors import SourceError
-from streamgate.metrics import Metrics
-from streamgate.slot import LatestSlot
+from streamgate.pipeline.slot import LatestSlot
 from streamgate.sources.file import FileSource
-from streamgate.values import Frame, Interruption
+from streamgate.telemetry.metrics import Metrics
+from streamgate.values import Discontinuity, Frame
 from tests.sources.clips import make_clip, number_in
 from tests.sources.viewer import SystemClock, value, watching
 
@@ -28,7 +28,7 @@ def source(path: Path, metrics: Metrics | None = None, **settings: Any) -> FileS
     return FileSource(config, metrics or Metrics(), SystemClock())
 
 
-async def seen(path: Path, **settings: Any) -> list[Frame | Interruption]:
+async def seen(path: Path, **settings: Any) -> list[Frame | Discontinuity]:
     async with watching(source(path, **settings)) as viewer:
         return await viewer.everything()
 
@@ -57,7 +57,7 @@ async def test_the_fast_pace_shows_every_frame_to_a_slow_reader(clip: Path) -> N
             await asyncio.sleep(0.002)
         end = await viewer.next()
     assert numbers == list(range(50))
-    assert isinstance(end, Interruption)
+    assert isinstance(end, Discontinuity)
     assert end.ended
 
 
@@ -84,13 +84,13 @@ async def test_the_realtime_pace_is_that_of_the_clip(clip: Path) -> None:
 
 
 async def test_a_loop_goes_on_with_a_new_connection(small_clip: Path) -> None:
-    """Each round is a connection of its own, behind an interruption, and time goes on."""
+    """Each round is a connection of its own, behind an discontinuity, and time goes on."""
     async with watching(source(small_clip, pace="fast", loop=True)) as viewer:
         items = [await viewer.next() for _ in range(60)]
     frames = [item for item in items if isinstance(item, Frame)]
     assert [frame.connection for frame in frames[:51]] == [0] * 25 + [1] * 25 + [2]
     assert frames[25].captured_at == pytest.approx(1.0)
-    assert isinstance(items[25], Interruption)
+    assert isinstance(items[25], Discontinuity)
     assert [frame.index for frame in frames] == list(range(len(frames)))
 
 
@@ -122,7 +122,7 @@ async def test_a_truncated_file_gives_what_it_has(clip: Path, tmp_path: Path) ->
     cut = tmp_path / "cut.mkv"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     items = await seen(cut, pace="fast")
-    assert isinstance(items[-1], Interruption)
+    assert isinstance(items[-1], Discontinuity)
     assert 5 < len(items) < 45
 
 

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from streamgate.config.source import ReconnectSection
-from streamgate.config.source import RtspSource as RtspSection
-from streamgate.metrics import Metrics
+from streamgate.config.source import ReconnectSection, RtspSection
 from streamgate.sources.rtsp import RtspSource
+from streamgate.telemetry.metrics import Metrics
 from tests.servers.rtsp import RtspServer, read_stamp
 from tests.servers.tls import Authority
 from tests.sources.viewer import SystemClock, reach, value, watching
@@ -127,7 +126,7 @@ async def test_a_killed_camera_is_an_interruption_and_comes_back(
             (before,) = await viewer.frames(1)
             assert value(metrics, "source_up") == 1
             server.kill()
-            lost = await viewer.interruption()
+            lost = await viewer.discontinuity()
             await reach(metrics, "source_faults_total", 2, reason="refused")
             assert value(metrics, "source_up") == 0
             server.restart(small_clip)
@@ -147,7 +146,7 @@ async def test_a_frozen_camera_is_lost_after_the_read_timeout(clip: Path) -> Non
             await viewer.frames(5)
             server.freeze()
             frozen_at = time.monotonic()
-            lost = await viewer.interruption()
+            lost = await viewer.discontinuity()
             server.thaw()
             (after,) = await viewer.frames(1)
     assert lost.reason == "timeout"

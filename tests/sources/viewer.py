@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from streamgate.metrics import Metrics
+from streamgate.pipeline.slot import LatestSlot
 from streamgate.ports import FrameSource
-from streamgate.slot import LatestSlot
-from streamgate.values import Frame, Interruption
+from streamgate.telemetry.metrics import Metrics
+from streamgate.values import Discontinuity, Frame
 
 __all__ = ["SystemClock", "Viewer", "reach", "until", "value", "watching"]
 
@@ -36,13 +36,13 @@ class Viewer:
         self.slot = slot
         self._items = slot.frames()
 
-    async def next(self) -> Frame | Interruption:
+    async def next(self) -> Frame | Discontinuity:
         """Return the next item."""
         async with asyncio.timeout(PATIENCE_S):
             return await anext(self._items)
 
     async def frames(self, count: int) -> list[Frame]:
-        """Return frames, skipping interruptions."""
+        """Return frames, skipping discontinuities."""
         frames: list[Frame] = []
         while len(frames) < count:
             item = await self.next()
@@ -57,14 +57,14 @@ class Viewer:
             if wanted(frame):
                 return frame
 
-    async def interruption(self) -> Interruption:
-        """Return the next interruption, skipping frames."""
+    async def discontinuity(self) -> Discontinuity:
+        """Return the next discontinuity, skipping frames."""
         while True:
             item = await self.next()
-            if isinstance(item, Interruption):
+            if isinstance(item, Discontinuity):
                 return item
 
-    async def everything(self) -> list[Frame | Interruption]:
+    async def everything(self) -> list[Frame | Discontinuity]:
         """Return all that a source leaves until it has ended."""
         self.task.add_done_callback(lambda _task: self.slot.close())
         async with asyncio.timeout(PATIENCE_S):

@@ -10,8 +10,8 @@ import numpy as np
 from aiohttp import web
 
 from streamgate.config import GateSection, PrecheckSection, WebSection
-from streamgate.metrics import Metrics
 from streamgate.pipeline import SystemClock
+from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Analysis, BestShot, Image, ReleaseReason, SeenFace
 from streamgate.web.app import Health, build_app, serve
 from streamgate.web.auth import Guard

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from streamgate.exposition import Family
-from streamgate.metrics import Metrics
+from streamgate.telemetry.exposition import Family
+from streamgate.telemetry.metrics import Metrics
 from tools.monitoring.rules import Alert, alerts
 from tools.monitoring.timing import duration
 

@@ -1,6 +1,6 @@
 """The outbox that outlives the process.
 
-The ledger decides, the file remembers. A best shot is on disk before it is offered to any sink;
+The index decides, the file remembers. A best shot is on disk before it is offered to any sink;
 what becomes of it afterwards is written behind. A full disk costs durability, never the camera:
 best shots are held in memory, delivered from there, and written as soon as there is room.
 """
@@ -13,26 +13,26 @@ from functools import partial
 
 import structlog
 
-from streamgate.config import SqliteOutbox as SqliteOutboxSection
+from streamgate.config import SqliteOutboxSection
 from streamgate.delivery.durable.cipher import CLEAR, Cipher, DamagedError
 from streamgate.delivery.durable.faults import StoreFaultError
-from streamgate.delivery.durable.journal import Journal
 from streamgate.delivery.durable.owner import StoreOwner
 from streamgate.delivery.durable.store import Change, Row, Store, stored_size
+from streamgate.delivery.durable.write_behind import WriteBehind
 from streamgate.delivery.entry import (
+    DeliveryState,
     Dropped,
     DropReason,
     Entry,
     Limits,
-    Standing,
-    Ticket,
+    ShotSummary,
     dropped_from,
 )
-from streamgate.delivery.ledger import Ledger
+from streamgate.delivery.index import OutboxIndex
 from streamgate.delivery.outbox import Claim, tell_dropped
 from streamgate.errors import OutboxError
-from streamgate.metrics import Metrics
 from streamgate.ports import Clock
+from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Acceptance, EncodedShot
 
 __all__ = ["SqliteOutbox"]
@@ -60,11 +60,11 @@ class SqliteOutbox:
         self._section = section
         self._sinks = tuple(sinks)
         self._limits = Limits(section.max_shots, section.max_bytes, section.ttl_s)
-        self._ledger = Ledger(sinks, self._limits)
+        self._index = OutboxIndex(sinks, self._limits)
         cipher = Cipher(section.keys)
         self._is_clear = cipher.key_id == CLEAR
         self._owner = StoreOwner(section.path, cipher, camera)
-        self._journal = Journal(self._owner, self._entry, metrics)
+        self._write_behind = WriteBehind(self._owner, self._entry, metrics)
         self._metrics = metrics
         self._clock = clock
         self._last_number = 0
@@ -76,34 +76,34 @@ class SqliteOutbox:
     @property
     def perishable(self) -> int:
         """Best shots that the file could not take: they are lost with the process."""
-        return len(self._journal.held)
+        return len(self._write_behind.held)
 
     @property
     def pending(self) -> int:
         """How many best shots wait for at least one sink."""
-        return self._ledger.pending
+        return self._index.pending
 
     def waiting(self, sink: str) -> int:
         """How many best shots wait for a sink."""
-        return self._ledger.waiting(sink)
+        return self._index.waiting(sink)
 
     def next_due(self, sink: str) -> float | None:
         """Unix seconds at which a best shot may next be offered to a sink, if any waits."""
-        return self._ledger.next_due(sink)
+        return self._index.next_due(sink)
 
     def holds(self, key: str) -> bool:
         """Whether it has the best shot of that key."""
-        return key in self._ledger
+        return key in self._index
 
     def serve(self, sinks: Sequence[str]) -> None:
         """Let every best shot from now on go to these sinks."""
         self._sinks = tuple(sinks)
-        self._ledger.serve(sinks)
+        self._index.serve(sinks)
         self._watch()
 
-    def vacate(self, sink: str, *, removed: bool) -> None:
+    def detach(self, sink: str, *, removed: bool) -> None:
         """Offer again what was under way; what waits for a sink that was removed stays."""
-        self._ledger.unclaim(sink)
+        self._index.unclaim(sink)
         if removed:
             self._tell_strangers()
 
@@ -124,15 +124,15 @@ class SqliteOutbox:
             try:
                 await self._compare(DropReason.DAMAGED)
             except StoreFaultError as error:
-                self._journal.note_fault(error)
+                self._write_behind.note_fault(error)
             self._is_open = True
 
     async def close(self) -> None:
         """Write what is still to be written and close the file."""
         if self._is_open:
-            await self._journal.flush()
-            if self._journal.held:
-                log.error("best shots held in memory are lost", shots=len(self._journal.held))
+            await self._write_behind.flush()
+            if self._write_behind.held:
+                log.error("best shots held in memory are lost", shots=len(self._write_behind.held))
         await self._owner.close()
 
     # Best shots in, best shots out
@@ -140,22 +140,22 @@ class SqliteOutbox:
     async def add(self, shot: EncodedShot) -> Acceptance:
         """Take up a best shot; a key that it has already is taken once."""
         async with self._adding:
-            if not self._sinks or shot.key in self._ledger:
+            if not self._sinks or shot.key in self._index:
                 return Acceptance.ACCEPTED
             self._last_number = max(self._last_number + 1, int(self._clock.wall() * 1e6))
             number = self._last_number
-            standings = {name: Standing() for name in self._sinks}
-            written = await self._journal.flush(Change(number, standings, shot))
+            states = {name: DeliveryState() for name in self._sinks}
+            written = await self._write_behind.flush(Change(number, states, shot))
             # It may have been found in the file already, while that was being compared.
-            if self._ledger.get(number) is None:
+            if self._index.get(number) is None:
                 size = stored_size(shot.size)
-                ticket = Ticket(shot.key, shot.track, shot.quality, size, shot.decided_wall)
-                self._ledger.add(number, ticket)
+                summary = ShotSummary(shot.key, shot.track, shot.quality, size, shot.decided_wall)
+                self._index.add(number, summary)
             if not written:
                 self._hold(number, shot)
-            dropped = self._ledger.shrink()
-            # Before anybody could deliver it: what is delivered is gone from the ledger, too.
-            kept = self._ledger.get(number) is not None
+            dropped = self._index.shrink()
+            # Before anybody could deliver it: what is delivered is gone from the index, too.
+            kept = self._index.get(number) is not None
             await self._give_up(dropped)
             if not kept:
                 return Acceptance.DROPPED
@@ -163,68 +163,68 @@ class SqliteOutbox:
 
     async def claim(self, sink: str) -> Claim | None:
         """Take the next best shot that may be offered to a sink now."""
-        while (entry := self._ledger.claim(sink, self._clock.wall())) is not None:
+        while (entry := self._index.claim(sink, self._clock.wall())) is not None:
             number, refusals = entry.number, entry.sinks[sink].refusals
             try:
-                shot = await self._journal.read(number)
+                shot = await self._write_behind.read(number)
             except DamagedError as error:
-                log.error("best shot is damaged", key=entry.ticket.key, error=str(error))
+                log.error("best shot is damaged", key=entry.summary.key, error=str(error))
                 await self._drop(number, DropReason.DAMAGED)
                 continue
             except StoreFaultError as error:
-                self._journal.note_fault(error)
-                self._ledger.postpone(number, sink, self._clock.wall() + _UNREADABLE_PAUSE_S)
+                self._write_behind.note_fault(error)
+                self._index.postpone(number, sink, self._clock.wall() + _UNREADABLE_PAUSE_S)
                 return None
             if shot is None:
-                lost = self._journal.version is None
+                lost = self._write_behind.version is None
                 await self._drop(number, DropReason.DAMAGED if lost else DropReason.PURGED)
-            elif self._ledger.get(number) is not None:
+            elif self._index.get(number) is not None:
                 return Claim(number, sink, refusals, shot)
         return None
 
     async def acknowledge(self, claim: Claim) -> None:
         """Note that the sink has it; once all have, it is deleted."""
-        if self._ledger.acknowledge(claim.number, claim.sink):
-            self._journal.held.pop(claim.number, None)
-        await self._journal.write(claim.number)
+        if self._index.acknowledge(claim.number, claim.sink):
+            self._write_behind.held.pop(claim.number, None)
+        await self._write_behind.write(claim.number)
 
     async def release(self, claim: Claim) -> None:
         """Give it back, to be offered again."""
-        self._ledger.release(claim.number, claim.sink)
+        self._index.release(claim.number, claim.sink)
 
     async def refuse(self, claim: Claim, *, due: float, error: str) -> None:
         """Give it back after a refusal, to be offered again when due."""
-        self._ledger.refuse(claim.number, claim.sink, due, error)
-        await self._journal.write(claim.number)
+        self._index.refuse(claim.number, claim.sink, due, error)
+        await self._write_behind.write(claim.number)
 
-    async def bury(self, claim: Claim, *, error: str) -> None:
+    async def dead_letter(self, claim: Claim, *, error: str) -> None:
         """Keep it as a dead letter of this sink."""
-        self._ledger.bury(claim.number, claim.sink, error)
-        await self._journal.write(claim.number)
+        self._index.dead_letter(claim.number, claim.sink, error)
+        await self._write_behind.write(claim.number)
 
-    async def tend(self) -> bool:
+    async def maintain(self) -> bool:
         """Give up what is too old, write what could not be written, see what others changed."""
-        expired = self._ledger.expire(self._clock.wall())
+        expired = self._index.expire(self._clock.wall())
         await self._give_up(expired)
         changed = False
         try:
-            if self._journal.version is None:
+            if self._write_behind.version is None:
                 await self._compare(DropReason.DAMAGED)
                 changed = True
-            elif not await self._journal.flush():
+            elif not await self._write_behind.flush():
                 return bool(expired)
-            elif await self._journal.call(Store.version) != self._journal.version:
+            elif await self._write_behind.call(Store.version) != self._write_behind.version:
                 await self._compare(DropReason.PURGED)
                 changed = True
-            await self._journal.call(lambda store: store.give_back_space(_FREE_PAGES))
+            await self._write_behind.call(lambda store: store.give_back_space(_FREE_PAGES))
         except (StoreFaultError, OutboxError) as error:
-            self._journal.note_fault(error)
+            self._write_behind.note_fault(error)
         return changed or bool(expired)
 
     # Giving up
 
     async def _drop(self, number: int, reason: DropReason) -> None:
-        dropped = self._ledger.drop(number, reason)
+        dropped = self._index.drop(number, reason)
         if dropped is not None:
             await self._give_up([dropped])
 
@@ -232,66 +232,68 @@ class SqliteOutbox:
         if not dropped:
             return
         for gone in dropped:
-            self._journal.held.pop(gone.number, None)
-            self._journal.stale.add(gone.number)
+            self._write_behind.held.pop(gone.number, None)
+            self._write_behind.stale.add(gone.number)
         tell_dropped(dropped, self._metrics)
-        await self._journal.flush()
+        await self._write_behind.flush()
 
     def _hold(self, number: int, shot: EncodedShot) -> None:
         """Keep one in memory that could not be written, or the better ones where it is full."""
-        held = self._journal.held
+        held = self._write_behind.held
         held[number] = shot
-        self._journal.stale.add(number)
+        self._write_behind.stale.add(number)
         if len(held) <= self._section.held_shots:
             return
-        idle = [n for n in held if (entry := self._ledger.get(n)) and not entry.claimed]
+        idle = [n for n in held if (entry := self._index.get(n)) and not entry.claimed]
         worst = min(idle, key=lambda n: (held[n].quality, n))
-        dropped = self._ledger.drop(worst, DropReason.UNWRITABLE)
+        dropped = self._index.drop(worst, DropReason.UNWRITABLE)
         del held[worst]
-        self._journal.stale.discard(worst)
+        self._write_behind.stale.discard(worst)
         if dropped is not None:
             tell_dropped([dropped], self._metrics)
 
-    # The ledger and the file
+    # The index and the file
 
     async def _compare(self, gone: DropReason) -> None:
-        """Make the ledger agree with the file, which another process has changed, or a rescue."""
-        async with self._journal.writing:
-            rows, version = await self._journal.call(lambda store: (store.rows(), store.version()))
+        """Make the index agree with the file, which another process has changed, or a recovery."""
+        async with self._write_behind.writing:
+            rows, version = await self._write_behind.call(
+                lambda store: (store.rows(), store.version())
+            )
             dropped = self._rebuild(rows, gone)
-            self._journal.version = version
-        await self._give_up([*dropped, *self._ledger.shrink()])
+            self._write_behind.version = version
+        await self._give_up([*dropped, *self._index.shrink()])
 
     def _rebuild(self, rows: Sequence[Row], gone: DropReason) -> list[Dropped]:
-        old, self._ledger = self._ledger, Ledger(self._sinks, self._limits)
+        old, self._index = self._index, OutboxIndex(self._sinks, self._limits)
         fresh = {row.number: row for row in rows}
         self._last_number = max([self._last_number, *fresh])
         dropped: list[Dropped] = []
         for number in sorted({*fresh, *(entry.number for entry in old)}):
             row, before = fresh.get(number), old.get(number)
-            if number in self._journal.stale:
+            if number in self._write_behind.stale:
                 # The file is behind; without an entry its row is about to go.
                 if before is not None:
-                    self._ledger.add(number, before.ticket, before.sinks)
+                    self._index.add(number, before.summary, before.sinks)
             elif row is None:
                 if before is not None:
                     dropped.append(dropped_from(before, gone))
-            elif row.ticket is None:
+            elif row.summary is None:
                 dropped.append(Dropped(number, row.key, 0.0, DropReason.DAMAGED, self._sinks))
             else:
-                self._ledger.add(number, row.ticket, self._standings(row, before))
+                self._index.add(number, row.summary, self._states(row, before))
         self._tell_strangers()
         return dropped
 
-    def _standings(self, row: Row, before: Entry | None) -> dict[str, Standing]:
+    def _states(self, row: Row, before: Entry | None) -> dict[str, DeliveryState]:
         """As the file tells them; what is being delivered stays claimed."""
-        standings = row.standings or {name: Standing() for name in self._sinks}
-        for name, at in standings.items():
+        states = row.states or {name: DeliveryState() for name in self._sinks}
+        for name, at in states.items():
             at.claimed = before is not None and name in before.sinks and before.sinks[name].claimed
-        return standings
+        return states
 
     def _tell_strangers(self) -> None:
-        waiting = {name for entry in self._ledger for name in entry.sinks}
+        waiting = {name for entry in self._index for name in entry.sinks}
         strangers = sorted(waiting.difference(self._sinks))
         if strangers:
             log.warning(
@@ -301,15 +303,15 @@ class SqliteOutbox:
 
     def _watch(self) -> None:
         metrics = self._metrics
-        metrics.watch(metrics.outbox_held, lambda: len(self._journal.held))
-        metrics.watch(metrics.outbox_bytes, lambda: self._ledger.bytes)
+        metrics.watch(metrics.outbox_held, lambda: len(self._write_behind.held))
+        metrics.watch(metrics.outbox_bytes, lambda: self._index.bytes)
         for name in self._sinks:
             gauge = metrics.outbox_dead_letters.labels(name)
             metrics.watch(gauge, partial(self._dead_letters, name))
 
     def _entry(self, number: int) -> Entry | None:
-        # The ledger is replaced when the file has changed, so nobody may keep its methods.
-        return self._ledger.get(number)
+        # The index is replaced when the file has changed, so nobody may keep its methods.
+        return self._index.get(number)
 
     def _dead_letters(self, sink: str) -> int:
-        return self._ledger.dead_letters(sink)
+        return self._index.dead_letters(sink)

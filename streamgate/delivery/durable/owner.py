@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from streamgate.delivery.durable.cipher import Cipher
 from streamgate.delivery.durable.faults import FULL_ERRNOS, StoreCorruptError, StoreFaultError
-from streamgate.delivery.durable.rescue import Rescue, rescue
+from streamgate.delivery.durable.recovery import Recovery, recover_file
 from streamgate.delivery.durable.store import Store
 from streamgate.errors import OutboxError
 
@@ -32,7 +32,7 @@ class StoreOwner:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         self._store: Store | None = None
         self._lock: int | None = None
-        self.rescues = 0
+        self.recoveries = 0
 
     async def call(self, work: Callable[[Store], T]) -> T:
         """Do some work with the file, off the event loop.
@@ -43,14 +43,14 @@ class StoreOwner:
         """
         return await self._run(lambda: work(self._opened()))
 
-    async def rescue(self) -> Rescue:
+    async def recover(self) -> Recovery:
         """Put the damaged file aside and save what can be read of it.
 
         Raises:
             StoreFaultError: the disk does not let it.
         """
-        done = await self._run(self._rescue)
-        self.rescues += 1
+        done = await self._run(self._recover)
+        self.recoveries += 1
         return done
 
     async def close(self) -> None:
@@ -67,13 +67,13 @@ class StoreOwner:
             self._store = Store(self.path, self._cipher, self._camera)
         return self._store
 
-    def _rescue(self) -> Rescue:
+    def _recover(self) -> Recovery:
         if self._store is not None:
             self._store.close()
             self._store = None
         stamp = time.strftime("%Y%m%dT%H%M%S")
         try:
-            return rescue(self.path, self._cipher, self._camera, stamp=stamp)
+            return recover_file(self.path, self._cipher, self._camera, stamp=stamp)
         except StoreCorruptError as error:
             raise StoreFaultError(self.path, "corrupt", str(error)) from None
 

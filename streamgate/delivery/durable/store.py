@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from streamgate.delivery.durable.cipher import Cipher, DamagedError, pack, unpack
+from streamgate.delivery.durable.disk_reserve import DiskReserve
 from streamgate.delivery.durable.faults import StoreFaultError, faults_of
 from streamgate.delivery.durable.file import BUSY_MS, open_file, transaction
-from streamgate.delivery.durable.reserve import Reserve
-from streamgate.delivery.entry import Standing, Ticket
+from streamgate.delivery.entry import DeliveryState, ShotSummary
 from streamgate.values import EncodedShot
 
-__all__ = ["Change", "Row", "Store", "standing_from", "stored_size"]
+__all__ = ["Change", "Row", "Store", "state_from", "stored_size"]
 
 _PAGE = 4096
 _ROW_BYTES = 512
@@ -41,14 +41,14 @@ class Row:
     """A stored best shot without its body.
 
     Attributes:
-        ticket: None where the row's values are damaged.
+        summary: None where the row's values are damaged.
     """
 
     number: int
     key: str
-    ticket: Ticket | None
+    summary: ShotSummary | None
     key_id: str
-    standings: dict[str, Standing]
+    states: dict[str, DeliveryState]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +56,12 @@ class Change:
     """What a row is to become.
 
     Attributes:
-        standings: those of the sinks that lack it; None deletes the row.
+        states: those of the sinks that lack it; None deletes the row.
         shot: the best shot, where the row is new.
     """
 
     number: int
-    standings: Mapping[str, Standing] | None
+    states: Mapping[str, DeliveryState] | None
     shot: EncodedShot | None = None
 
 
@@ -80,7 +80,7 @@ class Store:
     def __init__(self, path: Path, cipher: Cipher, camera: str | None = None) -> None:
         self.path = path
         self._cipher = cipher
-        self._reserve = Reserve(path)
+        self._disk_reserve = DiskReserve(path)
         self._connection = open_file(path, cipher, camera)
 
     def close(self) -> None:
@@ -90,15 +90,15 @@ class Store:
     def rows(self) -> list[Row]:
         """Every best shot, oldest first."""
         with self._faults():
-            standings: dict[int, dict[str, Standing]] = {}
+            states: dict[int, dict[str, DeliveryState]] = {}
             for number, sink, *values in self._connection.execute(
                 "SELECT number, sink, refusals, due, dead, error FROM standings"
             ):
-                standings.setdefault(number, {})[str(sink)] = standing_from(values)
+                states.setdefault(number, {})[str(sink)] = state_from(values)
             heads = self._connection.execute(
                 f"SELECT {_HEAD}, length(body) FROM shots ORDER BY number"  # noqa: S608 - constant
             )
-            return [_row(head, standings.get(head[0], {})) for head in heads]
+            return [_row(head, states.get(head[0], {})) for head in heads]
 
     def read(self, number: int) -> EncodedShot | None:
         """Return a best shot, or None where it is gone.
@@ -154,10 +154,10 @@ class Store:
 
     def _set_aside(self) -> None:
         try:
-            self._reserve.hold()
+            self._disk_reserve.hold()
         except StoreFaultError:
             self._shorten()
-            self._reserve.hold()
+            self._disk_reserve.hold()
 
     def _shorten(self) -> None:
         """Give back what deletions have left in the file, and what the WAL occupies.
@@ -174,7 +174,7 @@ class Store:
 
     def _make_room(self) -> None:
         """Fold the WAL into the file, in the room that was kept for it."""
-        self._reserve.give_up()
+        self._disk_reserve.give_up()
         with suppress(sqlite3.DatabaseError):
             self._fold()
 
@@ -229,12 +229,12 @@ class Store:
             return sum(self._delete(number) for number in numbers)
 
     def _apply(self, change: Change) -> None:
-        if change.standings is None:
+        if change.states is None:
             self._delete(change.number)
             return
         if change.shot is not None:
             self._insert(change.number, change.shot)
-        self._set_standings(change.number, change.standings)
+        self._set_states(change.number, change.states)
 
     def _delete(self, number: int) -> int:
         return self._connection.execute("DELETE FROM shots WHERE number = ?", (number,)).rowcount
@@ -251,7 +251,7 @@ class Store:
             (*head, body),
         )
 
-    def _set_standings(self, number: int, standings: Mapping[str, Standing]) -> None:
+    def _set_states(self, number: int, states: Mapping[str, DeliveryState]) -> None:
         self._connection.execute("DELETE FROM standings WHERE number = ?", (number,))
         self._connection.executemany(
             "INSERT INTO standings(number, sink, refusals, due, dead, error) "
@@ -259,7 +259,7 @@ class Store:
             "SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE EXISTS (SELECT 1 FROM shots WHERE number = ?1)",
             [
                 (number, sink, at.refusals, at.due, int(at.dead), at.error)
-                for sink, at in standings.items()
+                for sink, at in states.items()
             ],
         )
 
@@ -281,18 +281,18 @@ def _is_sound(head: Sequence[Any]) -> bool:
     return all(type(value) is kind for value, kind in zip(head, _HEAD_TYPES, strict=True))
 
 
-def _row(head: Sequence[Any], standings: dict[str, Standing]) -> Row:
+def _row(head: Sequence[Any], states: dict[str, DeliveryState]) -> Row:
     *values, length = head
     number, key, _, boot_id, track_id, _, quality, _, decided_wall, key_id = values
-    ticket = None
+    summary = None
     if _is_sound(values) and isinstance(length, int):
-        ticket = Ticket(key, (boot_id, track_id), quality, stored_size(length), decided_wall)
-    return Row(number, str(key), ticket, str(key_id), standings)
+        summary = ShotSummary(key, (boot_id, track_id), quality, stored_size(length), decided_wall)
+    return Row(number, str(key), summary, str(key_id), states)
 
 
-def standing_from(values: Sequence[Any]) -> Standing:
-    """A standing as it was stored; a new one where its values are damaged."""
+def state_from(values: Sequence[Any]) -> DeliveryState:
+    """A state as it was stored; a new one where its values are damaged."""
     refusals, due, dead, error = values
     if not isinstance(refusals, int) or not isinstance(due, float) or not isinstance(error, str):
-        return Standing()
-    return Standing(refusals=refusals, due=due, dead=bool(dead), error=error)
+        return DeliveryState()
+    return DeliveryState(refusals=refusals, due=due, dead=bool(dead), error=error)

@@ -12,11 +12,11 @@ import os
 import re
 from pathlib import Path
 
-from streamgate.config import DirectorySink
+from streamgate.config import DirectorySinkSection
 from streamgate.errors import DeliveryError
 from streamgate.values import EncodedShot
 
-__all__ = ["DirectoryDelivery", "file_stem"]
+__all__ = ["DirectorySink", "file_stem"]
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST_STEM = 200
@@ -31,10 +31,10 @@ def file_stem(key: str) -> str:
     return f"{safe[: _LONGEST_STEM - 17]}-{digest}"
 
 
-class DirectoryDelivery:
+class DirectorySink:
     """Writes `KEY.json`, `KEY.jpg` (or `.png`) and, where there is one, `KEY.context.jpg`."""
 
-    def __init__(self, section: DirectorySink) -> None:
+    def __init__(self, section: DirectorySinkSection) -> None:
         self.name = section.name
         self._folder = section.path
 

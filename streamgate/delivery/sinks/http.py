@@ -19,14 +19,14 @@ import aiohttp
 import structlog
 from pydantic import SecretStr
 
-from streamgate.config import HttpSink
+from streamgate.config import HttpSinkSection
 from streamgate.delivery.payload import iso_8601
 from streamgate.delivery.rotated import RotatedFile
 from streamgate.delivery.sinks.secure import clean, tls_context
 from streamgate.errors import DeliveryError
 from streamgate.values import EncodedShot
 
-__all__ = ["HttpDelivery", "retry_after_s"]
+__all__ = ["HttpSink", "retry_after_s"]
 
 log = structlog.get_logger(__name__)
 
@@ -50,10 +50,10 @@ def retry_after_s(value: str | None, now: datetime) -> float | None:
     return max(0.0, (date - now).total_seconds())
 
 
-class HttpDelivery:
+class HttpSink:
     """Posts multipart/form-data with an `Idempotency-Key`."""
 
-    def __init__(self, section: HttpSink) -> None:
+    def __init__(self, section: HttpSinkSection) -> None:
         self.name = section.name
         self._section = section
         self._session: aiohttp.ClientSession | None = None
@@ -195,7 +195,7 @@ async def _whole(content: aiohttp.StreamReader, limit: int) -> bytes:
     return b"".join(pieces)
 
 
-def _basic(section: HttpSink) -> aiohttp.BasicAuth | None:
+def _basic(section: HttpSinkSection) -> aiohttp.BasicAuth | None:
     if section.username is None or section.password is None:
         return None
     return aiohttp.BasicAuth(section.username, section.password.get_secret_value())

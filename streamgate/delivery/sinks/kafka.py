@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from streamgate.config import KafkaSink
+from streamgate.config import KafkaSinkSection
 from streamgate.delivery.payload import single_document
 from streamgate.delivery.sinks.secure import clean, plain, tls_context
 from streamgate.errors import ConfigError, DeliveryError
@@ -23,15 +23,15 @@ except ModuleNotFoundError as error:
         "a kafka sink needs its client library: pip install 'streamgate[kafka]'"
     ) from error
 
-__all__ = ["KafkaDelivery"]
+__all__ = ["KafkaSink"]
 
 _REFUSALS = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidMessageError)
 
 
-class KafkaDelivery:
+class KafkaSink:
     """Sends the JSON document with its pictures inside; a track's messages share a partition."""
 
-    def __init__(self, section: KafkaSink) -> None:
+    def __init__(self, section: KafkaSinkSection) -> None:
         self.name = section.name
         self._section = section
         self._secrets = [section.password]

@@ -11,7 +11,7 @@ import logging
 from typing import Any
 from urllib.parse import urlsplit
 
-from streamgate.config import MqttSink
+from streamgate.config import MqttSinkSection
 from streamgate.delivery.payload import SCHEMA_NAME, SCHEMA_VERSION, single_document
 from streamgate.delivery.sinks.secure import clean, plain, tls_context
 from streamgate.errors import ConfigError, DeliveryError
@@ -27,7 +27,7 @@ except ModuleNotFoundError as error:
         "an mqtt sink needs its client library: pip install 'streamgate[mqtt]'"
     ) from error
 
-__all__ = ["MqttDelivery"]
+__all__ = ["MqttSink"]
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _KEEPALIVE_S = 30
@@ -52,10 +52,10 @@ class _Client(aiomqtt.Client):
         super()._on_publish(client, userdata, mid, reason_code, properties)
 
 
-class MqttDelivery:
+class MqttSink:
     """Publishes the JSON document with its pictures inside."""
 
-    def __init__(self, section: MqttSink) -> None:
+    def __init__(self, section: MqttSinkSection) -> None:
         self.name = section.name
         self._section = section
         self._secrets = [section.password]

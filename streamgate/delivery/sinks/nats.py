@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from streamgate.config import NatsSink
+from streamgate.config import NatsSinkSection
 from streamgate.delivery.payload import single_document
 from streamgate.delivery.sinks.secure import clean, plain, tls_context
 from streamgate.errors import ConfigError, DeliveryError
@@ -25,16 +25,16 @@ except ModuleNotFoundError as error:
         "a nats sink needs its client library: pip install 'streamgate[nats]'"
     ) from error
 
-__all__ = ["NatsDelivery"]
+__all__ = ["NatsSink"]
 
 _MESSAGE_TOO_LARGE = 10054
 _CLOSE_S = 1.0
 
 
-class NatsDelivery:
+class NatsSink:
     """Publishes the JSON document with its pictures inside."""
 
-    def __init__(self, section: NatsSink) -> None:
+    def __init__(self, section: NatsSinkSection) -> None:
         self.name = section.name
         self._section = section
         self._secrets = [section.password, section.token]

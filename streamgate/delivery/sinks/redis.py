@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamgate.config import RedisSink
+from streamgate.config import RedisSinkSection
 from streamgate.delivery.sinks.secure import clean, plain
 from streamgate.errors import ConfigError, DeliveryError
 from streamgate.values import EncodedShot
@@ -19,16 +19,16 @@ except ModuleNotFoundError as error:
         "a redis sink needs its client library: pip install 'streamgate[redis]'"
     ) from error
 
-__all__ = ["RedisDelivery"]
+__all__ = ["RedisSink"]
 
 # What the server says of this one entry; everything else it says is about its own state.
 _REFUSALS = ("Protocol error", "wrong number of arguments", "Invalid stream ID")
 
 
-class RedisDelivery:
+class RedisSink:
     """Adds an entry with the fields key, metadata, crop, crop_type, context and context_type."""
 
-    def __init__(self, section: RedisSink) -> None:
+    def __init__(self, section: RedisSinkSection) -> None:
         self.name = section.name
         self._section = section
         self._secrets = [section.password]
@@ -80,7 +80,7 @@ class RedisDelivery:
             password=plain(section.password),
             socket_timeout=section.timeout_s,
             socket_connect_timeout=section.timeout_s,
-            # The lane retries, with pauses that its config sets.
+            # The worker retries, with pauses that its config sets.
             retry=Retry(NoBackoff(), 0),
             max_connections=section.at_once,
             **tls,

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 import structlog
 from av.video.frame import VideoFrame
 
-from streamgate.metrics import Metrics
 from streamgate.ports import Clock
 from streamgate.sources.webrtc.assembly import EncodedFrame
 from streamgate.sources.webrtc.decoder import DamagedFrameError, GatedDecoder
+from streamgate.telemetry.metrics import Metrics
 
 __all__ = ["DecodeThread", "PictureReader"]
 

@@ -24,10 +24,10 @@ from aiortc import (
 
 from streamgate.config import IceServer
 from streamgate.errors import SourceError
-from streamgate.metrics import Metrics
 from streamgate.ports import Clock
 from streamgate.sources.webrtc.decode_thread import DecodeThread, PictureReader
 from streamgate.sources.webrtc.receiver import ReceiverCounts, VideoReceiver
+from streamgate.telemetry.metrics import Metrics
 
 __all__ = ["Peer", "PeerEnd"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from streamgate.metrics import Metrics
+from streamgate.telemetry.metrics import Metrics
 
 __all__ = ["SourceState", "show_state"]
 

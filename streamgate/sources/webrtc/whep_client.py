@@ -17,7 +17,7 @@ import aiohttp
 import structlog
 from yarl import URL
 
-from streamgate.config import WhepSource
+from streamgate.config import WhepSection
 from streamgate.sources.faults import FaultReason
 from streamgate.version import __version__
 
@@ -71,7 +71,7 @@ class WhepSession:
 class WhepClient:
     """Opens and ends sessions; use it as an asynchronous context."""
 
-    def __init__(self, settings: WhepSource) -> None:
+    def __init__(self, settings: WhepSection) -> None:
         self._endpoint = URL(settings.url)
         self._token = settings.token
         self._ca_file = settings.ca_file

@@ -1,0 +1,141 @@
+"""Learn from a set of crops what qualities to expect, and which recognition errors.
+
+The percentile needs crops alone. Where it is known who is seen, pairs of one person's faces are
+compared, and isotonic regression over the lower quality of each pair gives the error that is to be
+expected of a quality: no form is assumed but that better faces are not recognised worse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamgate.errors import DataError
+from streamgate.lab.crops import CropSet, hold_out
+from streamgate.quality.calibration import ErrorCurve, fit_percentile
+
+__all__ = ["HeldOut", "fall_isotonic", "fit_errors", "realised_discards"]
+
+# Every pair of more faces would not fit into memory.
+_MOST_FACES = 3000
+_DISCARDS = (5.0, 10.0, 20.0, 30.0, 40.0, 50.0)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """What a threshold discards of faces that it was not fitted on, both in percent."""
+
+    setting: float
+    realised: float
+
+
+def realised_discards(
+    crops: CropSet, raw: NDArray[np.float64], *, seed: int = 0
+) -> tuple[HeldOut, ...]:
+    """Fit the percentile on one half of the people and apply it to the other half.
+
+    Args:
+        crops: whose people are parted.
+        raw: their scores, float64 [N], above zero.
+        seed: of the parting.
+
+    Raises:
+        DataError: there is one person only.
+    """
+    numbered = CropSet(
+        images=np.zeros((len(crops), 0), np.uint8),
+        names=crops.names,
+        columns={**crops.columns, "place": tuple(map(str, range(len(crops))))},
+        source=crops.source,
+    )
+    fitted, others = (
+        raw[part.numbers("place").astype(np.int64)] for part in hold_out(numbered, 0.5, seed)
+    )
+    calibration = fit_percentile(fitted, weights_sha256="", group="", source=crops.source)
+    quality = calibration(others)
+    return tuple(HeldOut(d, 100.0 * float((quality < d).mean())) for d in _DISCARDS)
+
+
+def fit_errors(
+    quality: NDArray[np.float64],
+    embeddings: NDArray[np.float32],
+    identities: NDArray[np.str_],
+    *,
+    fmr: float,
+    recogniser: str,
+) -> ErrorCurve:
+    """Fit the error that is to be expected of a quality.
+
+    Args:
+        quality: of the faces, 0-100 [N].
+        embeddings: of length 1, float32 [N, E].
+        identities: who is seen, [N]; empty where that is unknown.
+        fmr: false match rate that the threshold is set for, on pairs of two people.
+        recogniser: what gave the embeddings, for people.
+
+    Raises:
+        DataError: there are too few pairs.
+    """
+    chosen = _faces(identities)
+    names, vectors, quality = identities[chosen], embeddings[chosen], quality[chosen]
+    first, second = np.triu_indices(len(chosen), 1)
+    similarity = (vectors @ vectors.T)[first, second]
+    mated = names[first] == names[second]
+    impostors = similarity[~mated]
+    if len(impostors) * fmr < 1:
+        raise DataError(
+            f"{len(impostors)} pairs of two people cannot resolve a false match rate of {fmr:g}: "
+            f"at least {int(np.ceil(1 / fmr))} are needed"
+        )
+    threshold = np.quantile(impostors, 1 - fmr, method="higher")
+    lower = np.minimum(quality[first[mated]], quality[second[mated]])
+    failed = (similarity[mated] <= threshold).astype(np.float64)
+    begins, rates = fall_isotonic(lower, failed)
+    return ErrorCurve(
+        quality=tuple(begins.tolist()),
+        fnmr=tuple(rates.tolist()),
+        fmr=fmr,
+        recogniser=recogniser,
+        pairs=int(mated.sum()),
+    )
+
+
+def fall_isotonic(
+    x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Fit y by a falling staircase of x in the least squares' sense: pool adjacent violators.
+
+    Returns:
+        Where the stairs begin, strictly rising, and their heights, strictly falling.
+    """
+    places, owner = np.unique(x, return_inverse=True)
+    weights = np.bincount(owner).astype(np.float64)
+    means = np.bincount(owner, weights=y) / weights
+    begins: list[float] = []
+    heights: list[float] = []
+    sizes: list[float] = []
+    for place, mean, weight in zip(places, means, weights, strict=True):
+        begins.append(float(place))
+        heights.append(float(mean))
+        sizes.append(float(weight))
+        while len(heights) > 1 and heights[-2] <= heights[-1]:
+            size = sizes[-2] + sizes[-1]
+            heights[-2:] = [(heights[-2] * sizes[-2] + heights[-1] * sizes[-1]) / size]
+            sizes[-2:] = [size]
+            begins.pop()
+    return np.array(begins), np.array(heights)
+
+
+def _faces(identities: NDArray[np.str_]) -> NDArray[np.int64]:
+    """Faces of people who have two or more, evenly drawn where there are too many."""
+    names, owner, counts = np.unique(identities, return_inverse=True, return_counts=True)
+    chosen = np.flatnonzero((counts[owner] > 1) & (identities != ""))
+    if not len(chosen) or len(names[counts > 1]) < 2:
+        raise DataError("no two people with two faces each: identities are needed for errors")
+    # Whole people are dropped, so that their pairs stay whole.
+    order = np.random.default_rng(0).permutation(len(names))
+    ranked: Sequence[int] = sorted(chosen.tolist(), key=lambda i: (int(order[owner[i]]), i))
+    return np.sort(np.array(ranked[:_MOST_FACES], dtype=np.int64))

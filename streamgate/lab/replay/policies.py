@@ -1,0 +1,171 @@
+"""Rules that pick one face of each track, to be compared with the gate.
+
+All of them choose among the same faces: those that the tracker followed and the prechecks let
+through. None but the gate and the oracle knows the score.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from streamgate.config import CameraConfig
+from streamgate.errors import ConfigError
+from streamgate.lab.replay.recording import Recording
+from streamgate.lab.replay.simulation import Run, simulate
+from streamgate.values import ScoredFace
+
+__all__ = ["POLICIES", "Choice", "Choices", "choose", "ends_of"]
+
+_FRIGATE_SCORE = 0.05
+_FRIGATE_AREA = 1.1
+_AT_EDGE_PX = 2.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """A face that a policy forwards, and when."""
+
+    face: ScoredFace
+    at: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choices:
+    """What a policy did with a recording.
+
+    Attributes:
+        by_track: its faces, in the order of their release; tracks that it forwards nothing of are
+            not in it.
+        scored: how many faces had to be scored for it.
+        run: the gate's own events, where the policy is the gate.
+    """
+
+    by_track: Mapping[int, tuple[Choice, ...]]
+    scored: int
+    run: Run | None = None
+
+
+Rule = Callable[[Sequence[ScoredFace], int], ScoredFace]
+"""Picks one of a track's faces, in the order of time; the number is a seed."""
+
+
+def choose(
+    policy: str, recording: Recording, config: CameraConfig, *, seed: int = 0
+) -> Choices:  # fmt: skip
+    """Run a policy over a recording.
+
+    Raises:
+        ConfigError: there is no such policy.
+    """
+    if policy == "gate":
+        return _gate(recording, config)
+    if policy not in _RULES:
+        raise ConfigError(f"no policy {policy!r}; there are: {', '.join(POLICIES)}")
+    rule, ends, chosen = _RULES[policy], ends_of(recording), {}
+    scored = 0
+    for track_id, seen in recording.tracks.items():
+        faces = [face.face for face in seen if face.face is not None]
+        if not faces:
+            continue
+        scored += len(faces) if policy == "oracle" else 0
+        # A seed for each track, so that its draw depends on no other track.
+        face = rule(faces, zlib.crc32(f"{recording.path.name}/{track_id}/{seed}".encode()))
+        at = face.candidate.captured_at if policy == "first" else ends[track_id]
+        chosen[track_id] = (Choice(face, at),)
+    return Choices(chosen, scored)
+
+
+def ends_of(recording: Recording) -> dict[int, float]:
+    """When each track was known to have ended."""
+    at = recording.moments[-1].at if recording.moments else 0.0
+    ends = dict.fromkeys(recording.tracks, at)
+    for moment in recording.moments:
+        ends.update(dict.fromkeys(moment.ended, moment.at))
+    return ends
+
+
+def _gate(recording: Recording, config: CameraConfig) -> Choices:
+    run = simulate(recording, config)
+    chosen: dict[int, tuple[Choice, ...]] = {}
+    for release in run.releases:
+        before = chosen.get(release.track_id, ())
+        chosen[release.track_id] = (*before, Choice(release.face, release.at))
+    return Choices(chosen, len(run.scored), run)
+
+
+def _first(faces: Sequence[ScoredFace], _seed: int) -> ScoredFace:
+    return faces[0]
+
+
+def _last(faces: Sequence[ScoredFace], _seed: int) -> ScoredFace:
+    return faces[-1]
+
+
+def _largest(faces: Sequence[ScoredFace], _seed: int) -> ScoredFace:
+    return max(faces, key=_area)
+
+
+def _surest(faces: Sequence[ScoredFace], _seed: int) -> ScoredFace:
+    return max(faces, key=_detector_score)
+
+
+def _sharpest(faces: Sequence[ScoredFace], _seed: int) -> ScoredFace:
+    return max(faces, key=lambda face: face.candidate.measures.sharpness)
+
+
+def _frigate(faces: Sequence[ScoredFace], _seed: int) -> ScoredFace:
+    """Frigate's rule for its best picture, as its documentation and threads describe it.
+
+    A face replaces the present one if that is at the picture's edge and the new one is not, if its
+    score is higher by 0.05, or if its area is larger by a tenth; never the other way at the edge.
+    """
+    best = faces[0]
+    for face in faces[1:]:
+        if _at_edge(face) and not _at_edge(best):
+            continue
+        if (
+            (_at_edge(best) and not _at_edge(face))
+            or _detector_score(face) > _detector_score(best) + _FRIGATE_SCORE
+            or _area(face) > _area(best) * _FRIGATE_AREA
+        ):
+            best = face
+    return best
+
+
+def _random(faces: Sequence[ScoredFace], seed: int) -> ScoredFace:
+    return faces[int(np.random.default_rng(seed).integers(len(faces)))]
+
+
+def _oracle(faces: Sequence[ScoredFace], _seed: int) -> ScoredFace:
+    return max(faces, key=lambda face: face.quality)
+
+
+def _area(face: ScoredFace) -> float:
+    return face.candidate.tracked.face.area
+
+
+def _detector_score(face: ScoredFace) -> float:
+    return face.candidate.measures.detector_score
+
+
+def _at_edge(face: ScoredFace) -> bool:
+    return face.candidate.measures.edge_distance_px <= _AT_EDGE_PX
+
+
+_RULES: dict[str, Rule] = {
+    "first": _first,
+    "last": _last,
+    "largest": _largest,
+    "detector": _surest,
+    "sharpest": _sharpest,
+    "frigate": _frigate,
+    "random": _random,
+    "oracle": _oracle,
+}
+
+POLICIES = ("gate", *_RULES)
+"""Names of all policies, the configured gate first."""

@@ -1,0 +1,247 @@
+"""The evaluation as one page that can be opened anywhere, and as JSON."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from html import escape
+from typing import Any
+
+from streamgate.lab.replay.evaluation import PolicyEvaluation, TradePoint
+from streamgate.lab.replay.plots import draw_course, draw_regrets, draw_trade
+from streamgate.lab.replay.policies import Choices
+from streamgate.lab.replay.recording import Recording, SeenScored
+
+__all__ = ["Findings", "as_html", "as_json"]
+
+REPORT_SCHEMA = "streamgate.lab.replay"
+REPORT_VERSION = 1
+
+# A page of more is no longer looked at; the JSON holds them all.
+_MOST_TRACKS = 30
+_STRIP = 12
+
+_WORDS = {
+    "gate": "the gate of this configuration",
+    "first": "the track's first face, at once",
+    "last": "the track's last face",
+    "largest": "the face with the largest box",
+    "detector": "the face that the detector is surest of",
+    "sharpest": "the face with the most fine detail",
+    "frigate": "bigger by a tenth, or surer by 0.05, and not at the edge (Frigate's rule)",
+    "random": "any face, drawn by a seed",
+    "oracle": "the best face, known afterwards by scoring all",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Findings:
+    """All that a report tells.
+
+    Attributes:
+        choices: of each policy, one for each recording.
+        recogniser: what similarity was measured with.
+    """
+
+    camera: str
+    model_hash: str
+    config_hash: str
+    recogniser: str
+    recordings: Sequence[Recording]
+    choices: dict[str, Sequence[Choices]]
+    evaluations: Sequence[PolicyEvaluation]
+    trade: Sequence[TradePoint]
+
+
+def as_json(findings: Findings) -> str:
+    """Every figure, each track of each policy included."""
+    content = {
+        "schema": REPORT_SCHEMA,
+        "schema_version": REPORT_VERSION,
+        "camera": findings.camera,
+        "model_hash": findings.model_hash,
+        "config_hash": findings.config_hash,
+        "recogniser": findings.recogniser,
+        "videos": [_video(recording) for recording in findings.recordings],
+        "policies": [asdict(evaluation) for evaluation in findings.evaluations],
+        "trade": [asdict(point) for point in findings.trade],
+    }
+    return json.dumps(content, indent=1) + "\n"
+
+
+def as_html(findings: Findings) -> str:
+    """The same as a page without scripts, with drawings and faces inside."""
+    sections = [
+        _head(findings),
+        "<h2>Policies</h2>", _table(findings.evaluations), draw_regrets(findings.evaluations),
+    ]  # fmt: skip
+    if findings.trade:
+        sections += ["<h2>What scoring less costs</h2>", _TRADE_TEXT, draw_trade(findings.trade)]
+    sections += ["<h2>Tracks</h2>", *_tracks(findings)]
+    return _PAGE.format(title=escape(f"Replay of {findings.camera}"), body="\n".join(sections))
+
+
+def _video(recording: Recording) -> dict[str, Any]:
+    tracks = recording.tracks
+    return {
+        "file": recording.path.name,
+        "frames": len(recording.moments),
+        "seconds": recording.moments[-1].at if recording.moments else 0.0,
+        "tracks": len(tracks),
+        "faces": sum(map(len, tracks.values())),
+        "fit_faces": sum(face.face is not None for seen in tracks.values() for face in seen),
+    }
+
+
+def _head(findings: Findings) -> str:
+    videos = [_video(recording) for recording in findings.recordings]
+    rows = "".join(
+        f"<tr><td>{escape(video['file'])}</td><td>{video['seconds']:.1f}</td>"
+        f"<td>{video['frames']}</td><td>{video['tracks']}</td><td>{video['faces']}</td>"
+        f"<td>{video['fit_faces']}</td></tr>"
+        for video in videos
+    )
+    return (
+        f"<h1>Replay of {escape(findings.camera)}</h1>"
+        f"<p class=note>weights {findings.model_hash[:12]} · configuration "
+        f"{findings.config_hash[:12]} · similarity by {escape(findings.recogniser)}</p>"
+        "<table><tr><th>video</th><th>seconds</th><th>frames</th><th>tracks</th><th>faces</th>"
+        f"<th>fit to be scored</th></tr>{rows}</table>"
+    )
+
+
+def _table(evaluations: Sequence[PolicyEvaluation]) -> str:
+    head = (
+        ("policy", ""), ("regret", "points of quality below the track's best face, mean"),
+        ("regret, p95", "95th percentile of the same"),
+        ("similarity, track", "cosine to the mean of the track below its best, mean"),
+        ("similarity, person", "the same with all tracks of the person"),
+        ("missed", "tracks that count and of which nothing was forwarded"),
+        ("needless", "faces forwarded of tracks below the threshold"),
+        ("per track", "faces forwarded of each track that any was"),
+        ("emitted after", "seconds from the track's first sight, median and 95th percentile"),
+        ("scored", "share of the fit faces that had to be scored"),
+    )  # fmt: skip
+    titles = "".join(f'<th title="{escape(text)}">{escape(name)}</th>' for name, text in head)
+    rows = "".join(
+        f'<tr class="{evaluation.policy}"><td><b>{evaluation.policy}</b><br>'
+        f"<small>{escape(_WORDS[evaluation.policy])}</small></td>"
+        f"<td>{evaluation.regret_quality_mean:.2f}</td><td>{evaluation.regret_quality_p95:.2f}</td>"
+        f"<td>{evaluation.regret_similarity_track:.4f}</td>"
+        f"<td>{evaluation.regret_similarity_identity:.4f}</td>"
+        f"<td>{evaluation.missed} of {evaluation.tracks}</td><td>{evaluation.needless}</td>"
+        f"<td>{evaluation.forwarded_per_track:.2f}</td>"
+        f"<td>{evaluation.emitted_after_median_s:.2f} / {evaluation.emitted_after_p95_s:.2f} s</td>"
+        f"<td>{100 * evaluation.share_scored:.1f} %</td></tr>"
+        for evaluation in evaluations
+    )
+    return f"<table class=policies><tr>{titles}</tr>{rows}</table>{_TABLE_TEXT}"
+
+
+def _tracks(findings: Findings) -> list[str]:
+    parts: list[str] = []
+    gate = findings.evaluations[0].per_track
+    counting = [track for track in gate if track.counts]
+    numbers = {recording.path.name: i for i, recording in enumerate(findings.recordings)}
+    for track in counting[:_MOST_TRACKS]:
+        number = numbers[track.video]
+        seen = findings.recordings[number].tracks[track.track_id]
+        faces = [face for face in seen if face.face is not None]
+        parts.append(f"<h3>{escape(track.video)}, track {track.track_id}</h3>")
+        parts.append(_chosen(findings, number, track.track_id, faces))
+        choices = findings.choices.get("gate")
+        if choices is not None and (run := choices[number].run) is not None:
+            forwarded = frozenset(
+                choice.face.candidate.frame_index
+                for choice in choices[number].by_track.get(track.track_id, ())
+            )
+            parts.append(draw_course(faces, run.scored, forwarded))
+        parts.append(_strip(faces))
+    if len(counting) > _MOST_TRACKS:
+        parts.append(f"<p>{len(counting) - _MOST_TRACKS} more tracks are in report.json.</p>")
+    if not counting:
+        parts.append("<p>No track reached the threshold of this configuration.</p>")
+    return parts
+
+
+def _chosen(
+    findings: Findings, number: int, track_id: int, faces: Sequence[SeenScored]
+) -> str:  # fmt: skip
+    pictures = {f.face.candidate.frame_index: f for f in faces if f.face is not None}
+    figures = []
+    for policy, choices in findings.choices.items():
+        chosen = choices[number].by_track.get(track_id, ())
+        best = max(chosen, key=lambda choice: choice.face.quality, default=None)
+        if best is None:
+            figures.append(
+                f"<figure class=none><figcaption>{policy}<br>nothing</figcaption></figure>"
+            )
+        else:
+            face = pictures[best.face.candidate.frame_index]
+            figures.append(_figure(face, f"{policy}<br>{best.face.quality:.1f}", policy))
+    return f"<div class=faces>{''.join(figures)}</div>"
+
+
+def _strip(faces: Sequence[SeenScored]) -> str:
+    count = min(_STRIP, len(faces))
+    places = [round(i * (len(faces) - 1) / max(1, count - 1)) for i in range(count)]
+    figures = [
+        _figure(faces[place], f"{face.quality:.0f}", "small")
+        for place in places
+        if (face := faces[place].face) is not None
+    ]
+    return f"<div class=faces>{''.join(figures)}</div>"
+
+
+def _figure(seen: SeenScored, caption: str, kind: str) -> str:
+    data = base64.b64encode(seen.picture).decode()
+    return (
+        f'<figure class="{kind}"><img alt="" src="data:image/jpeg;base64,{data}">'
+        f"<figcaption>{caption}</figcaption></figure>"
+    )
+
+
+_TABLE_TEXT = (
+    "<p class=note>A track counts if it is old enough and its best face reaches min_quality. "
+    "Regret is how far the forwarded face falls short of the best fit face of its track; a missed "
+    "track costs all there was. All policies choose among the same faces: those that were followed "
+    "and passed the prechecks. Only the gate and the oracle know scores.</p>"
+)
+
+_TRADE_TEXT = (
+    "<p class=note>The gate of this configuration, run with other values of "
+    "<code>quality.score_share</code>.</p>"
+)
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>{title}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; color: #1c2733; background: #fff;
+  max-width: 68rem; margin: 2rem auto; padding: 0 1.2rem; }}
+h1 {{ font-size: 1.7rem; margin-bottom: 0; }}
+h2 {{ font-size: 1.25rem; margin: 2.2rem 0 .6rem; border-bottom: 1px solid #d8dee4; }}
+h3 {{ font-size: 1rem; margin: 1.8rem 0 .4rem; }}
+table {{ border-collapse: collapse; margin: .8rem 0; font-variant-numeric: tabular-nums; }}
+th, td {{ padding: .3rem .7rem; text-align: right; vertical-align: top;
+  border-bottom: 1px solid #e6eaee; }}
+th {{ font-weight: 600; font-size: .85rem; color: #4b5966; }}
+th:first-child, td:first-child {{ text-align: left; padding-left: 0; }}
+small, .note, figcaption {{ color: #5a6875; }}
+.note {{ font-size: .88rem; max-width: 52rem; }}
+tr.gate td {{ background: #e7f4ee; }}
+.policies {{ display: block; overflow-x: auto; }}
+svg {{ max-width: 100%; height: auto; display: block; }}
+.faces {{ display: flex; flex-wrap: wrap; gap: .5rem; margin: .4rem 0; }}
+figure {{ margin: 0; width: 92px; font-size: .8rem; line-height: 1.25; text-align: center; }}
+figure img {{ width: 92px; height: 92px; border-radius: 4px; display: block; }}
+figure.gate img {{ outline: 3px solid #0b6e4f; }}
+figure.oracle img {{ outline: 3px solid #c77d0a; }}
+figure.small, figure.small img {{ width: 64px; height: auto; }}
+figure.none {{ padding-top: 36px; }}
+</style>
+{body}
+</html>
+"""

@@ -1,0 +1,107 @@
+"""A best shot as a consumer reads it: checked against its own lengths and hashes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamgate.errors import DataError
+
+__all__ = ["Message", "message_from_document", "message_from_parts"]
+
+_SCHEMA, _VERSION = "streamgate.best-shot", 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Message:
+    """What a recogniser needs of a best shot.
+
+    Attributes:
+        key: idempotency key: equal keys are the same best shot, delivered again.
+        captured_at: UTC date and time, ISO 8601.
+        embedding: float32 [E], of length 1.
+        model_hash: sha256 of the network that made the embedding; embeddings of different networks
+            must not be compared.
+        crop: the aligned face as an encoded picture, empty where it was not sent.
+    """
+
+    key: str
+    camera: str
+    track_id: int
+    revision: int
+    captured_at: str
+    quality: float
+    embedding: NDArray[np.float32]
+    model_hash: str
+    crop: bytes
+
+
+def message_from_document(document: bytes) -> Message:
+    """Read a message of one part: JSON with the pictures inside, as NATS, MQTT and Kafka carry it.
+
+    Raises:
+        DataError: it is no best shot, or it is damaged.
+    """
+    return _message(_parsed(document), None)
+
+
+def message_from_parts(metadata: bytes, crop: bytes) -> Message:
+    """Read a message of several parts, as HTTP and Redis carry it.
+
+    Raises:
+        DataError: it is no best shot, or it is damaged.
+    """
+    return _message(_parsed(metadata), crop)
+
+
+def _parsed(text: bytes) -> dict[str, Any]:
+    try:
+        said = json.loads(text)
+    except ValueError:
+        raise DataError("the metadata is not JSON") from None
+    if not isinstance(said, dict) or said.get("schema") != _SCHEMA:
+        raise DataError(f"the metadata is not that of a {_SCHEMA}")
+    if said.get("schema_version") != _VERSION:
+        raise DataError(f"schema_version is {said.get('schema_version')!r}; this reads {_VERSION}")
+    return said
+
+
+def _message(said: dict[str, Any], crop: bytes | None) -> Message:
+    try:
+        if crop is None:
+            crop = base64.b64decode(said["crop"].get("base64", ""), validate=True)
+        if crop and hashlib.sha256(crop).hexdigest() != said["crop"]["sha256"]:
+            raise DataError("the crop is not the one that was sent: its sha256 differs")
+        return Message(
+            key=str(said["key"]),
+            camera=str(said["camera"]),
+            track_id=int(said["track_id"]),
+            revision=int(said["revision"]),
+            captured_at=str(said["captured_at"]),
+            quality=float(said["quality"]),
+            embedding=_embedding(said["embedding"]),
+            model_hash=str(said["embedding"]["model_hash"]),
+            crop=crop,
+        )
+    except (KeyError, TypeError, AttributeError, ValueError, binascii.Error) as error:
+        raise DataError(f"the metadata lacks something or has it wrong: {error!r}") from None
+
+
+def _embedding(said: dict[str, Any]) -> NDArray[np.float32]:
+    if (said["type"], said["byte_order"]) != ("float32", "little"):
+        raise DataError("the embedding is not float32, little-endian")
+    data = base64.b64decode(said["base64"], validate=True)
+    if len(data) != 4 * int(said["length"]):
+        raise DataError("the embedding has another length than it says")
+    values = np.frombuffer(data, "<f4").astype(np.float32)
+    norm = float(np.linalg.norm(values))
+    if not np.isfinite(norm) or norm == 0.0:
+        raise DataError("the embedding holds no direction")
+    return values / np.float32(norm)

@@ -1,0 +1,60 @@
+"""What every way in shares: where best shots are read from, and how a message is judged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from streamgate.errors import DataError
+from streamgate.recognise.consumer import Consumer
+from streamgate.recognise.message import Message
+
+__all__ = ["PAUSE_S", "Access", "cancelled", "judged"]
+
+log = structlog.get_logger(__name__)
+
+PAUSE_S = (0.5, 10.0)
+"""First and longest pause before a broker that is away is tried again."""
+_CANCEL_AGAIN_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a broker lets us in.
+
+    Attributes:
+        url: without credentials.
+        ca_file: authority that signed its certificate; None takes the system's.
+    """
+
+    url: str
+    username: str | None = None
+    password: str | None = None
+    ca_file: Path | None = None
+
+
+async def judged(consumer: Consumer, read: Callable[[], Message], place: str) -> str | None:
+    """Let a message in; return what is wrong with one that can never be taken.
+
+    Such a message must be acknowledged all the same, or it would come back for ever.
+    """
+    try:
+        await consumer.take(read())
+    except DataError as error:
+        log.error("message cannot be used and is left out", place=place, error=str(error))
+        return str(error)
+    return None
+
+
+async def cancelled(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it has ended.
+
+    Up to Python 3.11 a client library may lose a cancellation that comes together with an answer.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CANCEL_AGAIN_S)

@@ -1,0 +1,272 @@
+"""The rule that picks the faces of a track that go through.
+
+Pure and deterministic: time is an argument, nothing is read or written, and the same observations
+give the same events. One track knows nothing of another, so a pause after one person can never
+cost the next.
+
+Every track has exactly one `TrackDecision`, forwarded or not. Faces are released
+- when the track ends,
+- when a face reaches `release_quality`,
+- when the track has lived for `max_wait_s` (or as soon after that as there is a face to release),
+- and, after a release, when a later face is better by `improve_by` points; the cool-down between
+  releases is waived at the track's end, which is the last chance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from streamgate.config import GateSection
+from streamgate.values import (
+    Release,
+    ReleaseReason,
+    ReleaseTarget,
+    ScoredFace,
+    TrackDecision,
+    TrackOutcome,
+)
+
+__all__ = ["GateEvent", "QualityGate"]
+
+GateEvent = Release | TrackDecision
+
+# A release looks for faces apart in time among this many times `top_k` of the best moments.
+_POOL_FACTOR = 4
+
+
+@dataclass(slots=True)
+class _Track:
+    """What the gate remembers of one live track; bounded whatever its length."""
+
+    first_seen_at: float
+    first_seen_wall: float
+    last_seen_at: float
+    last_seen_wall: float
+    faces: int = 0
+    scored: int = 0
+    skipped: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    best: ScoredFace | None = None
+    pool: dict[int, ScoredFace] = field(default_factory=dict)
+    forwarded: int = 0
+    released_at: float | None = None
+    released_quality: float = 0.0
+
+    @property
+    def age_s(self) -> float:
+        return self.last_seen_at - self.first_seen_at
+
+
+class QualityGate:
+    """Best faces of each track, by the settings of the `gate` section."""
+
+    def __init__(self, settings: GateSection) -> None:
+        self.settings = settings
+        self._tracks: dict[int, _Track] = {}
+
+    def adopt(self, settings: GateSection) -> None:
+        """Go on with other settings; live tracks keep what they have seen and forwarded.
+
+        A face that waits for its release goes if it would no longer be good enough, and the best
+        one so far comes into question again if it has become good enough.
+        """
+        self.settings = settings
+        for track in self._tracks.values():
+            faces = list(track.pool.values())
+            if not faces and track.best is not None:
+                faces = [track.best]
+            track.pool.clear()
+            for face in faces:
+                if face.quality >= self._threshold(track):
+                    self._pool(track, face)
+
+    @property
+    def live_tracks(self) -> tuple[int, ...]:
+        """Tracks that have been seen and not ended."""
+        return tuple(self._tracks)
+
+    def best_quality(self, track_id: int) -> float | None:
+        """Quality of the track's best scored face so far, if there is one."""
+        track = self._tracks.get(track_id)
+        return track.best.quality if track is not None and track.best is not None else None
+
+    def release_target(self, track_id: int) -> ReleaseTarget:
+        """Return what a face of the track must beat to matter, and until when."""
+        track = self._tracks.get(track_id)
+        if track is None:
+            return ReleaseTarget(to_beat=math.inf, deadline=math.inf)
+        to_beat, wanted = self._threshold(track), self._wanted(track)
+        if len(track.pool) >= wanted:
+            best_first = sorted((face.quality for face in track.pool.values()), reverse=True)
+            to_beat = max(to_beat, best_first[wanted - 1])
+        return ReleaseTarget(to_beat, self._deadline(track))
+
+    def seen(self, track_id: int, *, at: float, wall: float) -> None:
+        """Note a detected face of a track at its capture time."""
+        track = self._tracks.get(track_id)
+        if track is None:
+            track = self._tracks[track_id] = _Track(at, wall, at, wall)
+        track.faces += 1
+        track.last_seen_at, track.last_seen_wall = at, wall
+
+    def rejected(self, track_id: int, reason: str) -> None:
+        """Note that a face of the track failed a precheck."""
+        self._tracks[track_id].rejected[reason] += 1
+
+    def skipped(self, track_id: int) -> None:
+        """Note that a face of the track was fit to be scored but was not."""
+        self._tracks[track_id].skipped += 1
+
+    def scored(self, face: ScoredFace, *, at: float) -> list[GateEvent]:
+        """Take a scored face of a live track and return what is due at `at`."""
+        track_id = face.candidate.track_id
+        track = self._tracks[track_id]
+        track.scored += 1
+        if track.best is None or face.quality > track.best.quality:
+            track.best = face
+        if face.quality >= self._threshold(track):
+            self._pool(track, face)
+        return list(self._due(track_id, track, at))
+
+    def tick(self, at: float) -> list[GateEvent]:
+        """Return what has become due by the passing of time."""
+        return [
+            event for track_id, track in self._tracks.items()
+            for event in self._due(track_id, track, at)
+        ]  # fmt: skip
+
+    def end(self, track_id: int, reason: ReleaseReason, *, at: float) -> list[GateEvent]:
+        """End a track: its last releases, then its terminal decision."""
+        track = self._tracks.pop(track_id)
+        events: list[GateEvent] = []
+        if track.pool and track.age_s >= self.settings.min_age_s:
+            events.extend(self._release(track_id, track, reason, at))
+        events.append(_decision(track_id, track, reason, at, self.settings))
+        return events
+
+    def flush(self, reason: ReleaseReason, *, at: float) -> list[GateEvent]:
+        """End every live track, oldest first."""
+        return [
+            event for track_id in self.live_tracks for event in self.end(track_id, reason, at=at)
+        ]
+
+    def _threshold(self, track: _Track) -> float:
+        """The quality that a face must have to be worth a release."""
+        if track.released_at is None:
+            return self.settings.min_quality
+        if self.settings.improve_by is None or track.forwarded >= self.settings.max_per_track:
+            return math.inf
+        return track.released_quality + self.settings.improve_by
+
+    def _wanted(self, track: _Track) -> int:
+        """How many faces the next release of the track may have."""
+        return self.settings.top_k if track.released_at is None else 1
+
+    def _deadline(self, track: _Track) -> float:
+        """When the track's first release is due by the passing of time alone."""
+        if track.released_at is not None or self.settings.max_wait_s is None:
+            return math.inf
+        return track.first_seen_at + self.settings.max_wait_s
+
+    def _pool(self, track: _Track, face: ScoredFace) -> None:
+        """Keep the best face of each moment, and only the best moments."""
+        gap = self.settings.min_gap_s
+        since = face.candidate.captured_at - track.first_seen_at
+        moment = int(since / gap) if gap > 0 else track.scored
+        rival = track.pool.get(moment)
+        if rival is None or face.quality > rival.quality:
+            track.pool[moment] = face
+        wanted = self._wanted(track)
+        if len(track.pool) > (1 if wanted == 1 else _POOL_FACTOR * wanted):
+            # Of equals the earlier stays: it was there first, and it is out sooner.
+            worst = min(track.pool, key=lambda m: (track.pool[m].quality, -m))
+            del track.pool[worst]
+
+    def _due(self, track_id: int, track: _Track, at: float) -> Iterator[Release]:
+        reason = self._reason(track, at)
+        if reason is not None:
+            yield from self._release(track_id, track, reason, at)
+
+    def _reason(self, track: _Track, at: float) -> ReleaseReason | None:
+        if not track.pool or track.age_s < self.settings.min_age_s:
+            return None
+        if track.released_at is not None:
+            rested = at - track.released_at >= self.settings.cooldown_s
+            return ReleaseReason.IMPROVED if rested else None
+        best = max(face.quality for face in track.pool.values())
+        if self.settings.release_quality is not None and best >= self.settings.release_quality:
+            return ReleaseReason.QUALITY_REACHED
+        if (
+            self.settings.max_wait_s is not None
+            and at - track.first_seen_at >= self.settings.max_wait_s
+        ):
+            return ReleaseReason.MAX_WAIT
+        return None
+
+    def _release(
+        self, track_id: int, track: _Track, reason: ReleaseReason, at: float
+    ) -> Iterator[Release]:
+        room = self.settings.max_per_track - track.forwarded
+        wanted = min(room, self._wanted(track))
+        chosen = _apart(track.pool, wanted, self.settings.min_gap_s)
+        track.pool.clear()
+        track.released_at = at
+        track.released_quality = chosen[0].quality
+        for rank, face in enumerate(chosen, start=1):
+            track.forwarded += 1
+            yield Release(
+                track_id=track_id,
+                revision=track.forwarded,
+                rank=rank,
+                reason=reason,
+                face=face,
+                at=at,
+            )
+
+
+def _apart(pool: dict[int, ScoredFace], wanted: int, gap_s: float) -> list[ScoredFace]:
+    """The best faces, best first, each at least `gap_s` away from those before it."""
+    best_first = sorted(pool.values(), key=lambda f: (-f.quality, f.candidate.captured_at))
+    chosen: list[ScoredFace] = []
+    for face in best_first:
+        at = face.candidate.captured_at
+        if all(abs(at - other.candidate.captured_at) >= gap_s for other in chosen):
+            chosen.append(face)
+        if len(chosen) == wanted:
+            break
+    return chosen
+
+
+def _decision(
+    track_id: int, track: _Track, reason: ReleaseReason, at: float, settings: GateSection
+) -> TrackDecision:
+    if track.forwarded:
+        outcome = TrackOutcome.FORWARDED
+    elif track.best is not None and track.best.quality < settings.min_quality:
+        outcome = TrackOutcome.BELOW_MIN_QUALITY
+    elif track.best is not None:
+        outcome = TrackOutcome.TOO_YOUNG
+    elif track.skipped:
+        outcome = TrackOutcome.NOTHING_SCORED
+    else:
+        outcome = TrackOutcome.ALL_REJECTED
+    return TrackDecision(
+        track_id=track_id,
+        outcome=outcome,
+        reason=reason,
+        first_seen_at=track.first_seen_at,
+        last_seen_at=track.last_seen_at,
+        first_seen_wall=track.first_seen_wall,
+        last_seen_wall=track.last_seen_wall,
+        decided_at=at,
+        faces=track.faces,
+        scored=track.scored,
+        skipped=track.skipped,
+        best_quality=None if track.best is None else track.best.quality,
+        best_raw=None if track.best is None else track.best.raw,
+        forwarded=track.forwarded,
+        rejected=dict(track.rejected),
+    )

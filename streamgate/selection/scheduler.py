@@ -1,0 +1,207 @@
+"""Faces that wait for the scorer, and which of them are worth its time.
+
+The scorer is the slowest stage. New faces do not queue before it, they compete. Two things keep a
+face from being scored: it can hardly win (see `expected_improvement`), or the budget of its track
+is spent. Each fit face of a track earns it a part of a score, `share`; what is saved in a poor
+moment is spent in a good one, and since the faces that might have won wait beside it, the moments
+around a good face can be scored afterwards. So a slow scorer or a small budget costs choice, never
+delay or memory.
+
+What is scored next is the face of a track that is about to be decided, the earliest decision first;
+then that which is expected to add most to its track, of all tracks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from streamgate.selection.expected_improvement import ExpectedImprovement, prior_score
+from streamgate.values import Candidate, ReleaseTarget, ScoredFace, Skipped, SkipReason
+
+__all__ = ["Scheduler"]
+
+_PER_TRACK = 20
+"""Faces of one track that wait; with 6 a track loses 0.7 points more than with 20, with 40 none."""
+_FIRST_SCORES = 1.0
+_MOST_SCORES = 4.0
+"""Scores that a track has at its beginning, and the most that it can save."""
+_PRICE_POINTS = 0.3
+"""Points that a face must be expected to gain when the last score would be spent on it; the more
+scores are saved, the less."""
+_LEAST_GAIN = 0.02
+_SOON_S = 0.3
+"""A track that is decided within this time spends what it has saved."""
+
+
+def _anything_wins(_track_id: int) -> ReleaseTarget:
+    return ReleaseTarget(to_beat=-math.inf, deadline=math.inf)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """One track: its faces that wait, in the order of capture, and what is known of it."""
+
+    faces: list[Candidate] = field(default_factory=list)
+    expected_improvement: ExpectedImprovement = field(default_factory=ExpectedImprovement)
+    scores: float = _FIRST_SCORES
+    ending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """The best face of a track; offers are compared by `rank`, lowest first."""
+
+    rank: tuple[int, float, int]
+    track_id: int
+    place: int
+
+
+class Scheduler:
+    """Bounded: at most 20 faces a track and `max_pending` in all.
+
+    Args:
+        max_pending: the most faces that wait.
+        share: of a track's fit faces that may be scored, 0-1; at 1 every face is scored that does
+            not lose its place.
+        target_of: tells what a face of a track must beat, and until when.
+    """
+
+    def __init__(
+        self,
+        max_pending: int,
+        *,
+        share: float = 1.0,
+        target_of: Callable[[int], ReleaseTarget] = _anything_wins,
+    ) -> None:
+        self.max_pending = max_pending
+        self.share = share
+        self._target_of = target_of
+        self._tracks: dict[int, _Waiting] = {}
+
+    def __len__(self) -> int:
+        return sum(len(track.faces) for track in self._tracks.values())
+
+    def waits(self, track_id: int, at: float) -> bool:
+        """Whether a face of the track waits that is to be scored now."""
+        track = self._tracks.get(track_id)
+        return track is not None and self._best(track_id, track, at) is not None
+
+    def offer(self, candidate: Candidate) -> list[Skipped]:
+        """Add a face and return those that will not be scored, perhaps itself."""
+        track = self._tracks.setdefault(candidate.track_id, _Waiting())
+        track.scores = min(_MOST_SCORES, track.scores + self.share)
+        if self._target_of(candidate.track_id).to_beat == math.inf:
+            lost = [Skipped(face, SkipReason.CANNOT_WIN) for face in (*track.faces, candidate)]
+            track.faces.clear()
+            return lost
+        track.faces.append(candidate)
+        lost = []
+        if len(track.faces) > _PER_TRACK:
+            lost.append(self._drop(candidate.track_id))
+        while len(self) > self.max_pending:
+            most = max(len(track.faces) for track in self._tracks.values())
+            fullest = [i for i, track in self._tracks.items() if len(track.faces) == most]
+            lost.append(self._drop(min(fullest, key=self._least_gain)))
+        return lost
+
+    def take(self, count: int, at: float) -> list[Candidate]:
+        """Remove and return up to `count` faces that are to be scored at `at` seconds, best first.
+
+        Within a budget a track gives one face at a time, because its score tells which is next.
+        """
+        taken: list[Candidate] = []
+        while len(taken) < count:
+            room = count - len(taken)
+            offers = sorted(self._offers(at), key=lambda offer: offer.rank)[:room]
+            for offer in offers:
+                track = self._tracks[offer.track_id]
+                track.scores -= 1.0
+                taken.append(track.faces.pop(offer.place))
+            if not offers or self.share < 1.0:
+                break
+        return taken
+
+    def learn(self, face: ScoredFace) -> None:
+        """Take up the score of a face that was taken."""
+        track = self._tracks.get(face.candidate.track_id)
+        if track is not None:
+            prior = prior_score(face.candidate.measures)
+            track.expected_improvement.learn(face.candidate.captured_at, face.quality, prior)
+
+    def end(self, track_id: int) -> None:
+        """Let a track spend what it has saved, because it has ended."""
+        if track_id in self._tracks:
+            self._tracks[track_id].ending = True
+
+    def forget(self, track_id: int) -> list[Skipped]:
+        """Remove a track and return its faces that were not scored."""
+        track = self._tracks.pop(track_id, None)
+        if track is None:
+            return []
+        reason = SkipReason.CANNOT_WIN if track.scores >= 1.0 else SkipReason.OVER_BUDGET
+        return [Skipped(face, reason) for face in track.faces]
+
+    def clear(self) -> list[Candidate]:
+        """Remove and return all faces that wait."""
+        left = [face for track in self._tracks.values() for face in track.faces]
+        self._tracks.clear()
+        return left
+
+    def _offers(self, at: float) -> Iterator[_Offer]:
+        for track_id, track in self._tracks.items():
+            offer = self._best(track_id, track, at)
+            if offer is not None:
+                yield offer
+
+    def _best(self, track_id: int, track: _Waiting, at: float) -> _Offer | None:
+        """The face of a track that is to be scored next, if any is worth it now."""
+        bounded = self.share < 1.0
+        if not track.faces or (bounded and track.scores < 1.0):
+            return None
+        target = self._target_of(track_id)
+        gains = self._gains(track, target.to_beat)
+        place = max(range(len(gains)), key=gains.__getitem__)
+        deadline = at if track.ending else target.deadline
+        soon = deadline - at <= _SOON_S
+        least = _LEAST_GAIN if soon else _price(track.scores)
+        if target.to_beat == math.inf or (bounded and gains[place] < least):
+            return None
+        rank = (0, deadline, track_id) if soon else (1, -gains[place], track_id)
+        return _Offer(rank, track_id, place)
+
+    def _gains(self, track: _Waiting, to_beat: float) -> list[float]:
+        return [
+            track.expected_improvement.expected_gain(
+                face.captured_at, prior_score(face.measures), to_beat
+            )
+            for face in track.faces
+        ]
+
+    def _least_gain(self, track_id: int) -> float:
+        return min(self._gains(self._tracks[track_id], self._target_of(track_id).to_beat))
+
+    def _drop(self, track_id: int) -> Skipped:
+        """Give up the face of a track that is expected to gain least."""
+        track = self._tracks[track_id]
+        gains = self._gains(track, self._target_of(track_id).to_beat)
+        # Of equals the older goes: the newest stands for what is seen now.
+        place = min(range(len(gains)), key=gains.__getitem__)
+        if self.share < 1.0 and gains[place] < _LEAST_GAIN:
+            reason = SkipReason.CANNOT_WIN
+        elif self.share < 1.0 and (track.scores < 1.0 or gains[place] < _price(track.scores)):
+            reason = SkipReason.OVER_BUDGET
+        else:
+            # It would have been scored by now, had the scorer been free.
+            reason = SkipReason.MORE_PROMISING_FACE
+        return Skipped(track.faces.pop(place), reason)
+
+
+def _price(scores: float) -> float:
+    """The gain that a face must be expected to add, by the scores that are saved.
+
+    Where no more can be saved it is nothing: what seems hopeless is looked at now and then, because
+    a prediction that is never tried stays wrong. Without that a track loses a point more.
+    """
+    return _PRICE_POINTS * max(0.0, 1.0 - scores / _MOST_SCORES)

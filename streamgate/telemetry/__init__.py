@@ -1,0 +1,1 @@
+"""What is told about the run: metrics, logs, traces, and the drift of the scores."""
