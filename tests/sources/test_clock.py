@@ -65,7 +65,7 @@ def camera(
     *,
     rate: float = 25.0,
     jitter_s: float = 0.0,
-    delay: Callable[[float], float] = lambda at: 0.02,
+    delay: Callable[[float], float] = lambda _at: 0.02,
     seed: int = 0,
 ) -> list[Sent]:
     """A camera that stamps as told; packets come in order, late by delay and jitter."""
@@ -189,7 +189,7 @@ def test_what_is_wrong_with_a_clock_is_named() -> None:
     paces = {0.0: ClockFault.STANDS_STILL, 0.5: ClockFault.SLOW, 10.0: ClockFault.FAST}
     for pace, fault in paces.items():
         assert watch(camera(10, at_pace(pace))).faults == [fault]
-    assert watch(camera(10, lambda at: None)).faults == [ClockFault.MISSING]
+    assert watch(camera(10, lambda _at: None)).faults == [ClockFault.MISSING]
     jump = camera(10, lambda at: at + (3600.0 if at >= 5 else 0.0))
     assert watch(jump).faults == [ClockFault.JUMPS]
 
