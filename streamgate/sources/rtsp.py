@@ -45,6 +45,9 @@ def _opening(config: RtspSection) -> Opening:
     options = {
         "rtsp_transport": config.transport,
         "allowed_media_types": "video",
+        # FFmpeg would measure the frame rate, which nobody asks for: a second's worth of pictures
+        # where the timestamps are right, and seconds more, up to the timeout, where they stand.
+        "fpsprobesize": "0",
         "timeout": str(round(config.read_timeout_s * 1_000_000)),
     }
     if config.transport == "udp":
