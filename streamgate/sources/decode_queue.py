@@ -26,8 +26,6 @@ KEPT_UP_S = 0.1
 """Once the next one has waited for less, nothing is left out any more."""
 GIVE_UP_S = 1.0
 """What has waited for longer is given up, up to the last picture that decoding can begin with."""
-STALE_BEGIN_S = 2.0
-"""One that has waited for longer is no beginning either: a fresh one will come."""
 _MOST_PACKETS = 1000
 _MOST_BYTES = 64 << 20
 """Eight seconds at 64 Mbit/s."""
@@ -72,10 +70,14 @@ class DecodeQueue:
         self._waiting: deque[CodedPacket] = deque()
         self._bytes = 0
         self._is_late = False
-        self._limit_s = GIVE_UP_S
         self._lost = False
         self._closed = False
         self._aborted = False
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much waits."""
+        return self._bytes
 
     def put(self, packet: CodedPacket) -> None:
         """Leave a packet; where nothing is taken for long, all that waits is given up."""
@@ -92,19 +94,28 @@ class DecodeQueue:
 
     def take(self) -> tuple[CodedPacket, bool] | None:
         """Return the next packet and whether it follows the last; None once all has ended."""
-        skipped = 0
-        with self._news:
-            while True:
-                skipped += self._skip()
-                if self._waiting and not self._aborted:
-                    packet = self._pop()
-                    follows, self._lost = packet.follows and not self._lost, False
-                    break
-                if self._closed:
+        while (taken := self.poll()) is None:
+            with self._news:
+                if self._has_ended():
                     return None
-                self._news.wait()
+                if not self._waiting:
+                    self._news.wait()
+        return taken
+
+    def poll(self) -> tuple[CodedPacket, bool] | None:
+        """Return what `take` would, or None where it would have to wait."""
+        with self._news:
+            skipped = self._skip()
+            taken = None
+            if self._waiting and not self._aborted:
+                packet = self._pop()
+                taken = packet, packet.follows and not self._lost
+                self._lost = False
         self._count(skipped)
-        return packet, follows
+        return taken
+
+    def _has_ended(self) -> bool:
+        return self._aborted or (self._closed and not self._waiting)
 
     def close(self, *, abort: bool = False) -> None:
         """Take no more; what waits is still handed out, unless it is aborted."""
@@ -118,13 +129,11 @@ class DecodeQueue:
         skipped = 0
         while self._waiting and not self._closed:
             waited_s = self._now() - self._waiting[0].arrived_at
-            if waited_s > self._limit_s:
+            if waited_s > GIVE_UP_S:
                 skipped += self._give_up(self._beginning())
                 self._is_late = True
                 break
             self._is_late = waited_s > (KEPT_UP_S if self._is_late else LEAVE_OUT_S)
-            if not self._is_late:
-                self._limit_s = GIVE_UP_S
             if not self._is_late or self._waiting[0].coded.is_reference:
                 break
             left_out = self._pop()
@@ -136,15 +145,15 @@ class DecodeQueue:
     def _beginning(self) -> int:
         """Return how many to give up: those before the last that decoding can begin with, or all.
 
-        What comes after that one is as late as it is; it is given the time to catch up.
+        One that has itself waited for too long is no beginning: a fresh one will come.
         """
-        begins = [i for i, waiting in enumerate(self._waiting) if waiting.can_begin]
-        if begins:
-            waited_s = self._now() - self._waiting[begins[-1]].arrived_at
-            if waited_s <= STALE_BEGIN_S:
-                self._limit_s = GIVE_UP_S + waited_s
-                return begins[-1]
-        return len(self._waiting)
+        now = self._now()
+        begins = [
+            number
+            for number, waiting in enumerate(self._waiting)
+            if waiting.can_begin and now - waiting.arrived_at <= GIVE_UP_S
+        ]
+        return begins[-1] if begins else len(self._waiting)
 
     def _give_up(self, count: int) -> int:
         for _ in range(count):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -179,9 +180,10 @@ async def test_the_thread_gives_up_what_it_cannot_keep_up_with() -> None:
     clock = StillClock()
     thread = DecodeThread(read, metrics, clock, max_pixels=MOST_PIXELS)
     for number, data in enumerate(encoded("VP8", 60, every=50)):
-        thread.submit("VP8", frame(data, number), captured_at=float(number))
+        arrived = replace(frame(data, number), arrived_at=0.04 * number)
+        thread.submit("VP8", arrived, captured_at=float(number))
     await until(lambda: len(seen) == 1)
-    clock.now = 1.5
+    clock.now = 2.4
     hold.set()
     await until(lambda: bool(seen) and seen[-1] == 59)
     await thread.join()
