@@ -18,9 +18,9 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
-__all__ = ["MASK", "Redactor", "redact", "shown_address"]
+__all__ = ["MASK", "Redactor", "redact", "secrets_in", "shown_address"]
 
 MASK = "[redacted]"
 
@@ -30,6 +30,9 @@ _SHORTEST_SECRET = 3
 _SHORTEST_PART = 8
 _SHORTEST_CUT_PART = 4
 _SHORTEST_BASE64 = 6
+# A database, a channel or a stream's name in an address is no secret.
+_SHORTEST_IN_URL = 6
+_SHORTEST_SEGMENT = 16
 
 _URL = re.compile(
     r"(?<![a-z0-9+.-])(?P<scheme>[a-z][a-z0-9+.-]{0,31})"
@@ -121,6 +124,28 @@ def shown_address(url: str) -> str:
     # Spaces are no end here.
     whole = "_".join(rest.split())
     return redact(f"{scheme}://{whole}")
+
+
+def secrets_in(url: str) -> list[str]:
+    """Return what of a URL is likely to be a secret, to be registered: a library may repeat it.
+
+    Those are passwords before the host, values of the query and of a path like
+    `/user=admin_password=…`, and long parts of a path with digits, as webhooks have them.
+    """
+    address, _, query = url.partition("://")[2].partition("?")
+    authority, _, path = address.rpartition("@") if "@" in address else ("", "", address)
+    found = [authority, authority.partition(":")[2]]
+    _, _, path = path.partition("/")
+    values = re.split(r"[&;]", query) + path.split("/")
+    found += [value.partition("=")[2] for value in values]
+    found += [value.rpartition("=")[2] for value in values if value.count("=") > 1]
+    found += [
+        part
+        for part in path.split("/")
+        if len(part) >= _SHORTEST_SEGMENT and any(character.isdigit() for character in part)
+    ]
+    found += [unquote(value) for value in found]
+    return [value for value in dict.fromkeys(found) if len(value) >= _SHORTEST_IN_URL]
 
 
 def _forms(secret: str) -> Iterator[str]:

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 import structlog
 from av.video.frame import VideoFrame
-from yarl import URL
 
 from streamgate.config import WhepSection
 from streamgate.ports import Clock, FrameSink
+from streamgate.redaction import shown_address
 from streamgate.sources.faults import FaultReason
 from streamgate.sources.frames import FrameMaker
 from streamgate.sources.reconnect import failures_after, pause_s
@@ -69,7 +69,7 @@ class WhepSource:
         self._clock = clock
         self._fraction = fraction
         self._frames = FrameMaker(metrics, clock)
-        self._address = str(URL(settings.url).with_query(None))
+        self._address = shown_address(settings.url)
         self._live_at: float | None = None
         self._reported: _Lost | None = None
 
