@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator, model_validator
 
 from streamgate.config.delivery import DeliverySection
 from streamgate.config.section import Name, Seconds, Section
@@ -37,6 +37,7 @@ class CameraSection(Section):
 
 
 _SHORTEST_TOKEN = 16
+_HOST_NAME = r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$"
 
 
 class WebSection(Section):
@@ -77,6 +78,29 @@ class WebSection(Section):
     )
     max_viewers: int = Field(
         default=4, ge=1, le=64, description="Most open live pages; further ones are turned away."
+    )
+
+    max_connections: int = Field(
+        default=64,
+        ge=8,
+        le=4096,
+        description="Most open connections, those of open live pages on top; beyond it the one "
+        "that has been idle longest is closed. 128 file descriptors are always left to delivery "
+        "and logs.",
+    )
+    allowed_hosts: tuple[Annotated[str, Field(pattern=_HOST_NAME)], ...] = Field(
+        default=(),
+        max_length=64,
+        description="Further names of this server, such as door.example.org or *.example.org. "
+        "Whoever does not send the token must ask by one of them, by one that cert_file is for, by "
+        "address or by a name without a dot; of a loopback host by localhost. Other names are "
+        "refused, because a page on the internet can have its own name point here.",
+    )
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
+        default=(),
+        max_length=64,
+        description="Addresses or networks of proxies whose X-Forwarded-Proto is believed: where "
+        "it says https, the login's cookie is sent over TLS alone.",
     )
 
     @field_validator("token")

@@ -27,6 +27,7 @@ from streamgate.daemon.reload import Reloader, hangups
 from streamgate.errors import SourceError, StreamgateError
 from streamgate.web.app import Health, build_app, serve
 from streamgate.web.auth import Guard
+from streamgate.web.connections import Limits
 from streamgate.web.live_page import add_live_routes
 from streamgate.web.whip import add_whip_routes
 
@@ -72,7 +73,11 @@ async def _serve(
         app = build_app(
             camera.metrics,
             lambda: health_of(camera),
-            metrics_guard=guard if config.web.protect_metrics else None,
+            guard=guard,
+            protect_metrics=config.web.protect_metrics,
+            limits=Limits(
+                Limits.within_descriptors(config.web.max_connections + config.web.max_viewers)
+            ),
         )
         if camera.live is not None:
             add_live_routes(

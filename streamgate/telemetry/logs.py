@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from types import TracebackType
 from typing import Any
 
@@ -18,9 +18,11 @@ import structlog
 
 from streamgate.config import LogSection
 from streamgate.redaction import Redactor
+from streamgate.telemetry.rarely import Rarely
 
 __all__ = ["configure_logs", "log_uncaught"]
 
+_FOREIGN_A_MINUTE = 5
 # What structlog hands from one of its own steps to the next.
 _INTERNAL = frozenset({"_record", "_from_structlog"})
 
@@ -75,10 +77,33 @@ def configure_logs(settings: LogSection, *, secrets: Iterable[str] = (), **conte
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    handler.addFilter(_few_of_a_kind())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(level, logging.WARNING))
     logging.getLogger("streamgate").setLevel(level)
+
+
+def _few_of_a_kind() -> Callable[[logging.LogRecord], bool]:
+    """Return a filter that lets a library say the same thing a few times a minute only.
+
+    What raises it may be a peer that does so a thousand times a second.
+    """
+    rarely = Rarely(_FOREIGN_A_MINUTE)
+
+    def admit(record: logging.LogRecord) -> bool:
+        if record.name.startswith("streamgate"):
+            return True
+        # The place in the code: messages differ by what they are about.
+        left_out = rarely.admit((record.name, record.pathname, record.lineno))
+        if left_out is None:
+            return False
+        if left_out:
+            record.msg = f"{record.getMessage()} ({left_out} more of this kind were left out)"
+            record.args = ()
+        return True
+
+    return admit
 
 
 def log_uncaught() -> None:
