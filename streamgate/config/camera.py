@@ -25,7 +25,7 @@ from streamgate.config.stages import (
 from streamgate.config.tracing import TracingSection
 from streamgate.config.webrtc_source import WhipSection
 
-__all__ = ["CameraConfig", "CameraSection", "LogSection", "WebSection"]
+__all__ = ["CameraConfig", "CameraSection", "HealthSection", "LogSection", "WebSection"]
 
 
 class CameraSection(Section):
@@ -138,6 +138,29 @@ class WebSection(Section):
         return self
 
 
+class HealthSection(Section):
+    """When the process counts as ill, and when it ends for its supervisor to start it anew."""
+
+    unhealthy_after_failures: int = Field(
+        default=10,
+        ge=1,
+        description="/healthz and /readyz fail once the detector, the scorer or the disk has "
+        "failed so many times in a row. One success makes it well.",
+    )
+    end_after_failures: int | None = Field(
+        default=300,
+        ge=1,
+        description="The process ends in order, with exit code 1 and the reason, after so many "
+        "failures in a row: 12 s of a camera with 25 pictures a second, and five minutes or more "
+        "of a disk, which is tried once a second at most. null: never.",
+    )
+    end_after_stall_s: Seconds | None = Field(
+        default=120.0,
+        description="The process ends once one detection or one batch of the scorer has taken so "
+        "long, seconds; /healthz fails from 30 s on. null: never.",
+    )
+
+
 class LogSection(Section):
     """What is logged, to standard error."""
 
@@ -161,6 +184,7 @@ class CameraConfig(Section):
     web: WebSection = Field(default_factory=WebSection)
     log: LogSection = Field(default_factory=LogSection)
     tracing: TracingSection = Field(default_factory=TracingSection)
+    health: HealthSection = Field(default_factory=HealthSection)
 
     @model_validator(mode="after")
     def _publishers_can_come(self) -> CameraConfig:

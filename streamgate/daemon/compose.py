@@ -19,6 +19,7 @@ from streamgate.config import (
 )
 from streamgate.daemon.delivery import build_outbox, build_sink
 from streamgate.daemon.gauges import show_config, show_parts
+from streamgate.daemon.health import Failures
 from streamgate.daemon.listeners import Listeners
 from streamgate.daemon.observer import Observer
 from streamgate.daemon.sketch import SketchKeeper
@@ -70,6 +71,7 @@ class Camera:
     detector: YuNetDetector
     decisions: DecisionLog | None
     live: LiveView | None
+    failures: Failures
     calibration: Calibration | None = None
 
 
@@ -105,6 +107,7 @@ async def compose(
         clock=clock,
         on_outcome=listeners.delivered,
     )
+    failures = Failures(config.health)
     identity = PipelineIdentity(config.camera.name, boot_id, loaded.config_hash, scorer.model_hash)
     decisions = _decision_log(config, identity, dispatcher, metrics, stack)
 
@@ -131,6 +134,7 @@ async def compose(
             clock=clock,
             on_scored=listeners.scored,
             on_analysed=listeners.analysed,
+            on_outcome=failures.note,
             lossless=isinstance(config.source, FileSection) and config.source.pace == "fast",
         )
     )
@@ -153,6 +157,7 @@ async def compose(
         detector=analysis.detector,
         decisions=decisions,
         live=listeners.live,
+        failures=failures,
         calibration=scorer.calibration,
     )
 

@@ -21,7 +21,14 @@ from aiohttp import web
 
 from streamgate.telemetry.rarely import Rarely
 
-__all__ = ["RESERVED_DESCRIPTORS", "Connections", "Limits", "open_listeners", "trust"]
+__all__ = [
+    "RESERVED_DESCRIPTORS",
+    "Connections",
+    "Limits",
+    "open_listeners",
+    "raise_descriptor_limit",
+    "trust",
+]
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +47,14 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def trust(request: web.Request) -> None:
     """Note that whoever sent a request has proved that they may: their connection stays."""
     request[_TRUSTED] = True
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process open as many files as the system allows it; the default is a thousand."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @dataclass(frozen=True, slots=True)
