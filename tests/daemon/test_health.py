@@ -60,7 +60,7 @@ def test_it_may_be_told_never_to_end() -> None:
 @given(st.lists(st.tuples(st.sampled_from(Part), st.booleans()), max_size=60))
 def test_only_failures_in_a_row_count(told: list[tuple[Part, bool]]) -> None:
     """Whatever the order, the process is ill as long as one part's last two have failed."""
-    counted, last = failures(), {part: "" for part in Part}
+    counted, last = failures(), dict.fromkeys(Part, "")
     for part, fails in told:
         counted.note(part, "x" if fails else None)
         last[part] = last[part] + "x" if fails else ""
