@@ -47,6 +47,7 @@ from streamgate.sources import device, file, rtsp
 from streamgate.sources.webrtc import whep, whip
 from streamgate.telemetry.drift import QualityDrift
 from streamgate.telemetry.metrics import Metrics
+from streamgate.telemetry.notices import SourceNotices
 from streamgate.telemetry.tracing import FrameTracer
 from streamgate.values import Image, TrackDecision
 from streamgate.web.live import LiveSources, LiveView
@@ -72,6 +73,7 @@ class Camera:
     decisions: DecisionLog | None
     live: LiveView | None
     failures: Failures
+    notices: SourceNotices
     calibration: Calibration | None = None
 
 
@@ -158,6 +160,7 @@ async def compose(
         decisions=decisions,
         live=listeners.live,
         failures=failures,
+        notices=_notices(listeners.live),
         calibration=scorer.calibration,
     )
 
@@ -231,8 +234,21 @@ def _live_view(
         sinks=lambda: outbox.sinks,
         holds=outbox.holds,
         explain=explain,
+        explains=f"It belongs to the score `{config.quality.group}`.",
     )
     return LiveView(config.web, sources, SystemClock())
+
+
+def _notices(live: LiveView | None) -> SourceNotices:
+    """Hear what the source logs; the live page repeats it."""
+    loop = asyncio.get_running_loop()
+
+    def tell(text: str) -> None:
+        # A source's threads may outlive the loop by a moment.
+        if live is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(live.say, text)
+
+    return SourceNotices(tell)
 
 
 def _source(section: SourceSection, metrics: Metrics, clock: Clock) -> FrameSource:

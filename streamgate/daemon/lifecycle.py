@@ -98,6 +98,7 @@ async def _serve(
 ) -> int:
     config = camera.config
     last_resort.doing = "opening the outbox"
+    stack.enter_context(camera.notices.listening())
     await camera.dispatcher.open()
     last_resort.lost = lambda: _account(camera)
     last_resort.doing = "running"
@@ -262,14 +263,19 @@ def health_of(camera: Camera) -> Health:
     age_s = None if at is None else camera.clock.monotonic() - at
     fault = _stall(camera) or camera.failures.fault
     ready = age_s is not None and age_s <= camera.config.web.ready_frame_age_s
+    lost = camera.notices.fault
     if fault is not None:
         detail = fault
+    elif lost is not None and not ready:
+        detail = lost
     elif age_s is None:
         detail = "no frame has come yet"
     else:
         detail = "frames arrive" if ready else f"the last frame came {age_s:.1f} s ago"
     alive = fault is None
-    return Health(camera.config.camera.name, age_s, ready and alive, alive, detail)
+    return Health(
+        camera.config.camera.name, age_s, ready and alive, alive, detail, camera.notices.doubt
+    )
 
 
 def _fault(camera: Camera) -> str | None:

@@ -49,6 +49,7 @@ class Health:
         ready: whether frames arrive.
         alive: whether the process works, with or without frames.
         detail: in words, what is wrong.
+        doubt: in words, what is not as it should be although frames arrive.
     """
 
     camera: str
@@ -56,6 +57,7 @@ class Health:
     ready: bool
     alive: bool
     detail: str
+    doubt: str | None = None
 
 
 # These prove by a token of their own that they may, or answer this machine's names alone.

@@ -61,6 +61,7 @@ async def test_without_the_token_nothing_is_shown(client: aiohttp.ClientSession)
 async def test_a_bearer_token_opens_every_route(client: aiohttp.ClientSession) -> None:
     """With the token in the Authorization header each route answers."""
     stage = Stage(token=TOKEN)
+    stage.view.enter()
     stage.release()
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with served(stage) as url:
