@@ -19,6 +19,7 @@ from streamgate.config import (
 )
 from streamgate.daemon.delivery import build_outbox, build_sink
 from streamgate.daemon.gauges import show_config, show_parts
+from streamgate.daemon.health import Failures
 from streamgate.daemon.listeners import Listeners
 from streamgate.daemon.observer import Observer
 from streamgate.daemon.sketch import SketchKeeper
@@ -47,6 +48,7 @@ from streamgate.sources import device, file, rtsp
 from streamgate.sources.webrtc import whep, whip
 from streamgate.telemetry.drift import QualityDrift
 from streamgate.telemetry.metrics import Metrics
+from streamgate.telemetry.notices import SourceNotices
 from streamgate.telemetry.tracing import FrameTracer
 from streamgate.values import Image, TrackDecision
 from streamgate.web.live import LiveSources, LiveView
@@ -71,6 +73,8 @@ class Camera:
     detector: YuNetDetector
     decisions: DecisionLog | None
     live: LiveView | None
+    failures: Failures
+    notices: SourceNotices
     calibration: Calibration | None = None
 
 
@@ -107,6 +111,7 @@ async def compose(
         clock=clock,
         on_outcome=listeners.delivered,
     )
+    failures = Failures(config.health)
     identity = PipelineIdentity(config.camera.name, boot_id, loaded.config_hash, scorer.model_hash)
     decisions = _decision_log(config, identity, dispatcher, metrics, stack)
 
@@ -134,6 +139,7 @@ async def compose(
             on_scored=listeners.scored,
             on_analysed=listeners.analysed,
             on_joined=listeners.joined,
+            on_outcome=failures.note,
             lossless=isinstance(config.source, FileSection) and config.source.pace == "fast",
         )
     )
@@ -156,6 +162,8 @@ async def compose(
         detector=analysis.detector,
         decisions=decisions,
         live=listeners.live,
+        failures=failures,
+        notices=_notices(listeners.live),
         calibration=scorer.calibration,
     )
 
@@ -229,8 +237,21 @@ def _live_view(
         sinks=lambda: outbox.sinks,
         holds=outbox.holds,
         explain=explain,
+        explains=f"It belongs to the score `{config.quality.group}`.",
     )
     return LiveView(config.web, sources, SystemClock())
+
+
+def _notices(live: LiveView | None) -> SourceNotices:
+    """Hear what the source logs; the live page repeats it."""
+    loop = asyncio.get_running_loop()
+
+    def tell(text: str) -> None:
+        # A source's threads may outlive the loop by a moment.
+        if live is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(live.say, text)
+
+    return SourceNotices(tell)
 
 
 def _source(section: SourceSection, metrics: Metrics, clock: Clock) -> FrameSource:
