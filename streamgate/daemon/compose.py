@@ -27,7 +27,7 @@ from streamgate.delivery.outbox import Outbox
 from streamgate.faces.analyse import FaceAnalyser
 from streamgate.faces.detect import YuNetDetector
 from streamgate.faces.track import FaceTracker
-from streamgate.models.registry import path_of
+from streamgate.models.registry import installed
 from streamgate.pipeline import (
     CameraPipeline,
     PipelineIdentity,
@@ -83,8 +83,8 @@ async def compose(
     """
     config, clock = loaded.config, SystemClock()
     metrics = Metrics(config.camera.name)
-    # Fetching and loading models takes seconds; signals must be heard meanwhile.
-    detector_path = await asyncio.to_thread(path_of, config.detector.model)
+    # Loading models takes seconds; signals must be heard meanwhile.
+    detector_path = await asyncio.to_thread(installed, config.detector.model)
     scorer = await stack.enter_async_context(await GrafiqsScorer.start(config.quality))
     gate_settings = with_threshold(config.gate, scorer.calibration)
     config = config.model_copy(update={"gate": gate_settings})

@@ -20,11 +20,16 @@ from numpy.typing import NDArray
 
 from streamgate.errors import ModelError
 
-__all__ = ["OnnxRecogniser", "Preprocessing"]
+__all__ = ["OnnxRecogniser", "Preprocessing", "doubt_of"]
 
 _BATCH_SIZE = 32
 # Sums in another order differ in the last bits; a batch that mixes its pictures differs in all.
 _TOLERANCE = 1e-3
+_SHOWN_CROPS = 12
+_LIKELY = 0.5
+"""Mean cosine of faces to what is none. A published MobileFaceNet has 0.0 where its pictures are
+scaled as it wants, or twice as strongly or half; 0.67 to 1.0 where they are scaled 127 times too
+strongly or too weakly, or not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +124,49 @@ class OnnxRecogniser:
         return len(together) == len(pictures) and bool(close)
 
 
+def doubt_of(recogniser: OnnxRecogniser, crops: NDArray[np.uint8]) -> str | None:
+    """Say so where a recogniser hardly tells faces from what is none, as wrong settings have it.
+
+    A network that is shown pictures of another scale gives embeddings all the same, of which each
+    is like every other, and similarities that mean nothing.
+
+    Args:
+        crops: faces, RGB uint8 [N, 112, 112, 3]; the first few are shown.
+    """
+    if not len(crops):
+        return None
+    faces = recogniser(crops[:_SHOWN_CROPS])
+    others = recogniser(_no_faces(crops[0]))
+    likeness = float((faces @ others.T).mean())
+    if likeness < _LIKELY:
+        return None
+    return (
+        f"{recogniser.path.name}: its embeddings hardly differ (similarity {likeness:.2f} between "
+        "faces and pictures of none, expected about 0), so similarities mean nothing; check "
+        "--recogniser-mean, --recogniser-std, --recogniser-color and --recogniser-size"
+    )
+
+
+def _no_faces(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Grey, noise, a ramp, coarse colours, and a face as a negative and on its head."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, crop.shape, dtype=np.uint8)
+    ramp = np.linspace(0, 255, crop.shape[1]).astype(np.uint8)[None, :, None]
+    tiles = rng.integers(0, 256, (7, 7, 3), dtype=np.uint8)
+    coarse = cv2.resize(tiles, crop.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    return np.stack(
+        [
+            np.full_like(crop, 127), noise, np.broadcast_to(ramp, crop.shape),
+            coarse, 255 - crop, crop[::-1],
+        ]
+    ).astype(np.uint8)  # fmt: skip
+
+
 def _session(content: bytes, path: Path, threads: int | None) -> Any:
-    try:
-        import onnxruntime  # noqa: PLC0415 # belongs to an extra
-    except ImportError as error:
-        raise ModelError("ONNX models need: pip install 'streamgate[distill]'") from error
+    onnxruntime = _runtime()
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    # What fails is raised as well, and told in our words.
+    options.log_severity_level = 4
     if threads is not None:
         options.intra_op_num_threads = threads
     # Threads that spin between batches take the processor from the training beside them.
@@ -135,6 +176,15 @@ def _session(content: bytes, path: Path, threads: int | None) -> Any:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's own exceptions share no base class
         raise ModelError(f"{path}: no usable ONNX model: {_first_line(error)}") from error
+
+
+def _runtime() -> Any:
+    try:
+        import onnxruntime  # noqa: PLC0415 # belongs to an extra
+    except ImportError as error:
+        raise ModelError("ONNX models need: pip install 'streamgate[distill]'") from error
+    onnxruntime.set_default_logger_severity(4)
+    return onnxruntime
 
 
 def _embed(session: Any, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
