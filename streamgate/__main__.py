@@ -12,10 +12,9 @@ from streamgate.cli import app
 
 def main() -> None:
     """Run the command line."""
-    # Libraries say on standard error, in their own form, what our messages say as well. Both read
-    # this when they are loaded; what somebody has set stays.
+    # OpenCV says on standard error, in its own form, what our messages say as well. It reads this
+    # when it is loaded; what somebody has set stays.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")
-    os.environ.setdefault("ORT_LOGGING_LEVEL", "4")
     app(prog_name="streamgate", obj=leave_at_once)
 
 

@@ -104,20 +104,19 @@ def command(
         judge = None if recogniser is None else OnnxRecogniser(recogniser, preprocessing)
         judging = Judging(fmr, judge)
     reference = Reference(images, split, labels, full_crops, spoiled, source)
+    skipped: list[str] = []
 
     def skip(text: str) -> None:
-        nonlocal skipped
-        skipped += 1
-        click.echo(text, err=True)
+        skipped.append(text)
+        click.echo(f"left out: {text}", err=True)
 
-    skipped = 0
     fitted = fit_crops(scorer, reference, judging, skip=skip)
     save(fitted.calibration, target, click.echo)
     fitted.tell(click.echo)
     if fitted.doubt is not None:
         click.echo(f"warning: {fitted.doubt}", err=True)
     if skipped:
-        click.echo(f"{skipped} crops were skipped", err=True)
+        click.echo(f"{len(skipped)} crops were left out", err=True)
         sys.exit(1)
 
 

@@ -9,18 +9,14 @@ from dataclasses import dataclass
 
 from streamgate.config import (
     CameraConfig,
-    DeviceSection,
     FileSection,
     LoadedConfig,
-    RtspSection,
-    SourceSection,
-    WhepSection,
-    WhipSection,
 )
 from streamgate.daemon.delivery import build_outbox, build_sink
 from streamgate.daemon.gauges import show_config, show_parts
 from streamgate.daemon.observer import Observer, tell_all
 from streamgate.daemon.sketch import SketchKeeper
+from streamgate.daemon.source import build_source
 from streamgate.delivery.decision_log import DecisionLog
 from streamgate.delivery.dispatcher import Dispatcher
 from streamgate.delivery.outbox import Outbox
@@ -42,8 +38,7 @@ from streamgate.quality.threshold import with_threshold
 from streamgate.selection.decision_record import DecidedUnder
 from streamgate.selection.gate import QualityGate
 from streamgate.selection.scheduler import Scheduler
-from streamgate.sources import device, file, rtsp
-from streamgate.sources.webrtc import whep, whip
+from streamgate.sources.webrtc import whip
 from streamgate.telemetry.drift import QualityDrift
 from streamgate.telemetry.metrics import Metrics
 from streamgate.telemetry.tracing import FrameTracer
@@ -176,7 +171,7 @@ async def compose(
     show_parts(pipeline, scorer, drift, metrics)
     if observer is not None:
         observer.started(metrics)
-    source = _source(config.source, metrics, clock)
+    source = build_source(config.source, metrics, clock)
     return Camera(
         config=config,
         metrics=metrics,
@@ -234,20 +229,6 @@ def _live_view(
         explain=explain,
     )
     return LiveView(config.web, sources, SystemClock())
-
-
-def _source(section: SourceSection, metrics: Metrics, clock: Clock) -> FrameSource:
-    match section:
-        case RtspSection():
-            return rtsp.RtspSource(section, metrics, clock)
-        case FileSection():
-            return file.FileSource(section, metrics, clock)
-        case DeviceSection():
-            return device.DeviceSource(section, metrics, clock)
-        case WhipSection():
-            return whip.WhipSource(section, metrics, clock)
-        case WhepSection():
-            return whep.WhepSource(section, metrics, clock)
 
 
 def _decision_log(

@@ -105,12 +105,17 @@ def require_startable(loaded: LoadedConfig) -> list[Fault]:
     Models are left to the start itself, which loads them with the same code.
 
     Raises:
-        ConfigError: the camera cannot run; the message lists every reason, one a line.
+        StreamgateError: the camera cannot run; the message lists every reason, one a line.
     """
     findings = preflight(loaded, models=False)
     refused = [found.fault for found in findings if found.severity is Severity.REFUSED]
     if refused:
-        raise ConfigError("\n".join(f"{loaded.path}:{fault}" for fault in refused))
+        # All at once, now that there is no hurry.
+        findings = preflight(loaded)
+        refused = [found.fault for found in findings if found.severity is Severity.REFUSED]
+        # Not a fault of the file's text: what is missing may come, and a restart is worth a try.
+        told = "\n".join(f"{loaded.path}:{fault}" for fault in refused)
+        raise StreamgateError(f"the camera cannot run as things are\n{told}")
     return [found.fault for found in findings]
 
 
@@ -139,7 +144,7 @@ def _source(config: CameraConfig) -> Iterator[_Found]:
 def _video(section: FileSection) -> Iterator[_Found]:
     path, key = section.path, ("source", "path")
     if not path.is_file():
-        got = f"{path}, which is no file" if path.exists() else f"{path}, which is not there"
+        got = f"{path}, which is no file" if path.exists() else f"{path}, where there is no file"
         yield Severity.REFUSED, key, got, "a video file"
         return
     try:
@@ -363,19 +368,21 @@ def _detector(config: CameraConfig) -> Iterator[_Found]:
 
 def _quality(config: CameraConfig) -> Iterator[_Found]:
     section = config.quality
+    device, precision = section.device, section.precision
     try:
-        Device.choose(section.device, section.precision)
+        Device.choose(device, precision)
     except ModelError as error:
         name = "precision" if "precision" in str(error) else "device"
         wanted = "auto, cpu, or a CUDA device that is there; float32 where there is none"
         yield Severity.REFUSED, ("quality", name), str(error), wanted
-        return
+        # The files may be at fault as well.
+        device, precision = "cpu", "float32"
     try:
         scorer = Scorer.load(
             section.weights,
             group=section.group,
-            device=section.device,
-            precision=section.precision,
+            device=device,
+            precision=precision,
             batch_size=section.batch_size,
             calibration=section.calibration,
             cuda_graphs=section.cuda_graphs,
@@ -424,24 +431,26 @@ def _threshold(gate: GateSection, calibration: Calibration | None) -> Iterator[_
 
 def _folder(path: Path, key: KeyPath, severity: Severity = Severity.UNUSABLE) -> Iterator[_Found]:
     """A folder that files are to be written into; it is made where it does not exist."""
-    nearest = next((place for place in (path, *path.absolute().parents) if _exists(place)), path)
-    if not nearest.is_dir():
-        yield severity, key, f"{path}, but {nearest} is no folder", "a folder"
-    elif not os.access(nearest, os.W_OK | os.X_OK):
-        got = f"{path}, but nothing may be written into {nearest}"
-        yield severity, key, got, "a folder that this user may write into"
+    yield from _writable(path, path.absolute(), key, severity)
 
 
 def _file(path: Path, key: KeyPath, severity: Severity = Severity.UNUSABLE) -> Iterator[_Found]:
     """A file that is to be written."""
-    if not _exists(path):
-        yield from _folder(path.absolute().parent, key, severity)
-    elif not path.is_file():
+    if _exists(path) and not path.is_file():
         yield severity, key, f"{path}, which is no file", "a file"
-    elif not os.access(path, os.R_OK | os.W_OK):
+    elif _exists(path) and not os.access(path, os.R_OK | os.W_OK):
         yield severity, key, f"{path}, which may not be written", "a file that this user may write"
     else:
-        yield from _folder(path.absolute().parent, key, severity)
+        yield from _writable(path, path.absolute().parent, key, severity)
+
+
+def _writable(path: Path, folder: Path, key: KeyPath, severity: Severity) -> Iterator[_Found]:
+    nearest = next((place for place in (folder, *folder.parents) if _exists(place)), folder)
+    if not nearest.is_dir():
+        yield severity, key, f"{path}, but {nearest} is no folder", "a place in a folder"
+    elif not os.access(nearest, os.W_OK | os.X_OK):
+        got = f"{path}, but nothing may be written into {nearest}"
+        yield severity, key, got, "a folder that this user may write into"
 
 
 def _exists(path: Path) -> bool:

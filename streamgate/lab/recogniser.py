@@ -9,7 +9,10 @@ mended here without touching the file.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +23,7 @@ from numpy.typing import NDArray
 
 from streamgate.errors import ModelError
 
-__all__ = ["OnnxRecogniser", "Preprocessing", "doubt_of"]
+__all__ = ["OnnxRecogniser", "Preprocessing", "doubt_of", "runtime"]
 
 _BATCH_SIZE = 32
 # Sums in another order differ in the last bits; a batch that mixes its pictures differs in all.
@@ -163,7 +166,7 @@ def _no_faces(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _session(content: bytes, path: Path, threads: int | None) -> Any:
-    onnxruntime = _runtime()
+    onnxruntime = runtime()
     options = onnxruntime.SessionOptions()
     # What fails is raised as well, and told in our words.
     options.log_severity_level = 4
@@ -178,13 +181,33 @@ def _session(content: bytes, path: Path, threads: int | None) -> Any:
         raise ModelError(f"{path}: no usable ONNX model: {_first_line(error)}") from error
 
 
-def _runtime() -> Any:
+def runtime() -> Any:
+    """Return the module onnxruntime, which then keeps to itself what it raises anyway.
+
+    Raises:
+        ModelError: it is not installed.
+    """
     try:
-        import onnxruntime  # noqa: PLC0415 # belongs to an extra
+        with _silent_stderr():
+            import onnxruntime  # noqa: PLC0415 # belongs to an extra
     except ImportError as error:
         raise ModelError("ONNX models need: pip install 'streamgate[distill]'") from error
     onnxruntime.set_default_logger_severity(4)
     return onnxruntime
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Drop what native code writes: while it is loaded, the runtime looks for devices aloud."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _embed(session: Any, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
