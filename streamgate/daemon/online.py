@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp
 import structlog
 from rich.console import Console
 from rich.table import Table
@@ -39,6 +38,7 @@ from streamgate.config import (
 )
 from streamgate.config.section import secrets_of
 from streamgate.daemon.source import build_source
+from streamgate.delivery.sinks.http import HttpSink
 from streamgate.delivery.sinks.secure import plain, tls_context
 from streamgate.errors import DeliveryError, StreamgateError, redact_urls
 from streamgate.faces.finder import FaceFinder
@@ -287,21 +287,17 @@ def _ask_directory(section: DirectorySinkSection, key: str) -> str:
 
 
 async def _ask_http(section: HttpSinkSection, key: str) -> str:
-    tls = await asyncio.to_thread(tls_context, section)
-    headers = {name: value.get_secret_value() for name, value in section.headers.items()}
-    if section.token is not None:
-        headers["Authorization"] = f"Bearer {section.token.get_secret_value()}"
-    auth = None
-    if section.username is not None:
-        auth = aiohttp.BasicAuth(section.username, plain(section.password) or "")
     place = f"{urlsplit(section.url).scheme}://{urlsplit(section.url).netloc}"
-    async with (
-        aiohttp.ClientSession(
-            headers=headers, auth=auth, connector=aiohttp.TCPConnector(ssl=tls)
-        ) as session,
-        session.options(section.url, allow_redirects=False) as answer,
-    ):
-        status = answer.status
+    # With the headers, the certificates and the way of a delivery.
+    sink = HttpSink(section)
+    try:
+        session = await sink._opened()
+        async with session.options(
+            section.url, allow_redirects=False, proxy=getattr(sink, "_proxy", None)
+        ) as answer:
+            status = answer.status
+    finally:
+        await sink.close()
     told = f"{place} answers OPTIONS with HTTP {status}"
     if status in (401, 403, 407):
         secret = "token" if section.token is not None else "username, password or headers"
@@ -353,46 +349,26 @@ async def _ask_redis(section: RedisSinkSection, key: str) -> str:
 
 
 async def _ask_nats(section: NatsSinkSection, key: str) -> str:
-    from nats.aio.client import Client  # noqa: PLC0415 - an extra
-    from nats.js.errors import NotFoundError  # noqa: PLC0415
+    from nats.js.errors import NotFoundError  # noqa: PLC0415 - an extra
 
-    async def told(error: Exception) -> None:
-        if not client.is_connected:
-            raise error
+    from streamgate.delivery.sinks.nats import NatsSink  # noqa: PLC0415
 
-    client, tls = Client(), None
-    if section.url.startswith("tls://") or section.ca_file or section.client_cert_file:
-        tls = await asyncio.to_thread(tls_context, section)
+    # The sink's own way to connect, which gives no password to a server in clear; it makes no
+    # stream where it is told of none.
+    sink = NatsSink(section.model_copy(update={"stream": None}))
     try:
-        await client.connect(
-            section.url,
-            name="streamgate-check",
-            user=section.username,
-            password=plain(section.password),
-            token=plain(section.token),
-            tls=tls,
-            connect_timeout=max(1, round(section.timeout_s)),
-            allow_reconnect=False,
-            max_reconnect_attempts=0,
-            error_cb=told,
-        )
-        try:
-            found = await client.jetstream().find_stream_name_by_subject(section.subject)
-        except NotFoundError:
-            if section.stream is None:
-                raise _FailedError(
-                    f"answers, but no stream listens to {section.subject}",
-                    f"make one, or name one in {key}.stream",
-                ) from None
-            return f"answers; the stream {section.stream} will be made"
-        return f"answers; the stream {found} listens to {section.subject}"
+        client = await sink._connected()
+        found = await client.jetstream().find_stream_name_by_subject(section.subject)
+    except NotFoundError:
+        if section.stream is None:
+            raise _FailedError(
+                f"answers, but no stream listens to {section.subject}",
+                f"make one, or name one in {key}.stream",
+            ) from None
+        return f"answers; the stream {section.stream} will be made"
     finally:
-        # After a refused password the client forgets to close it.
-        transport = client._transport
-        with suppress(Exception):
-            await client.close()
-        if transport is not None:
-            transport.close()  # type: ignore[no-untyped-call] # not annotated
+        await sink.close()
+    return f"answers; the stream {found} listens to {section.subject}"
 
 
 async def _ask_mqtt(section: MqttSinkSection) -> str:

@@ -6,6 +6,8 @@ import json
 import re
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from tests.cli.crops import invoke
@@ -77,3 +79,14 @@ def test_what_is_no_video_is_refused(tmp_path: Path, config: Path) -> None:
     assert result.exit_code == 1
     assert "none.mkv" in result.stderr
     assert invoke("replay", file, "--config", config, "--policy", "best").exit_code == 2
+
+
+def test_a_picture_is_no_video(tmp_path: Path, config: Path) -> None:
+    """One frame opens as a film; a table of zeros would be no answer."""
+    picture = tmp_path / "face.jpg"
+    cv2.imwrite(str(picture), np.full((240, 320, 3), 120, np.uint8))
+    result = invoke("replay", picture, "--config", config, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "face.jpg: holds 1 frame, so it is no video" in result.stderr
+    assert "streamgate score" in result.stderr
+    assert not (tmp_path / "out" / "report.json").exists()
