@@ -303,9 +303,7 @@ async def _ask_http(section: HttpSinkSection, key: str) -> str:
         secret = "token" if section.token is not None else "username, password or headers"
         raise _FailedError(told, f"the credentials are refused: check {key}.{secret}")
     if status >= 500 and status != 501:
-        raise _FailedError(
-            told, "the service is in trouble, or what stands before it cannot reach it"
-        )
+        raise _FailedError(told, "the service, or a proxy before it, is in trouble: see its log")
     if 300 <= status < 400:
         raise _FailedError(told, f"redirections are not followed: put where it leads in {key}.url")
     if status in (404, 410):
