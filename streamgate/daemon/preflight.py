@@ -7,12 +7,14 @@ starts. No camera is opened and no server is asked; `online` does that.
 from __future__ import annotations
 
 import errno
+import http.client
 import importlib.util
+import json
 import os
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -60,6 +62,10 @@ __all__ = ["Finding", "Severity", "preflight", "require_startable"]
 _FFMPEG_CREDENTIALS = 127
 """FFmpeg keeps user and password of an RTSP address, percent-encoded, in 128 bytes and cuts the
 rest off without a word."""
+
+
+_OWN_HEALTH_S = 2.0
+_OWN_HEALTH_BYTES = 4096
 
 
 class Severity(StrEnum):
@@ -295,10 +301,11 @@ def _web(config: CameraConfig) -> Iterator[_Found]:
             got = f"{web.cert_file}, which cannot be used ({reason})"
             wanted = "a PEM certificate and its key, not encrypted, in cert_file and key_file"
             yield Severity.REFUSED, ("web", "cert_file"), got, wanted
-    yield from _listening(web.host, web.port)
+    yield from _listening(config)
 
 
-def _listening(host: str, port: int) -> Iterator[_Found]:
+def _listening(config: CameraConfig) -> Iterator[_Found]:
+    host, port = config.web.host, config.web.port
     try:
         places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):
@@ -310,17 +317,41 @@ def _listening(host: str, port: int) -> Iterator[_Found]:
         try:
             listener.bind(address)
         except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                yield (
-                    Severity.DOUBTFUL,
-                    ("web", "port"),
-                    f"{port}, which is in use, perhaps by this camera",
-                    "a free port when it starts, or 0",
-                )
-            else:
-                name = "port" if error.errno == errno.EACCES else "host"
-                got = f"{host}:{port}, where nothing may listen ({error.strerror})"
-                yield Severity.REFUSED, ("web", name), got, "an address of this machine"
+            number, reason = error.errno, error.strerror
+        else:
+            return
+    if number == errno.EADDRINUSE and _is_this_camera(config):
+        # Its file is checked while it runs.
+        return
+    of_port = number in (errno.EADDRINUSE, errno.EACCES)
+    yield (
+        Severity.REFUSED,
+        ("web", "port" if of_port else "host"),
+        f"{port if of_port else host}, but nothing may listen: cannot listen on {host}:{port} "
+        f"({reason})",
+        "a free port, or 0 for any" if of_port else "an address of this machine",
+    )
+
+
+def _is_this_camera(config: CameraConfig) -> bool:
+    """Whether what listens at the camera's own address is the camera itself."""
+    web = config.web
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(web.host, web.host)  # noqa: S104 - compared
+    try:
+        if web.cert_file is None:
+            connection = http.client.HTTPConnection(host, web.port, timeout=_OWN_HEALTH_S)
+        else:
+            # Only its name is asked for, on this machine.
+            context = ssl._create_unverified_context()  # noqa: S323
+            connection = http.client.HTTPSConnection(
+                host, web.port, timeout=_OWN_HEALTH_S, context=context
+            )
+        with closing(connection):
+            connection.request("GET", "/healthz")
+            told = json.loads(connection.getresponse().read(_OWN_HEALTH_BYTES))
+    except (OSError, http.client.HTTPException, ValueError):
+        return False
+    return isinstance(told, dict) and told.get("camera") == config.camera.name
 
 
 # --- the models ---

@@ -217,7 +217,7 @@ def _silent_stderr() -> Iterator[None]:
 
 @contextmanager
 def _denormals_as_zero() -> Iterator[None]:
-    """Give the calling thread its own arithmetic back: the runtime, once told, leaves it changed."""
+    """Give the calling thread its arithmetic back: the runtime, once told, leaves it changed."""
     before = _TINY * 1.0 == 0.0
     torch.set_flush_denormal(True)
     try:

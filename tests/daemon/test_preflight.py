@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,7 @@ from streamgate.daemon.preflight import Finding, Severity, preflight, require_st
 from streamgate.delivery.durable.cipher import Cipher
 from streamgate.delivery.durable.file import open_file
 from streamgate.errors import StreamgateError
-from streamgate.lab.fitting import Calibration
-from streamgate.quality import fit_percentile
+from streamgate.quality import Calibration, fit_percentile
 from streamgate.quality.weights import load_weights
 from tests.cli.crops import invoke
 from tests.quality import cases
@@ -48,6 +50,31 @@ def loaded(tmp_path: Path, change: Change | None = None) -> LoadedConfig:
 
 def found(config: LoadedConfig, severity: Severity = Severity.REFUSED) -> list[Finding]:
     return [finding for finding in preflight(config) if finding.severity is severity]
+
+
+@contextmanager
+def answering(body: bytes) -> Iterator[int]:
+    """A web server that says this at every address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def no_file(content: dict[str, Any], tmp_path: Path) -> None:
@@ -234,6 +261,20 @@ def test_a_start_is_refused_with_every_reason_at_once(tmp_path: Path) -> None:
         require_startable(loaded(tmp_path, change))
     assert "source.path" in str(refusal.value)
     assert "quality.weights" in str(refusal.value)
+
+
+def test_a_port_that_another_program_has_is_found(tmp_path: Path) -> None:
+    """A camera that is checked while it runs has its port itself, and says its name there."""
+    with answering(b'{"camera": "garden", "ok": true}') as port:
+
+        def change(content: dict[str, Any], tmp_path: Path) -> None:
+            content["web"]["port"] = port
+
+        (finding,) = found(loaded(tmp_path, change))
+        assert finding.fault.key == "web.port"
+        assert f"cannot listen on 127.0.0.1:{port}" in finding.fault.got
+    with answering(b'{"camera": "door", "ok": true}') as port:
+        assert preflight(loaded(tmp_path, change)) == []
 
 
 def test_an_outbox_of_another_camera_is_found(tmp_path: Path) -> None:
