@@ -47,7 +47,7 @@ def read_photograph(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXEL
     except OSError as error:
         raise DataError(error.strerror or "cannot be read") from None
     if len(content) > MAX_FILE_BYTES:
-        raise DataError(f"the file has more than {MAX_FILE_BYTES:,} bytes")
+        raise DataError(f"it has more than {MAX_FILE_BYTES:,} bytes")
     return decode_photograph(content, max_pixels=max_pixels)
 
 
@@ -61,7 +61,7 @@ def decode_photograph(content: bytes, *, max_pixels: int = MAX_PIXELS) -> Image:
     except (cv2.error, MemoryError):
         bgr = None
     if bgr is None:
-        raise DataError("no picture that can be decoded")
+        raise DataError("it is no picture that can be decoded")
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr), dtype=np.uint8)
 
 
@@ -76,8 +76,8 @@ def _size(content: bytes) -> tuple[int, int]:
         claimed = f"{int(pixels[0]):,} pixels" if pixels else "too many pixels"
         raise DataError(_too_large(claimed, MAX_PIXELS)) from None
     except _DAMAGE:
-        raise DataError("no picture that can be decoded") from None
+        raise DataError("it is no picture that can be decoded") from None
 
 
 def _too_large(claimed: str, limit: int) -> str:
-    return f"{claimed}, and at most {limit:,} are read"
+    return f"it has {claimed}, and at most {limit:,} are read"

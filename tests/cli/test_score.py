@@ -108,4 +108,4 @@ def test_libraries_keep_their_own_lines_to_themselves(crops: Path) -> None:
     assert done.returncode == 1
     assert "WARN" not in done.stderr
     assert "ERROR" not in done.stderr
-    assert "0.png: skipped, no picture that can be decoded" in done.stderr
+    assert "0.png: skipped, it is no picture that can be decoded" in done.stderr
