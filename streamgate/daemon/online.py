@@ -55,6 +55,7 @@ _PICTURE_S = 20.0
 _SINK_S = 10.0
 _LOOK_EVERY_S = 0.1
 _LONGEST_TEXT = 300
+_SHORTEST_PATH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +101,21 @@ def ask_all(
             steps = asyncio.run(_ask_all(loaded.config, logged, picture_s, sink_s))
     finally:
         logging.disable(before)
-    secrets = sorted(filter(None, secrets_of(loaded.config)), key=len, reverse=True)
+    secrets = sorted(_secrets(loaded.config), key=len, reverse=True)
     return [
         Step(step.name, step.ok, _bare(step.told, secrets), _bare(step.remedy, secrets))
         for step in steps
     ]
+
+
+def _secrets(config: CameraConfig) -> set[str]:
+    """What is shown of no server's words; the path of a webhook is often its only secret."""
+    found = {secret for secret in secrets_of(config) if secret}
+    for section in config.delivery.sinks:
+        if isinstance(section, HttpSinkSection):
+            parts = urlsplit(section.url)
+            found |= {text for text in (parts.path, parts.query) if len(text) >= _SHORTEST_PATH}
+    return found
 
 
 def as_table(steps: Sequence[Step]) -> str:

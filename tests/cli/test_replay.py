@@ -12,6 +12,7 @@ import pytest
 
 from tests.cli.crops import invoke
 from tests.daemon.people import film_person
+from tests.lab.test_recogniser import write_projection
 
 CONFIG = "camera: {name: hall}\nsource: {kind: file, path: hall.mkv}\ngate: {min_quality: 0}\n"
 
@@ -90,3 +91,15 @@ def test_a_picture_is_no_video(tmp_path: Path, config: Path) -> None:
     assert "face.jpg: holds 1 frame, so it is no video" in result.stderr
     assert "streamgate score" in result.stderr
     assert not (tmp_path / "out" / "report.json").exists()
+
+
+def test_a_recogniser_that_is_shown_another_scale_is_noticed(tmp_path: Path, config: Path) -> None:
+    """Its similarities would mean nothing, and look like others."""
+    film = film_person(tmp_path / "hall.mkv", 6)
+    result = invoke(
+        "replay", film, "--config", config, "--out", tmp_path / "out", "--policy", "gate",
+        "--recogniser", write_projection(tmp_path), "--recogniser-size", 28,
+        "--recogniser-std", 127.5**2,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "warning: projection.onnx: its embeddings hardly differ" in result.output

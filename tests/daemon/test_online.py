@@ -21,6 +21,7 @@ from tests.cli.crops import invoke
 from tests.daemon.films import film_visit
 from tests.servers import broker as servers
 from tests.servers.broker import Broker, free_port
+from tests.servers.rtsp import RtspServer, require_server
 
 _SECRET = "hunter2-never-shown"
 
@@ -110,6 +111,23 @@ def test_a_camera_that_is_away_is_told_at_once_and_sinks_are_asked_all_the_same(
     assert "was written into" in " ".join(result.stdout.split())
     assert _SECRET not in result.output
     assert time.monotonic() - began < 60
+
+
+@pytest.mark.parametrize(
+    ("password", "told"),
+    [("right-one-2", "a picture of"), ("hunter2-never-shown", "refuses these credentials")],
+)
+def test_a_camera_is_opened_with_its_password(password: str, told: str, tmp_path: Path) -> None:
+    """A wrong one is told at once, in the words of the log, and is not shown."""
+    require_server()
+    film = film_visit(tmp_path / "visit.mkv", stays_s=4)
+    with RtspServer(film, user="me", password="right-one-2") as camera:
+        source = {"kind": "rtsp", "url": camera.url, "username": "me", "password": password}
+        file = write(tmp_path, source)
+        steps = ask_all(load_config(file), picture_s=30)
+    assert told in steps[0].told
+    assert password not in as_table(steps)
+    assert ("source.password" in steps[0].remedy) == (password == _SECRET)
 
 
 def test_a_service_that_answers_is_not_sent_anything(tmp_path: Path) -> None:
