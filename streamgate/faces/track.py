@@ -1,15 +1,14 @@
 """Follow faces from frame to frame: ByteTrack of the `trackers` library, with ids of our own.
 
-The library links what is seen in one frame to what is seen in the next. A face that was hidden is
-linked here: a track that the library keeps alive flies on by its last speed, through whoever
-stands there, and takes that person's face for its own. So the library gives a lost face up at once,
-and a face that appears near the way from where another was lost to where its speed would have
-brought it, with a face as large, goes on as that one. That holds for people who walk on, who stop
-behind a pillar and who turn back.
+The library links the faces of one frame to those of the next. Faces that were hidden for a while
+are linked here, because a track that the library keeps alive moves on at its last speed, across
+other people, and takes over their faces. So the library drops a lost face at once. A face that
+appears later continues a lost track if it is about as large and lies near the path from where the
+other was lost to where its speed would have taken it. That works for people who walk on, who stop
+behind a pillar, and who turn back.
 
-What a gate needs besides: ids that start at 1 for each camera and are never used twice, which
-tracks have ended, and detected boxes only - a predicted box shows where a face may be, and there is
-nothing in it to score.
+The gate also needs ids that start at 1 for each camera and are never used twice, the tracks that
+have ended, and detected boxes only: a predicted box may contain no face.
 """
 
 from __future__ import annotations
@@ -28,38 +27,38 @@ from streamgate.values import Face, TrackedFace
 
 __all__ = ["FaceTracker", "TrackerUpdate"]
 
-# The rate that the library's settings are given in; with timestamps it is a unit, not a claim.
+# The library's settings are in frames at this rate. With timestamps it is only a unit.
 _FRAMES_PER_SECOND = 30.0
 _UNTRACKED = -1
-# Two frames may carry one timestamp; the library wants time to advance.
+# Two frames may have the same timestamp, but the library requires time to advance.
 _LEAST_STEP_S = 1e-4
 # A face that is hidden from just after one frame until just before another was hidden for less than
 # the time between its sightings, by up to a frame at either end.
 _LONGEST_STEP_S = 0.25
-# One or two missed frames are the library's affair, longer gaps are ours.
+# The library bridges one or two missed frames; longer gaps are bridged here.
 _LIBRARY_GAP_S = 0.1
 _FRAMES_KEPT = 1.5
-# A ghost of the detector, hair or a hand, lives for a frame or two.
+# A false detection, such as hair or a hand, lasts for a frame or two.
 _LEAST_AGE_S = 0.1
 # A face is 16 cm wide and a person walks 1.4 m/s: so many face widths a second.
 _WALKING_PACE = 9.0
 _MOST_BUFFER = 1.0
-# A lost face is found again this many of its sizes from the way that it may have gone, and more
+# A lost face is looked for within this many of its sizes of its possible path, and further
 # the longer it was hidden.
 _REACH = 0.5
 _REACH_PER_SECOND = 0.8
 _SIZE_RATIO = 1.5
-# A detector's box trembles: speed is the mean over about this time.
+# Detected boxes jitter, so speed is averaged over about this time.
 _SPEED_MEMORY_S = 0.25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackerUpdate:
-    """What a frame changed.
+    """The result of one frame.
 
     Attributes:
         tracked: detected faces that belong to a track, in the order of the detections.
-        ended: tracks that were given up, oldest first.
+        ended: tracks that ended, oldest first.
     """
 
     tracked: Sequence[TrackedFace]
@@ -68,7 +67,7 @@ class TrackerUpdate:
 
 @dataclass(slots=True, eq=False)
 class _Trail:
-    """Where a face was last seen, and how fast it went there in pixels a second.
+    """Where a face was last seen, and its speed in pixels per second.
 
     `track_id` is None until the face has been seen for long enough to be a track.
     """
@@ -82,7 +81,7 @@ class _Trail:
 
     def follow(self, number: int, box: NDArray[np.float64], at: float) -> None:
         elapsed = at - self.seen_at
-        # What a frame as short as a fault of the clock says of speed is noise.
+        # Over an interval this short, as after a clock error, speed is noise.
         if elapsed > _LEAST_STEP_S:
             share = 1.0 - np.exp(-elapsed / _SPEED_MEMORY_S)
             step = (_centre(box) - _centre(self.box)) / elapsed
@@ -93,8 +92,8 @@ class _Trail:
 class FaceTracker:
     """Follows the faces of one stream.
 
-    A face is given an id from its second sighting on, a tenth of a second after the first or later:
-    what comes and goes faster is noise.
+    A face gets an id with its second sighting, at least a tenth of a second after the first:
+    what appears more briefly is noise.
     """
 
     def __init__(self, settings: TrackerSection) -> None:
@@ -115,7 +114,7 @@ class FaceTracker:
         ended = self._ended(at, elapsed)
         followed = {trail.number: trail for trail in self._trails if trail.number != _UNTRACKED}
         trails = {i: followed[number] for i, number in numbers.items() if number in followed}
-        # Those that are followed already come first: what was found cannot be found again.
+        # Faces that continue a track come first, so that they cannot be matched to a lost one.
         found_trails = set(trails.values())
         lost = [trail for trail in self._trails if trail not in found_trails]
         trails |= _found_again(faces, set(numbers) - set(trails), lost, at)
@@ -132,7 +131,7 @@ class FaceTracker:
         return TrackerUpdate(tracked, ended)
 
     def adopt(self, settings: TrackerSection) -> None:
-        """Go on with other settings, on a reload; live tracks go on as well."""
+        """Change the settings on a reload; live tracks continue."""
         self._settings = settings
         self._tracker.track_activation_threshold = settings.high_score
         self._tracker.high_conf_det_threshold = settings.high_score
@@ -177,7 +176,7 @@ class FaceTracker:
         return trail.track_id
 
     def _ended(self, at: float, elapsed: float) -> Sequence[int]:
-        """Give up what has been hidden for too long; what is no track yet may not be hidden."""
+        """End what has been hidden for too long; a face without an id may not be hidden at all."""
         gap_s = self._settings.max_gap_s + min(elapsed, _LONGEST_STEP_S)
         brief_s = max(_LIBRARY_GAP_S, _FRAMES_KEPT * elapsed)
         kept: list[_Trail] = []
@@ -196,9 +195,9 @@ def _ids(trails: Sequence[_Trail]) -> Sequence[int]:
 def _found_again(
     faces: Sequence[Face], indexes: set[int], lost: Sequence[_Trail], at: float
 ) -> dict[int, _Trail]:
-    """Pair faces that nobody follows with trails that were lost a moment ago.
+    """Pair unmatched faces with trails that were lost a moment ago.
 
-    Of several the one comes first whose speed would have brought it nearest to the face.
+    Of several trails, the one whose predicted position is nearest to the face comes first.
     """
     pairs = sorted(
         (_miss(trail, faces[index].box, at), index, place)
@@ -226,10 +225,11 @@ def _detections(faces: Sequence[Face]) -> sv.Detections:
 
 
 def _buffer(elapsed_s: float, min_iou: float) -> float:
-    """By what part of its size a box must grow on each side, so that a walking face overlaps.
+    """Return by what part of its size a box must grow on each side, so that a walking face
+    overlaps.
 
-    At 25 frames a second it need not grow at all; at 10 a face walks nearly its own width between
-    two frames, and the library, which knows no speed yet, would never link the two.
+    At 25 frames a second it need not grow. At 10, a face moves nearly its own width between two
+    frames, and the library, which has no speed for it yet, would never link them.
     """
     # Two equal boxes, grown by r, overlap by min_iou at (1 + 2r)(1 - min_iou) / (1 + min_iou).
     overlapping = (1.0 - min_iou) / (1.0 + min_iou)
@@ -240,10 +240,10 @@ def _buffer(elapsed_s: float, min_iou: float) -> float:
 
 
 def _may_be(trail: _Trail, box: NDArray[np.float64], at: float) -> bool:
-    """Whether a face can be one that was lost.
+    """Return whether a face can be one that was lost.
 
-    It may be anywhere near the way from where that was lost to where its speed would have brought
-    it.
+    It may be anywhere near the path from where the other was lost to where its speed would have
+    taken it.
     """
     size_before, size_now = _size(trail.box), _size(box)
     large, small = max(size_before, size_now), min(size_before, size_now)
@@ -259,7 +259,7 @@ def _may_be(trail: _Trail, box: NDArray[np.float64], at: float) -> bool:
 
 
 def _miss(trail: _Trail, box: NDArray[np.float64], at: float) -> float:
-    """Distance of a face from where a lost one's speed would have brought it, in pixels."""
+    """Return the distance, in pixels, of a face from the predicted position of a lost one."""
     expected = _centre(trail.box) + trail.speed * (at - trail.seen_at)
     return float(np.hypot(*(_centre(box) - expected)))
 

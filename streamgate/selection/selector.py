@@ -1,11 +1,11 @@
-"""The whole way of a face between analysis and delivery, as one object without I/O.
+"""Everything that is decided about faces between analysis and delivery: one object without I/O.
 
-The live pipeline and the replay of recordings drive the same `Selector`: they show it what was
-seen, ask it what to score next, and give it the scores. It answers with events. Time is an
+The live pipeline and the replay of recordings drive the same `Selector`: they report what was seen,
+ask what to score next, and report the scores. It answers with events. Time is an
 argument, so that equal calls give equal events.
 
-A track that has ended is decided only when those of its faces have been scored that can still win
-and when nothing of it is under way; until then it is *ending*.
+A track that has ended is decided once no face of it is being scored and no waiting one can still
+win. Until then it is *ending*.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from streamgate.values import (
 __all__ = ["Selector", "SelectorEvent"]
 
 SelectorEvent = Release | TrackDecision | Skipped
-"""A face that goes out, the terminal decision on a track, or a face that will not be scored."""
+"""A face to forward, the decision on a track that has ended, or a face that will not be scored."""
 
 
 class Selector:
     """Chooses the faces to score and the faces to forward, for all tracks of one camera.
 
-    Every candidate that it is shown is scored or comes back as `Skipped`, and every track that it
-    is shown has exactly one `TrackDecision`.
+    Every candidate is either scored or returned as `Skipped`, and every track ends with exactly
+    one `TrackDecision`.
 
     Args:
         gate: the rules of release.
         max_pending: the most faces that wait for the scorer.
-        share: of a track's fit faces that may be scored, 0-1.
+        share: share of a track's candidates that may be scored, 0-1.
     """
 
     def __init__(self, gate: GateSection, *, max_pending: int, share: float = 1.0) -> None:
@@ -68,12 +68,12 @@ class Selector:
         return len(self._scheduler)
 
     def adopt(self, gate: GateSection, *, max_pending: int, share: float) -> None:
-        """Go on with other settings; live tracks keep what they have."""
+        """Change the settings; live tracks keep what was seen and forwarded."""
         self._gate.adopt(gate)
         self._scheduler.max_pending, self._scheduler.share = max_pending, share
 
     def seen(self, analysis: Analysis, now: float) -> list[SelectorEvent]:
-        """Take what was seen in a frame: first the tracks that had ended before it, then faces."""
+        """Take what was seen in a frame: first the tracks that ended before it, then its faces."""
         events: list[SelectorEvent] = []
         for track_id in analysis.ended:
             events += self._end(track_id, ReleaseReason.TRACK_ENDED, now)
@@ -89,8 +89,8 @@ class Selector:
     def next_batch(self, count: int, now: float) -> list[Candidate]:
         """Return up to `count` faces to be scored now, best first.
 
-        Each must come back by `scored` or `failed`. Without such a face the list is empty; which
-        faces are worth a score changes with what is seen, with scores and with time.
+        Each must be reported by `scored` or `failed`. The list is empty if no face is worth a score
+        now; that changes with what is seen, with scores and with time.
         """
         batch = self._scheduler.take(count, now)
         self._in_flight.update(candidate.track_id for candidate in batch)
@@ -114,7 +114,7 @@ class Selector:
         return events + self._settle(now)
 
     def tick(self, now: float) -> list[SelectorEvent]:
-        """Return what has become due by the passing of time."""
+        """Return what has become due because time has passed."""
         return [*self._gate.tick(now), *self._settle(now)]
 
     def end(self, reason: ReleaseReason, now: float) -> list[SelectorEvent]:
@@ -126,7 +126,7 @@ class Selector:
         return events
 
     def close(self, reason: ReleaseReason, now: float) -> list[SelectorEvent]:
-        """End every live track with the scores that there are; faces that wait are skipped."""
+        """End every live track with the scores that it has; waiting faces are skipped."""
         self._in_flight.clear()
         left = self._scheduler.clear()
         events = self._skip([Skipped(candidate, SkipReason.SHUTDOWN) for candidate in left])
@@ -138,7 +138,7 @@ class Selector:
         return self._settle(now)
 
     def _settle(self, now: float) -> list[SelectorEvent]:
-        """Decide the ending tracks of which no face is under way or worth a score any more."""
+        """Decide the ending tracks that have no face being scored or still worth a score."""
         events: list[SelectorEvent] = []
         for track_id, (reason, ended_at) in tuple(self._ending.items()):
             if self._in_flight[track_id] or self._scheduler.waits(track_id, now):
