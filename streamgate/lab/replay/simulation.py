@@ -1,7 +1,7 @@
-"""The gate of the daemon, run over a table instead of a scorer.
+"""The gate of the daemon, run on a table of scores instead of a scorer.
 
-The `Selector` is the daemon's own, shown the same faces in the same order as `CameraPipeline` shows
-them when no frame may be dropped; only waiting is missing.
+The `Selector` is the one of the daemon. It is shown the same faces in the same order as by
+`CameraPipeline` when no frame may be dropped; only the waiting is left out.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ __all__ = ["Run", "simulate"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """What the gate made of a recording.
+    """What the gate decided on a recording.
 
     Attributes:
-        releases: in the order in which faces were let go.
+        releases: in the order in which faces were released.
         decisions: one for each track, in the order in which tracks ended.
         scored: frame and track of each face that was scored.
     """
@@ -35,7 +35,7 @@ def simulate(recording: Recording, config: CameraConfig, *, share: float | None 
     """Run the configured gate over a recording.
 
     Args:
-        share: of the fit faces that may be scored; default as configured.
+        share: share of the faces that may be scored; default: as configured.
     """
     return _Simulation(recording, config, share).run()
 
@@ -85,5 +85,5 @@ def _analysis(moment: Moment) -> Analysis:
         SeenFace(seen.tracked, None if seen.face is None else seen.face.candidate, seen.rejection)
         for seen in moment.seen
     )
-    # The video's own time is wall-clock time too: when it was filmed is not known.
+    # The time of the video serves as wall-clock time too, since its date is not known.
     return Analysis(moment.index, moment.at, moment.at, faces, moment.ended)
