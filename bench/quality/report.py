@@ -7,6 +7,14 @@ from typing import Any
 
 __all__ = ["tables"]
 
+_METHODS = {
+    "oracle (knows each failure)": "oracle",
+    "detector score": "confidence of the detector",
+    "sharpness (our precheck)": "sharpness (as in the precheck)",
+    "eye distance in the source": "distance between the eyes in the source picture",
+    "embedding norm": "length of the embedding",
+}
+
 
 def tables(results: Mapping[str, Any]) -> str:
     """Return the tables of docs/measurements.md for the results as they are in the JSON file."""
@@ -27,7 +35,8 @@ def _discard(results: Mapping[str, Any]) -> Iterator[str]:
     yield "|---" * (len(found["discards"]) + 2) + "|"
     for name, figures in found["methods"].items():
         cells = " | ".join(f"{value:.3f}" for value in figures["fnmr"])
-        yield f"| {name} | {cells} | {figures['partial_area_30']:.3f} |"
+        method = _METHODS.get(name, name.replace("default (", "included network ("))
+        yield f"| {method} | {cells} | {figures['partial_area_30']:.3f} |"
 
 
 def _separation(results: Mapping[str, Any]) -> Iterator[str]:

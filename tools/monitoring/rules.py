@@ -128,8 +128,8 @@ def _camera_alerts(timing: Timing) -> list[Alert]:
                 """),
             for_s=timing.soon_s,
             summary="Streamgate at {{ $labels.instance }} does not answer",
-            description="Prometheus cannot scrape it. The state of its camera {{ $labels.camera "
-            "}} is unknown; most likely it is not being watched.",
+            description="Prometheus cannot scrape the process. The state of its camera "
+            "{{ $labels.camera }} is unknown; most likely it is not being watched.",
             action="On its machine, look at `systemctl status streamgate@{{ $labels.camera }}` and "
             "`journalctl -u streamgate@{{ $labels.camera }}`. If the process runs, check that "
             "Prometheus can reach web.host and web.port. If it keeps ending, the last lines of its "
