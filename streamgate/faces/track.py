@@ -60,7 +60,7 @@ _SIZE_RATIO = 1.6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackerUpdate:
-    """What a frame changed.
+    """The result of one frame.
 
     Attributes:
         tracked: detected faces that belong to a tracklet, in the order of the detections; from the
@@ -97,7 +97,7 @@ class _Trail:
 
     def follow(self, center: NDArray[np.float64], size: float, at: float) -> None:
         elapsed = at - self.seen_at
-        # What a frame as short as a fault of the clock says of speed is noise.
+        # Over an interval this short, as after a clock error, speed is noise.
         if elapsed > _LEAST_STEP_S:
             step = (center - self.center) / elapsed
             share = 1.0 if self.sightings == 1 else 1.0 - math.exp(-elapsed / _SPEED_MEMORY_S)
