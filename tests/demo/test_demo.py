@@ -13,6 +13,8 @@ import pytest
 
 from tests.needs import ROOT
 
+pytestmark = pytest.mark.live
+
 SECONDS = 14
 
 
