@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 import structlog
@@ -37,9 +39,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _loop_runs_freely() -> Iterator[None]:
-    """Fail a test in which the product blocks the event loop."""
-    with blocking.detected():
+def _loop_runs_freely(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail an asynchronous test in which the product blocks the event loop."""
+    asynchronous = inspect.iscoroutinefunction(getattr(request.node, "obj", None))
+    with blocking.detected() if asynchronous else nullcontext():
         yield
 
 
