@@ -23,11 +23,19 @@ _PRODUCT = str(Path(__file__).parent.parent / "streamgate") + "/"
 _TESTS = str(Path(__file__).parent) + "/"
 _COROUTINE = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
+_LOCK, _READ = "threading.Lock.acquire", "io.BufferedReader.read"
+
 ALLOWED = {
-    ("redis/driver_info.py", "resolve_driver_info"): "the client looks its own version up, on a "
-    "disk that has just been read, once a connection",
+    ("streamgate/sources/worker.py", "run_in_thread", _LOCK): "a thread that has reported its end "
+    "has only its last instructions left, and is joined so that none is alive after the task",
+    ("prometheus_client/process_collector.py", "collect", _READ): "/proc is no disk",
+    ("prometheus_client/process_collector.py", "collect", "os.listdir"): "/proc is no disk",
+    ("redis/driver_info.py", "resolve_driver_info", "os.stat"): "the client looks its own version "
+    "up once a connection, where Python has just read the module from",
+    ("redis/driver_info.py", "resolve_driver_info", "os.listdir"): "the same",
+    ("redis/driver_info.py", "resolve_driver_info", "io.TextIOWrapper.read"): "the same",
 }
-"""File and function in which the loop may be blocked, and why."""
+"""File, function and call with which the loop may be blocked all the same, and why."""
 
 
 @contextmanager
@@ -38,9 +46,8 @@ def detected() -> Iterator[None]:
         function.can_block_predicate = _either(function.can_block_predicate, _allowed_here)
         # A module that is imported while the loop runs is read by Python, not by us.
         function.can_block_in("<frozen importlib._bootstrap>", "_find_and_load")
-    for file, name in ALLOWED:
-        for function in detector.functions.values():
-            function.can_block_in(file, name)
+    for file, name, call in ALLOWED:
+        detector.functions[call].can_block_in(file, name)
     detector.activate()
     try:
         yield

@@ -13,7 +13,7 @@ import pytest
 
 from tests.needs import ROOT
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 SECONDS = 14
 

@@ -127,6 +127,7 @@ async def test_a_sick_process_does_not_feed_the_watchdog(manager: socket.socket)
 
 
 @pytest.mark.live
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_daemon_tells_its_manager_how_it_is(manager: socket.socket, tmp_path: Path) -> None:
     """Ready though its camera is away, fed, reloading on SIGHUP, stopping on SIGTERM."""

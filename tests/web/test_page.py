@@ -22,7 +22,7 @@ PATIENCE_MS = 60_000
 SCORED = re.compile(r"Quality of track \d+: now \d+, best \d+, wanted 20")
 PHONE, DESKTOP = (390, 844), (1280, 900)
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from playwright.async_api import Browser, Page, ViewportSize
 from tests.servers.browser import chromium, film_scene
 from tests.servers.daemon import Daemon
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 TOKEN = "s3cret-of-the-door"
 PATIENCE_S = 90.0

@@ -22,7 +22,7 @@ from tests.sources.webrtc.ingest import ingest
 from tests.sources.webrtc.libwebrtc import libwebrtc, raw_pictures
 from tests.sources.webrtc.test_whep import source
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 Codec = Literal["H264", "VP8"]
 
