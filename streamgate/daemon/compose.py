@@ -41,6 +41,7 @@ from streamgate.ports import Clock, FrameSource, ShotOutbox, WebRtcIngest
 from streamgate.quality import Calibration, GrafiqsScorer
 from streamgate.quality.threshold import with_threshold
 from streamgate.selection.decision_record import DecidedUnder
+from streamgate.selection.identity import IdentityRules
 from streamgate.selection.selector import Selector
 from streamgate.sources import device, file, rtsp
 from streamgate.sources.webrtc import whep, whip
@@ -88,6 +89,7 @@ async def compose(
         config.gate,
         max_pending=config.quality.max_pending,
         share=config.quality.score_share,
+        identity=IdentityRules(visit_s=config.gate.visit_s),
     )
     outbox = build_outbox(config, metrics, clock)
     listeners = Listeners(
@@ -131,6 +133,7 @@ async def compose(
             clock=clock,
             on_scored=listeners.scored,
             on_analysed=listeners.analysed,
+            on_joined=listeners.joined,
             lossless=isinstance(config.source, FileSection) and config.source.pace == "fast",
         )
     )
