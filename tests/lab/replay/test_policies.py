@@ -38,7 +38,7 @@ def _with(seen: SeenScored, *, size: float, **known: float) -> SeenScored:
     old = seen.face.candidate
     candidate = replace(
         old,
-        measures=replace(old.measures, **known),  # type: ignore[arg-type] # floats, all of them
+        measures=replace(old.measures, **known),
         tracked=replace(old.tracked, face=face(size=size)),
     )
     return replace(seen, face=replace(seen.face, candidate=candidate))

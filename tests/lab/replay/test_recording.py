@@ -83,7 +83,7 @@ class Scorer:
         values = [int(crop[0, 0, 0]) for crop in crops]
         self.batches.append(values)
         raw = np.array(values, np.float64)
-        return Scores(1 / (1 + raw), raw, np.tile(np.float32([1, 0]), (len(values), 1)))
+        return Scores(1 / (1 + raw), raw, np.tile(np.array([1, 0], np.float32), (len(values), 1)))
 
 
 @asynccontextmanager
@@ -140,7 +140,7 @@ async def test_an_independent_recogniser_sees_the_same_batches(film: Path) -> No
     """Its embeddings lie beside the scoring network's."""
 
     def embed(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.stack([np.float32([crop[0, 0, 0], 1]) for crop in crops])
+        return np.stack([np.array([crop[0, 0, 0], 1], np.float32) for crop in crops])
 
     async with made(Scorer(), VideoClock(), [], embedder=embed) as recorder:
         table = await recorder.record(film, SystemClock())

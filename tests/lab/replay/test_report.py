@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,7 +14,7 @@ import pytest
 
 from streamgate.lab.replay.evaluation import Evaluator, trade
 from streamgate.lab.replay.plots import draw_course, draw_regrets, draw_trade, need_plots
-from streamgate.lab.replay.policies import choose
+from streamgate.lab.replay.policies import Choices, choose
 from streamgate.lab.replay.recording import Recording
 from streamgate.lab.replay.report import _MOST_TRACKS, Findings, as_html, as_json
 from tests.lab.replay.tables import config, recording, walk
@@ -26,7 +27,9 @@ def findings(
     *recordings: Recording, policies: tuple[str, ...] = POLICIES, budget: bool = False
 ) -> Findings:
     evaluator = Evaluator(recordings, SETTINGS, {})
-    choices = {name: [choose(name, one, SETTINGS) for one in recordings] for name in policies}
+    choices: dict[str, Sequence[Choices]] = {
+        name: [choose(name, one, SETTINGS) for one in recordings] for name in policies
+    }
     return Findings(
         camera="hall",
         model_hash="a" * 64,
