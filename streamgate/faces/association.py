@@ -177,10 +177,10 @@ class FaceAssociation:
         limit = max(_BRIEF_GAP_S, _FRAMES_KEPT * elapsed)
         limit = min(limit, self._settings.max_gap_s + min(elapsed, _LONGEST_STEP_S))
         for trail in self._trails:
-            trail.lost = trail.lost or at - trail.seen_at > limit
+            trail.lost = trail.lost or at - trail.seen_at > limit + _LEAST_STEP_S
         return [trail for trail in self._trails if not trail.lost]
 
-    def _is_plain(  # noqa: PLR0913 # what a frame shows
+    def _is_plain(
         self,
         trail: _Trail,
         index: int,
@@ -198,7 +198,7 @@ class FaceAssociation:
         places = (centers[index], trail.expected(at))
         return all(float(np.hypot(*(one - place))) > near for one in others for place in places)
 
-    def _lose(  # noqa: PLR0913 # what a frame shows
+    def _lose(
         self,
         live: Sequence[_Trail],
         linked: set[int],
@@ -236,7 +236,7 @@ class FaceAssociation:
         gone: list[_Trail] = []
         for trail in self._trails:
             limit = gap_s if trail.confirmed else brief_s
-            (kept if at - trail.seen_at <= limit else gone).append(trail)
+            (kept if at - trail.seen_at <= limit + _LEAST_STEP_S else gone).append(trail)
         self._trails = kept
         return _split(gone)
 
@@ -325,9 +325,7 @@ def _components(linked: NDArray[np.bool_]) -> list[tuple[list[int], list[int]]]:
     return parts
 
 
-def assign(
-    costs: NDArray[np.float64], unlinked: float
-) -> tuple[list[tuple[int, int]], float]:
+def assign(costs: NDArray[np.float64], unlinked: float) -> tuple[list[tuple[int, int]], float]:
     """Link rows and columns one to one so that the sum of costs is least.
 
     The Hungarian method by shortest augmenting paths (Jonker and Volgenant, Computing 38, 1987), a

@@ -105,9 +105,7 @@ class Scene:
             self._stand(canvas, owner, pillar)
         return canvas, tuple(self._truth(owner, place, seen[place]) for place in range(len(seen)))
 
-    def _stand(
-        self, canvas: NDArray[np.float32], owner: NDArray[np.int16], pillar: Pillar
-    ) -> None:
+    def _stand(self, canvas: NDArray[np.float32], owner: NDArray[np.int16], pillar: Pillar) -> None:
         columns = slice(pillar.left_px, pillar.right_px)
         shade = np.sin(np.linspace(0.3, 2.6, pillar.right_px - pillar.left_px))
         canvas[:, columns] = np.outer(shade, (150.0, 148.0, 140.0))
@@ -172,9 +170,7 @@ class Scene:
             self._layers.popitem(last=False)
         return layers
 
-    def _truth(
-        self, owner: NDArray[np.int16], place: int, appearance: Appearance
-    ) -> TruthFace:
+    def _truth(self, owner: NDArray[np.int16], place: int, appearance: Appearance) -> TruthFace:
         number, look = self._look(appearance)
         scale = appearance.height_px / FACE_HEIGHT_PX
         half = np.array(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.random import Generator
@@ -194,7 +195,7 @@ def _walk(chance: Generator, person: int, begins: float, shares: tuple[float, fl
         # Turn back and leave by the side of the entrance.
         xs = [*xs[: 1 + len(stops)], ends_at[0]]
     x, times = [xs[0]], [begins]
-    for before, after in zip(xs, xs[1:], strict=False):
+    for before, after in pairwise(xs):
         times.append(times[-1] + abs(after - before) / speed)
         x.append(after)
         if after != xs[-1]:
