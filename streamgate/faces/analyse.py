@@ -32,9 +32,9 @@ class FaceAnalyser:
         self._take(config)
 
     def adopt(self, config: CameraConfig) -> None:
-        """Go on with other prechecks and another tracker's settings; live tracks go on as well.
+        """Change the settings of prechecks and tracker; live tracks continue.
 
-        For the thread that analyses.
+        Call it on the thread that analyses.
         """
         self._take(config)
         self._tracker.adopt(config.tracker)
@@ -60,11 +60,14 @@ class FaceAnalyser:
             faces=seen,
             ended=tuple(update.ended),
             seconds=seconds,
+            began=tuple(update.began),
+            confirmed=tuple(update.confirmed),
+            dismissed=tuple(update.dismissed),
         )
 
-    def flush(self) -> tuple[int, ...]:
-        """End every live track and return their ids."""
-        return tuple(self._tracker.flush())
+    def flush(self) -> None:
+        """Forget every live track: what comes next is another stream."""
+        self._tracker.flush()
 
     def _examine(self, frame: Frame, tracked: TrackedFace, detected_at: float) -> SeenFace:
         found = examine(frame.image, tracked.face, self.prechecks)
@@ -84,7 +87,7 @@ class FaceAnalyser:
         return SeenFace(tracked, candidate, None)
 
     def _context(self, image: Image, face: Face) -> Image | None:
-        """The face with its surroundings, copied so that the frame itself can go."""
+        """Return the face with its surroundings, copied so that the frame itself can be freed."""
         if self._context_margin is None:
             return None
         height, width = image.shape[:2]

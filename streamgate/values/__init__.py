@@ -1,8 +1,8 @@
-"""What travels through the gate: frozen values without behaviour beyond derivations.
+"""The data that travels between the parts: frozen values without behaviour, except derivations.
 
 Every picture is RGB, uint8, height × width × 3, read-only. Colour order is fixed by the type and
-never by an option: RGB taken for BGR moves scores by up to a tenth. `captured_at` and the other
-`*_at` fields are monotonic seconds; `captured_wall` is Unix time, for people.
+never by an option: swapping red and blue changes scores by up to a tenth. `captured_at` and the
+other `*_at` fields are monotonic seconds; `captured_wall` is Unix time, for people.
 """
 
 from streamgate.values.faces import (
@@ -14,6 +14,7 @@ from streamgate.values.faces import (
     ScoredFace,
     Scores,
     SeenFace,
+    TrackBeginning,
     TrackedFace,
 )
 from streamgate.values.ingest import PublishAnswer
@@ -27,13 +28,16 @@ from streamgate.values.pictures import (
 )
 from streamgate.values.shots import Acceptance, BestShot, EncodedShot
 from streamgate.values.tracks import (
+    JoinReason,
     Release,
     ReleaseReason,
     ReleaseTarget,
     Skipped,
     SkipReason,
     TrackDecision,
+    TrackJoin,
     TrackOutcome,
+    TracksJoined,
 )
 
 __all__ = [
@@ -48,6 +52,7 @@ __all__ = [
     "FaceMeasures",
     "Frame",
     "Image",
+    "JoinReason",
     "LookReason",
     "PassReason",
     "Picture",
@@ -60,7 +65,10 @@ __all__ = [
     "SeenFace",
     "SkipReason",
     "Skipped",
+    "TrackBeginning",
     "TrackDecision",
+    "TrackJoin",
     "TrackOutcome",
     "TrackedFace",
+    "TracksJoined",
 ]

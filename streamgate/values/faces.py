@@ -1,10 +1,10 @@
-"""What is found in a frame, measured, cut out and scored."""
+"""Faces: detected, tracked, measured, cropped and scored."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ __all__ = [
     "ScoredFace",
     "Scores",
     "SeenFace",
+    "TrackBeginning",
     "TrackedFace",
 ]
 
@@ -119,7 +120,7 @@ class Candidate:
         tracked: the face and its track.
         measures: its cheap measures.
         crop: its aligned crop.
-        context: wider crop around the face, RGB uint8, where the config asks for one.
+        context: wider crop around the face, RGB uint8, if the configuration asks for one.
         frame_index: index of its frame.
         captured_at, captured_wall, decoded_at, detected_at: times, see `Frame`.
     """
@@ -139,6 +140,12 @@ class Candidate:
         """The track that the face belongs to."""
         return self.tracked.track_id
 
+    def of_track(self, track_id: int) -> Candidate:
+        """Return the same candidate as one of another track: its own has become part of that."""
+        if track_id == self.track_id:
+            return self
+        return replace(self, tracked=replace(self.tracked, track_id=track_id))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
@@ -148,7 +155,7 @@ class Scores:
         raw: GraFIQs as defined, lower is better, float64 [N].
         quality: calibrated quality, 0-100, higher is better, float64 [N].
         embedding: L2-normalised embeddings, float32 [N, E].
-        calibrated: whether `quality` means the same for every network; if not, it only ranks.
+        calibrated: whether `quality` is comparable between networks; if not, it only ranks faces.
     """
 
     raw: NDArray[np.float64]
@@ -160,7 +167,7 @@ class Scores:
         return len(self.raw)
 
     def of(self, batch: Sequence[Candidate], scored_at: float) -> list[ScoredFace]:
-        """Join the scores with the candidates whose crops they are of, in their order."""
+        """Pair the scores with their candidates, which are in the same order."""
         return [
             ScoredFace(
                 candidate=candidate,
@@ -183,10 +190,14 @@ class ScoredFace:
     embedding: NDArray[np.float32]
     scored_at: float
 
+    def of_track(self, track_id: int) -> ScoredFace:
+        """Return the same face as one of another track, see `Candidate.of_track`."""
+        return replace(self, candidate=self.candidate.of_track(track_id))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeenFace:
-    """A tracked face after the prechecks: a candidate, or the reason why it is none.
+    """A tracked face after the prechecks: a candidate, or the reason why it was rejected.
 
     Exactly one of `candidate` and `rejection` is set.
     """
@@ -194,6 +205,18 @@ class SeenFace:
     tracked: TrackedFace
     candidate: Candidate | None
     rejection: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrackBeginning:
+    """A track that begins.
+
+    Attributes:
+        may_continue: lost tracks that it may be, by place and time, the likeliest first.
+    """
+
+    track_id: int
+    may_continue: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,6 +228,10 @@ class Analysis:
         faces: every tracked face.
         ended: tracks that ended before this frame.
         seconds: time spent, by stage.
+        began: tracks whose first face is among `faces`, and that may yet turn out to be ghosts of
+            the detector. A track that is not named here is none.
+        confirmed: tracks that are no ghosts: they have now been seen for long enough.
+        dismissed: tracks that were never confirmed, and are gone.
     """
 
     frame_index: int
@@ -213,3 +240,6 @@ class Analysis:
     faces: tuple[SeenFace, ...]
     ended: tuple[int, ...]
     seconds: Mapping[str, float] = field(default_factory=dict)
+    began: tuple[TrackBeginning, ...] = ()
+    confirmed: tuple[int, ...] = ()
+    dismissed: tuple[int, ...] = ()

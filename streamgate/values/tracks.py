@@ -1,4 +1,4 @@
-"""What is decided about a track."""
+"""What is decided about tracks and their faces."""
 
 from __future__ import annotations
 
@@ -9,25 +9,28 @@ from enum import StrEnum
 from streamgate.values.faces import Candidate, ScoredFace
 
 __all__ = [
+    "JoinReason",
     "Release",
     "ReleaseReason",
     "ReleaseTarget",
     "SkipReason",
     "Skipped",
     "TrackDecision",
+    "TrackJoin",
     "TrackOutcome",
+    "TracksJoined",
 ]
 
 
 class SkipReason(StrEnum):
-    """Why a face that was fit to be scored was not."""
+    """Why a face that passed the prechecks was not scored."""
 
     MORE_PROMISING_FACE = "more_promising_face"
-    """The scorer was busy, and the places of those that wait went to others."""
+    """The scorer is too slow, and a face with a larger expected improvement took its place."""
     CANNOT_WIN = "cannot_win"
-    """It could hardly be better than the best of its track, or the track was released before."""
+    """It could hardly be better than the best of its track, or came after the track's release."""
     OVER_BUDGET = "over_budget"
-    """Others of its track were worth its budget more."""
+    """The budget of its track was spent on others."""
     SCORER_FAILED = "scorer_failed"
     SHUTDOWN = "shutdown"
 
@@ -42,13 +45,13 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseTarget:
-    """Where a track stands with the gate.
+    """What a face of a track must beat to change what is released, and until when.
 
     Attributes:
-        to_beat: the quality above which a face would change what is released; infinite where none
-            could any more.
-        deadline: monotonic seconds at which the track is released whatever it has by then;
-            infinite where only its end decides.
+        to_beat: the quality above which a face would change what is released; infinite if no
+            face can any more.
+        deadline: when the best face so far is released, monotonic seconds; infinite if only the
+            end of the track decides.
     """
 
     to_beat: float
@@ -56,7 +59,7 @@ class ReleaseTarget:
 
 
 class ReleaseReason(StrEnum):
-    """Why the gate let a face go."""
+    """Why the gate released a face at that moment."""
 
     TRACK_ENDED = "track_ended"
     QUALITY_REACHED = "quality_reached"
@@ -68,21 +71,60 @@ class ReleaseReason(StrEnum):
 
 
 class TrackOutcome(StrEnum):
-    """How a track ended: exactly one for every track."""
+    """The outcome of a track; every track has exactly one."""
 
     FORWARDED = "forwarded"
+    SAME_VISIT = "same_visit"
+    """The same person was forwarded a moment before, in another track of the visit."""
     TOO_YOUNG = "too_young"
     BELOW_MIN_QUALITY = "below_min_quality"
     ALL_REJECTED = "all_rejected"
     NOTHING_SCORED = "nothing_scored"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Release:
-    """A face that the gate lets go: what a `BestShot` is made of.
+class JoinReason(StrEnum):
+    """Why two tracks are taken for one person."""
+
+    CONTINUED = "continued"
+    """One begins where and when the other was lost, and they look alike."""
+    ALIKE = "alike"
+    """They look so much alike that it does not matter where they were seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackJoin:
+    """A track that is the same person as an earlier one.
 
     Attributes:
-        revision: 1 for the first face of the track that was let go, then 2, 3, ...
+        track_id: the track that was joined.
+        similarity: how alike the two are, see `selection.identity`.
+    """
+
+    track_id: int
+    similarity: float
+    reason: JoinReason
+
+
+@dataclass(frozen=True, slots=True)
+class TracksJoined:
+    """Two live tracks have become one: the younger one's number is used no more.
+
+    Attributes:
+        track_id: the track that goes on.
+        join: the younger one, and why.
+    """
+
+    track_id: int
+    join: TrackJoin
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Release:
+    """A face that the gate releases; a `BestShot` is made from it.
+
+    Attributes:
+        visit: number of the visit that the track belongs to: that of its first track.
+        revision: 1 for the first face of the track that was released, then 2, 3, ...
         rank: 1 for the best of those released together, then 2, 3, ...
         at: monotonic seconds of the decision.
     """
@@ -93,11 +135,12 @@ class Release:
     reason: ReleaseReason
     face: ScoredFace
     at: float
+    visit: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackDecision:
-    """The terminal decision on a track, forwarded or not.
+    """The final decision on a track, forwarded or not.
 
     Attributes:
         outcome: what became of it.
@@ -110,6 +153,8 @@ class TrackDecision:
         rejected: rejected faces by reason.
         best_quality, best_raw: of the best scored face; None where none was scored.
         forwarded: revisions that were forwarded.
+        visit: number of the visit that the track belongs to: that of its first track.
+        joins: tracks that became part of this one, and the track of the visit that it follows.
     """
 
     track_id: int
@@ -126,4 +171,6 @@ class TrackDecision:
     best_quality: float | None
     best_raw: float | None
     forwarded: int
+    visit: int
     rejected: Mapping[str, int] = field(default_factory=dict)
+    joins: tuple[TrackJoin, ...] = ()

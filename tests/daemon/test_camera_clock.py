@@ -12,7 +12,7 @@ from tests.daemon.films import RATE, film_visit
 from tests.servers.daemon import Daemon
 from tests.servers.stamped_rtsp import StampedRtspServer, access_units
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(240)]
 STAYS_S, AWAY_S = 14, 4
 
 

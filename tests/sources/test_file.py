@@ -75,6 +75,7 @@ async def test_two_fast_runs_have_the_same_times(clip: Path) -> None:
     assert times[0][-1][0] == pytest.approx(49 / 25)
 
 
+@pytest.mark.live
 async def test_the_realtime_pace_is_that_of_the_clip(clip: Path) -> None:
     """50 pictures at 25/s take two seconds, and each is as young as a camera's."""
     began_at = time.monotonic()
@@ -136,6 +137,7 @@ async def test_a_phone_s_portrait_video_stands_upright(clip: Path, tmp_path: Pat
     np.testing.assert_array_equal(frames[3].image, np.rot90(originals[3].image, -1))
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("pace", ["fast", "realtime"])
 async def test_a_recording_of_two_parts_goes_on_after_the_first(
     clip: Path, tmp_path: Path, pace: str
@@ -181,6 +183,7 @@ async def test_pictures_that_are_too_large_are_refused(clip: Path) -> None:
     assert value(metrics, "frames_received_total") == 0
 
 
+@pytest.mark.live
 async def test_cancelling_ends_a_file_at_once(clip: Path) -> None:
     """A source whose reader has stopped reading can be cancelled."""
     metrics = Metrics()

@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import pytest
 from structlog.testing import capture_logs
 
 from streamgate.config.pictures import PictureSection
@@ -25,6 +26,8 @@ from tests.sources.test_bitstream import REFRESHED
 from tests.sources.test_convert import squeezed
 from tests.sources.test_rtsp import source
 from tests.sources.viewer import SystemClock, reach, value, watching
+
+pytestmark = pytest.mark.live
 
 RATE = 25.0
 
