@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from streamgate.redaction import redact
+from streamgate.values.redaction import redact
 
 __all__ = [
     "ConfigError",

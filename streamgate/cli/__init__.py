@@ -15,7 +15,7 @@ import click
 
 from streamgate import __version__
 from streamgate.errors import ConfigError, StreamgateError
-from streamgate.redaction import redact
+from streamgate.values.redaction import redact
 
 __all__ = ["app", "tell"]
 

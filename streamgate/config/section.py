@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from streamgate.redaction import secrets_in
+from streamgate.values.redaction import secrets_in
 
 __all__ = ["Fraction", "Name", "Quality", "Seconds", "Section", "secrets_of"]
 

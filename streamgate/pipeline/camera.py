@@ -28,11 +28,14 @@ from streamgate.values import (
     Candidate,
     Discontinuity,
     Frame,
+    Release,
     ReleaseReason,
     ScoredFace,
     Scores,
     Skipped,
     SkipReason,
+    TrackDecision,
+    TracksJoined,
 )
 
 __all__ = ["CameraPipeline", "PipelineParts"]
@@ -51,6 +54,7 @@ class PipelineParts:
         on_scored: told of each scored face; must not block.
         on_analysed: told of each frame and what was seen in it; must not block, and must not keep
             more than the newest frame.
+        on_joined: told of two live tracks that have become one; must not block.
         on_outcome: told, of the detector and the scorer by name, of each failure with its error
             and of each success with None.
         lossless: wait for the scorer after each frame instead of shedding load, and take the
@@ -66,6 +70,7 @@ class PipelineParts:
     clock: Clock
     on_scored: Callable[[ScoredFace], None] = lambda _face: None
     on_analysed: Callable[[Frame, Analysis], None] = lambda _frame, _analysis: None
+    on_joined: Callable[[TracksJoined], None] = lambda _joined: None
     on_outcome: Callable[[str, str | None], None] = lambda _part, _error: None
     lossless: bool = False
 
@@ -137,9 +142,10 @@ class CameraPipeline:
         self._media_time = frame.captured_at
         for stage, seconds in analysis.seconds.items():
             parts.metrics.stage_seconds.labels(stage).observe(seconds)
-        parts.on_analysed(frame, analysis)
         self._count(analysis)
-        await self._publish(parts.selector.seen(analysis, self.time))
+        events = parts.selector.seen(analysis, self.time)
+        parts.on_analysed(frame, parts.selector.named(analysis))
+        await self._publish(events)
         if parts.lossless:
             await self._idle.wait()
             await self._publish(parts.selector.tick(self.time))
@@ -182,12 +188,14 @@ class CameraPipeline:
         for event in events:
             if isinstance(event, Skipped):
                 metrics.faces_skipped.labels(event.reason.value).inc()
+            elif isinstance(event, TracksJoined):
+                self.parts.on_joined(event)
         metrics.live_tracks.set(len(selector.live_tracks))
         metrics.pending_faces.set(selector.waiting)
         if selector.waiting:
             self._work.set()
             self._idle.clear()
-        decided = [event for event in events if not isinstance(event, Skipped)]
+        decided = [event for event in events if isinstance(event, Release | TrackDecision)]
         await self.parts.publisher.publish(decided)
 
     # Scoring
@@ -234,13 +242,14 @@ class CameraPipeline:
         faces = scores.of(batch, scored_at)
         for face in faces:
             parts.metrics.faces_scored.inc()
-            track = parts.publisher.exemplar(face.candidate.track_id)
+            track_id = parts.selector.track_of(face.candidate.track_id)
+            track = parts.publisher.exemplar(track_id)
             parts.metrics.face_quality.observe(face.quality, track)
             parts.metrics.face_raw_score.observe(face.raw)
             if not parts.lossless:
                 age_s = scored_at - face.candidate.captured_at
                 parts.metrics.capture_to_score.observe(age_s, track)
-            parts.on_scored(face)
+            parts.on_scored(face.of_track(track_id))
         return faces
 
     async def _drain(self, scoring: asyncio.Task[None]) -> None:

@@ -17,8 +17,8 @@ from typing import Any
 import structlog
 
 from streamgate.config import LogSection
-from streamgate.redaction import Redactor
 from streamgate.telemetry.rarely import Rarely
+from streamgate.values.redaction import Redactor
 
 __all__ = ["configure_logs", "log_uncaught"]
 

@@ -22,6 +22,7 @@ from streamgate.values import (
     ScoredFace,
     SeenFace,
     TrackDecision,
+    TracksJoined,
 )
 from streamgate.web.figures import figure, limit_figure
 from streamgate.web.live_words import decision_in_words, rejection_in_words, release_in_words
@@ -166,6 +167,12 @@ class LiveView:
             self.tracks[shot.track_id].forwarded += 1
         quality = figure(shot.face.quality, self.sources.gate().min_quality)
         self._tell("shot", f"Best shot, quality {quality}", shot.track_id)
+
+    def joined(self, joined: TracksJoined) -> None:
+        """Two live tracks have become one."""
+        younger = self.tracks.pop(joined.join.track_id, None)
+        if younger is not None and joined.track_id in self.tracks:
+            self.tracks[joined.track_id].scored += younger.scored
 
     def decided(self, decision: TrackDecision) -> None:
         """A track has ended."""

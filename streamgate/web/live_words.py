@@ -66,7 +66,9 @@ def decision_in_words(decision: TrackDecision, settings: GateSection) -> str:
     best, wanted = decision.best_quality or 0.0, settings.min_quality
     match decision.outcome:
         case TrackOutcome.FORWARDED:
-            return f"Gone: {decision.forwarded} let through, best {figure(best, wanted)}"
+            return f"Gone: {decision.forwarded} forwarded, best {figure(best, wanted)}"
+        case TrackOutcome.SAME_VISIT:
+            return f"Gone: forwarded before, in track {decision.visit}"
         case TrackOutcome.BELOW_MIN_QUALITY:
             return f"Gone: best quality {figure(best, wanted)} of {limit_figure(wanted)}"
         case TrackOutcome.TOO_YOUNG:

@@ -10,7 +10,7 @@ from typing import Protocol
 from pydantic import SecretStr
 
 from streamgate.errors import DeliveryError
-from streamgate.redaction import redact
+from streamgate.values.redaction import redact
 
 __all__ = ["TlsFiles", "clean", "plain", "tls_context"]
 

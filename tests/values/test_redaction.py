@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamgate.redaction import MASK, Redactor, redact, shown_address
+from streamgate.values.redaction import MASK, Redactor, redact, shown_address
 
 # A secret that a person or a program makes: no ordinary word is in it.
 READABLE = st.text(
