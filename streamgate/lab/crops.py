@@ -1,7 +1,7 @@
-"""Aligned face crops out of a folder or a tar archive, with what is known about them.
+"""Aligned face crops from a folder or a tar archive, with what is known about them.
 
-An archive is read as it is and never unpacked: a crop set travels as one file, and nothing in an
-archive may choose where it lands on a disk.
+An archive is read in place and never unpacked: a set of crops stays one file, and nothing in an
+archive can choose where it is written.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ def read_crops(
 
     Args:
         path: the folder or archive. An `index.csv` in it names the files (column `file`) and what
-            is known of them; without one, every picture is read, and the folder that it lies in
-            is taken for its identity.
+            is known about them; without one, every picture is read, and the name of its folder
+            is its identity.
         split: take only the crops with this text in the index' column `split`.
         skip: told of each picture that is damaged or no crop, which is then left out.
 
@@ -190,7 +190,7 @@ def _decode(content: bytes | None, name: str, path: Path) -> NDArray[np.uint8]:
 
 
 def hold_out(crops: CropSet, share: float, seed: int) -> tuple[CropSet, CropSet]:
-    """Split crops in two, never parting the pictures of a person.
+    """Split crops in two, keeping the pictures of each person together.
 
     Args:
         crops: to be split.
@@ -198,10 +198,10 @@ def hold_out(crops: CropSet, share: float, seed: int) -> tuple[CropSet, CropSet]
         seed: of the choice.
 
     Raises:
-        DataError: there are too few people to part.
+        DataError: there are too few people to split.
     """
     identities = crops.identities
-    # A face of nobody known is taken for a person of its own.
+    # A face without an identity counts as a person of its own.
     people = np.where(identities == "", np.array(crops.names), identities)
     names = np.unique(people)
     count = max(round(share * len(names)), 1)

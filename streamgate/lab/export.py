@@ -1,7 +1,7 @@
-"""GraFIQs as a plain feed-forward graph, for runtimes that know no gradients.
+"""GraFIQs as a plain feed-forward graph, for runtimes that have no gradients.
 
-The gradient after stage 4 has a closed form, so the `block4` score needs no backward pass and fits
-into ONNX like any network's output: means, a square and a sum. Earlier groups do not.
+The gradient after stage 4 has a closed form, so the `block4` score needs no backward pass and can
+be expressed in ONNX like any output: means, a square and a sum. Earlier groups cannot.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def export_onnx(weights: str | Path, output: Path) -> None:
     graph = _Block4(loaded.build()).eval()
     example = torch.zeros((2, INPUT_SIZE, INPUT_SIZE, 3), dtype=torch.uint8)
     count = torch.export.Dim("count", min=1)
-    # The exporter warns about its own internals.
+    # The exporter warns about its own internals, which users cannot change.
     with warnings.catch_warnings(action="ignore"), torch.no_grad():
         program = torch.onnx.export(
             graph,

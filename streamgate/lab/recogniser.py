@@ -1,9 +1,9 @@
 """Any face recogniser as an ONNX file: the teacher of a distillation, or the judge of a score.
 
-Such files are often exported for a batch of one, which wastes most of a processor, and some carry
-weights so small that each multiplication with them takes a hundred times as long (denormal
-numbers: a published MobileFaceNet embeds 25 crops a second with them and 145 without). Both are
-mended here without touching the file.
+Such files are often exported for a batch of one, which wastes most of a processor. Some hold
+weights so small that each multiplication with them takes a hundred times as long (denormal numbers:
+a published MobileFaceNet embeds 25 crops a second with them and 145 without). Both are corrected
+here without changing the file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from streamgate.errors import ModelError
 __all__ = ["OnnxRecogniser", "Preprocessing", "doubt_of", "runtime"]
 
 _BATCH_SIZE = 32
-# Sums in another order differ in the last bits; a batch that mixes its pictures differs in all.
+# Sums in another order differ in the last bits; if a batch mixes its pictures, all bits differ.
 _TOLERANCE = 1e-3
 _TINY = 5e-324
 _SHOWN_CROPS = 12
@@ -39,7 +39,7 @@ strongly or too weakly, or not at all."""
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """What a recogniser wants to see: (picture - mean) / std in some colour order and size.
+    """The input that a recogniser expects: (picture - mean) / std, with a colour order and a size.
 
     Attributes:
         size: height and width of its input in pixels.
@@ -68,7 +68,7 @@ class OnnxRecogniser:
 
     Args:
         path: the ONNX file: one picture input, embeddings as its first output.
-        preprocessing: what it wants to see.
+        preprocessing: the input that it expects.
         threads: for one batch; None leaves the runtime's choice.
 
     Attributes:
@@ -106,17 +106,17 @@ class OnnxRecogniser:
         embeddings = np.concatenate(parts)
         lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
         if not np.all(np.isfinite(lengths) & (lengths > 0)):
-            raise ModelError(f"{self.path}: gives embeddings that are zero or no numbers")
+            raise ModelError(f"{self.path}: gives embeddings that are zero or not numbers")
         return np.asarray(embeddings / lengths, dtype=np.float32)
 
     @property
     def embedding_size(self) -> int:
-        """E, found out by embedding a grey picture."""
+        """The length of an embedding, E, determined with a grey picture."""
         size = self.preprocessing.size
         return int(self(np.full((1, size, size, 3), 127, dtype=np.uint8)).shape[1])
 
     def _can_batch(self, session: Any) -> bool:
-        """Return whether the pictures of a batch come out as they do alone."""
+        """Return whether pictures in a batch give the same embeddings as one by one."""
         size = self.preprocessing.size
         crops = np.random.default_rng(0).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
         pictures = self.preprocessing(crops)
@@ -174,7 +174,7 @@ def _session(content: bytes, path: Path, threads: int | None) -> Any:
     options.log_severity_level = 4
     if threads is not None:
         options.intra_op_num_threads = threads
-    # Threads that spin between batches take the processor from the training beside them.
+    # Threads that spin between batches would take processor time from the training.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     try:
@@ -236,7 +236,7 @@ def _embed(session: Any, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _with_free_batch(content: bytes, path: Path) -> bytes:
-    """Return the model with a free batch dimension, wherever a one was written down for it."""
+    """Return the model with a free batch dimension wherever it is fixed to one."""
     try:
         import onnx  # noqa: PLC0415 # belongs to an extra
     except ImportError as error:
