@@ -18,6 +18,7 @@ __all__ = [
     "IngestFault",
     "ModelError",
     "OutboxError",
+    "PictureError",
     "ScoreError",
     "SourceError",
     "StreamgateError",
@@ -45,6 +46,10 @@ class DataError(StreamgateError):
 
 class SourceError(StreamgateError):
     """A source cannot be opened or read."""
+
+
+class PictureError(StreamgateError):
+    """A decoded picture cannot be converted."""
 
 
 class DetectorError(StreamgateError):
