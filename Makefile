@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 # Set CI=true to make a missing test server a failure instead of a skip.
 
-.PHONY: setup setup-dev demo test coverage newest check bench clean
+.PHONY: setup setup-dev demo test coverage newest check docs bench clean
 
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
@@ -45,6 +45,12 @@ check: setup-dev
 	$(BIN)/codespell
 	tools/test_servers.sh
 	tools/check_deploy.sh $(BIN)
+
+# The pages, dashboards and rules that are made from code; tests compare them with it.
+docs: setup-dev
+	$(BIN)/python -m tools.configuration
+	$(BIN)/python -m tools.monitoring
+	$(BIN)/python -m tools.figures
 
 bench: setup-dev
 	$(BIN)/python -m bench $(ARGS)

@@ -64,8 +64,7 @@ class Analyser:
         ended = (2,) if index == 5 else ()
         return Analysis(index, at, frame.captured_wall, tuple(faces), ended)
 
-    def flush(self) -> None:
-        return
+    def flush(self) -> None: ...
 
 
 @dataclass
