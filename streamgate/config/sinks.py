@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
@@ -29,7 +30,8 @@ class _AnySink(Section):
         default=4,
         ge=1,
         le=64,
-        description="Most deliveries under way at the same time; those of one track never are.",
+        description="Most deliveries under way at the same time; those of one track never are, "
+        "except one that has failed and is tried again by itself.",
     )
 
 
@@ -95,6 +97,16 @@ class DirectorySinkSection(_AnySink):
     kind: Literal["directory"]
     name: Name = Field(default="directory", description="Name in metrics and logs.")
     path: Path = Field(description="Folder; it is made where it does not exist.")
+    timeout_s: Seconds = Field(
+        default=30.0,
+        description="Time allowed for one best shot, seconds: a disk on a dead server never "
+        "answers.",
+    )
+    group_readable: bool = Field(
+        default=False,
+        description="Files are for their owner alone (0600, in a folder of 0700 where it is made); "
+        "true lets the group read them (0640 in 0750).",
+    )
 
 
 class HttpSinkSection(_NetworkSink):
@@ -113,6 +125,12 @@ class HttpSinkSection(_NetworkSink):
     headers: dict[Annotated[str, Field(pattern=_HEADER)], SecretStr] = Field(
         default_factory=dict, max_length=32, description="Further headers, such as an API key."
     )
+    proxy: SecretStr | None = Field(
+        default=None,
+        description="http:// or https:// proxy, with user:password@ where it wants one; better as "
+        "proxy_file. Default: HTTP_PROXY, HTTPS_PROXY and NO_PROXY of the environment, as other "
+        "programs read them; an empty text takes none.",
+    )
     metadata_part: Name | None = Field(
         default="metadata", description="Name of the part with the JSON; null leaves it out."
     )
@@ -127,6 +145,15 @@ class HttpSinkSection(_NetworkSink):
         description="Where 2xx answers are written with the best shot's key, for services that "
         "say in them who it is; default: they are not kept.",
     )
+
+    @field_validator("proxy")
+    @classmethod
+    def _is_proxy(cls, proxy: SecretStr | None) -> SecretStr | None:
+        if proxy is not None and (text := proxy.get_secret_value()):
+            parts = urlsplit(text)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError("wanted http://host:port or https://host:port")
+        return proxy
 
     @model_validator(mode="after")
     def _consistent(self) -> HttpSinkSection:
@@ -210,6 +237,12 @@ class KafkaSinkSection(_BrokerSink):
         default="streamgate-best-shots", description="Topic."
     )
     tls: bool = Field(default=False, description="Speak TLS.")
+    idempotent: bool = Field(
+        default=True,
+        description="Let the brokers drop what the client repeats within one connection (the "
+        "idempotent producer). Where they refuse it, it is switched off with a warning: the "
+        "idempotency key in each message tells repetitions anyway.",
+    )
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
         default="SCRAM-SHA-512", description="How username and password are proved (SASL)."
     )

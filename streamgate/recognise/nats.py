@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import ssl
 from contextlib import suppress
 from functools import partial
@@ -12,13 +13,16 @@ import structlog
 from streamgate.errors import ConfigError
 from streamgate.recognise.consumer import Consumer
 from streamgate.recognise.message import message_from_document
-from streamgate.recognise.transport import PAUSE_S, Access, judged
+from streamgate.recognise.transport import PAUSES, Access, judged
+from streamgate.values.backoff import pause_s
 
 try:
     from nats.aio.client import Client
     from nats.errors import AuthorizationError, Error
     from nats.errors import TimeoutError as NothingCameError
     from nats.js.errors import NotFoundError
+
+    from streamgate.delivery.sinks.encrypted_nats import EncryptedClient, NotEncryptedError
 except ModuleNotFoundError as error:
     raise ConfigError(
         "reading from nats needs its client library: pip install 'streamgate[nats]'"
@@ -39,26 +43,29 @@ async def follow(consumer: Consumer, access: Access, *, subject: str, durable: s
     Raises:
         ConfigError: the server does not let us in.
     """
-    pause_s = PAUSE_S[0]
+    failures = 0
     while True:
-        client, faults = Client(), _Faults()
+        client, faults = (EncryptedClient if _is_encrypted(access) else Client)(), _Faults()
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 await _connect(client, access, faults)
             faults.connecting = False
-            pause_s = PAUSE_S[0]
+            failures = 0
             await _read(client, consumer, access.url, subject=subject, durable=durable)
         except AuthorizationError:
             raise ConfigError(f"{access.url} refuses our user or password") from None
+        except NotEncryptedError as error:
+            raise ConfigError(f"{access.url}: {error}") from None
         except (Error, OSError, TimeoutError) as error:
             if "authorization" in str(error).lower():
                 raise ConfigError(f"{access.url} refuses our user or password") from None
+            failures += 1
+            wait_s = pause_s(failures, PAUSES, random.random())  # noqa: S311 - spreads retries
             log.warning(
                 "nats cannot be used", place=access.url, error=type(error).__name__,
-                retry_in_s=pause_s,
+                retry_in_s=round(wait_s, 2),
             )  # fmt: skip
-            await asyncio.sleep(pause_s)
-            pause_s = min(PAUSE_S[1], 2 * pause_s)
+            await asyncio.sleep(wait_s)
         finally:
             transport = client._transport
             with suppress(Error, OSError, TimeoutError):
@@ -67,6 +74,10 @@ async def follow(consumer: Consumer, access: Access, *, subject: str, durable: s
             # After a refused password the client forgets to.
             if transport is not None:
                 transport.close()  # type: ignore[no-untyped-call] # not annotated
+
+
+def _is_encrypted(access: Access) -> bool:
+    return access.url.startswith("tls://") or access.ca_file is not None
 
 
 class _Faults:
@@ -81,9 +92,7 @@ class _Faults:
 
 
 async def _connect(client: Client, access: Access, faults: _Faults) -> None:
-    tls = None
-    if access.url.startswith("tls://") or access.ca_file is not None:
-        tls = ssl.create_default_context(cafile=access.ca_file)
+    tls = ssl.create_default_context(cafile=access.ca_file) if _is_encrypted(access) else None
     await client.connect(
         access.url,
         name="streamgate-recognise",

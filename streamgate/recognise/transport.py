@@ -12,13 +12,14 @@ import structlog
 from streamgate.errors import DataError
 from streamgate.recognise.consumer import Consumer
 from streamgate.recognise.message import Message
+from streamgate.values.backoff import Backoff
 
-__all__ = ["PAUSE_S", "Access", "cancelled", "judged"]
+__all__ = ["PAUSES", "Access", "cancelled", "judged"]
 
 log = structlog.get_logger(__name__)
 
-PAUSE_S = (0.5, 10.0)
-"""First and longest pause before a broker that is away is tried again."""
+PAUSES = Backoff(initial_s=0.5, max_s=10.0)
+"""How a broker that is away is tried again."""
 _CANCEL_AGAIN_S = 0.5
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
-from streamgate.errors import DeliveryError
+from streamgate.errors import DeliveryError, SinkFault
 
 __all__ = ["TlsFiles", "clean", "plain", "tls_context"]
 
@@ -48,7 +48,9 @@ def tls_context(files: TlsFiles) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         named = [files.ca_file, files.client_cert_file, files.client_key_file]
         shown = ", ".join(str(path) for path in named if path is not None)
-        raise DeliveryError(f"TLS cannot be set up from {shown}: {_reason(error)}") from None
+        raise DeliveryError(
+            f"TLS cannot be set up from {shown}: {_reason(error)}", fault=SinkFault.AWAY
+        ) from None
     return context
 
 
