@@ -44,9 +44,47 @@ class _Waiting:
     """One track: its faces that wait, in the order of capture, and what is known of it."""
 
     faces: list[Candidate] = field(default_factory=list)
-    expected_improvement: ExpectedImprovement = field(default_factory=ExpectedImprovement)
+    priors: list[float] = field(default_factory=list)
+    scored: ExpectedImprovement = field(default_factory=ExpectedImprovement)
     scores: float = _FIRST_SCORES
     ending: bool = False
+    # What each face is expected to gain, as long as nothing is learnt and `_to_beat` stays.
+    _gains: list[float] = field(default_factory=list)
+    _to_beat: float = math.nan
+
+    def add(self, face: Candidate) -> None:
+        self.faces.append(face)
+        self.priors.append(prior_score(face.measures))
+
+    def pop(self, place: int) -> Candidate:
+        for column in (self.priors, self._gains):
+            if place < len(column):
+                del column[place]
+        return self.faces.pop(place)
+
+    def clear(self) -> list[Candidate]:
+        faces = self.faces.copy()
+        for column in (self.faces, self.priors, self._gains):
+            column.clear()
+        return faces
+
+    def learn(self, face: ScoredFace) -> None:
+        candidate = face.candidate
+        prior = prior_score(candidate.measures)
+        self.scored.learn(candidate.captured_at, face.quality, prior)
+        self._gains.clear()
+
+    def gains(self, to_beat: float) -> list[float]:
+        """Points that each face is expected to add; only what is new is computed."""
+        if to_beat != self._to_beat:
+            self._gains.clear()
+            self._to_beat = to_beat
+        known = len(self._gains)
+        self._gains += [
+            self.scored.expected_gain(face.captured_at, prior, to_beat)
+            for face, prior in zip(self.faces[known:], self.priors[known:], strict=True)
+        ]
+        return self._gains
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +131,10 @@ class Scheduler:
         track = self._tracks.setdefault(candidate.track_id, _Waiting())
         track.scores = min(_MOST_SCORES, track.scores + self.share)
         if self._target_of(candidate.track_id).to_beat == math.inf:
-            lost = [Skipped(face, SkipReason.CANNOT_WIN) for face in (*track.faces, candidate)]
-            track.faces.clear()
-            return lost
-        track.faces.append(candidate)
-        lost = []
+            left = (*track.clear(), candidate)
+            return [Skipped(face, SkipReason.CANNOT_WIN) for face in left]
+        track.add(candidate)
+        lost: list[Skipped] = []
         if len(track.faces) > _PER_TRACK:
             lost.append(self._drop(candidate.track_id))
         while len(self) > self.max_pending:
@@ -118,7 +155,7 @@ class Scheduler:
             for offer in offers:
                 track = self._tracks[offer.track_id]
                 track.scores -= 1.0
-                taken.append(track.faces.pop(offer.place))
+                taken.append(track.pop(offer.place))
             if not offers or self.share < 1.0:
                 break
         return taken
@@ -127,8 +164,7 @@ class Scheduler:
         """Take up the score of a face that was taken."""
         track = self._tracks.get(face.candidate.track_id)
         if track is not None:
-            prior = prior_score(face.candidate.measures)
-            track.expected_improvement.learn(face.candidate.captured_at, face.quality, prior)
+            track.learn(face)
 
     def end(self, track_id: int) -> None:
         """Let a track spend what it has saved, because it has ended."""
@@ -161,7 +197,7 @@ class Scheduler:
         if not track.faces or (bounded and track.scores < 1.0):
             return None
         target = self._target_of(track_id)
-        gains = self._gains(track, target.to_beat)
+        gains = track.gains(target.to_beat)
         place = max(range(len(gains)), key=gains.__getitem__)
         deadline = at if track.ending else target.deadline
         soon = deadline - at <= _SOON_S
@@ -171,31 +207,24 @@ class Scheduler:
         rank = (0, deadline, track_id) if soon else (1, -gains[place], track_id)
         return _Offer(rank, track_id, place)
 
-    def _gains(self, track: _Waiting, to_beat: float) -> list[float]:
-        return [
-            track.expected_improvement.expected_gain(
-                face.captured_at, prior_score(face.measures), to_beat
-            )
-            for face in track.faces
-        ]
-
     def _least_gain(self, track_id: int) -> float:
-        return min(self._gains(self._tracks[track_id], self._target_of(track_id).to_beat))
+        return min(self._tracks[track_id].gains(self._target_of(track_id).to_beat))
 
     def _drop(self, track_id: int) -> Skipped:
         """Give up the face of a track that is expected to gain least."""
         track = self._tracks[track_id]
-        gains = self._gains(track, self._target_of(track_id).to_beat)
+        gains = track.gains(self._target_of(track_id).to_beat)
         # Of equals the older goes: the newest stands for what is seen now.
         place = min(range(len(gains)), key=gains.__getitem__)
-        if self.share < 1.0 and gains[place] < _LEAST_GAIN:
+        gain = gains[place]
+        if self.share < 1.0 and gain < _LEAST_GAIN:
             reason = SkipReason.CANNOT_WIN
-        elif self.share < 1.0 and (track.scores < 1.0 or gains[place] < _price(track.scores)):
+        elif self.share < 1.0 and (track.scores < 1.0 or gain < _price(track.scores)):
             reason = SkipReason.OVER_BUDGET
         else:
             # It would have been scored by now, had the scorer been free.
             reason = SkipReason.MORE_PROMISING_FACE
-        return Skipped(track.faces.pop(place), reason)
+        return Skipped(track.pop(place), reason)
 
 
 def _price(scores: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -158,6 +158,19 @@ class Scores:
 
     def __len__(self) -> int:
         return len(self.raw)
+
+    def of(self, batch: Sequence[Candidate], scored_at: float) -> list[ScoredFace]:
+        """Join the scores with the candidates whose crops they are of, in their order."""
+        return [
+            ScoredFace(
+                candidate=candidate,
+                raw=float(self.raw[i]),
+                quality=float(self.quality[i]),
+                embedding=self.embedding[i],
+                scored_at=scored_at,
+            )
+            for i, candidate in enumerate(batch)
+        ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

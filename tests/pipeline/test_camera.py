@@ -21,8 +21,7 @@ from streamgate.pipeline import (
     SystemClock,
     publisher,
 )
-from streamgate.selection.gate import QualityGate
-from streamgate.selection.scheduler import Scheduler
+from streamgate.selection.selector import Selector
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import (
     Acceptance,
@@ -139,8 +138,7 @@ class Bench:
                 analyser=self.script,
                 detection=SameThread(),
                 scorer=self.scorer,
-                gate=QualityGate(GateSection()),
-                scheduler=Scheduler(pending),
+                selector=Selector(GateSection(), max_pending=pending),
                 publisher=publishing,
                 metrics=self.metrics,
                 clock=clock,
@@ -186,7 +184,7 @@ async def test_live_tracks_are_judged_when_the_frames_end() -> None:
     [(False, ReleaseReason.STREAM_LOST), (True, ReleaseReason.STREAM_ENDED)],
 )
 async def test_lost_stream_flushes_its_tracks(ended: bool, reason: ReleaseReason) -> None:
-    """An discontinuity ends every live track, with the reason that it gives."""
+    """A discontinuity ends every live track, with the reason that it gives."""
     bench = Bench([{1: 40.0}, {1: 70.0}])
 
     async def frames() -> AsyncIterator[Frame | Discontinuity]:
@@ -227,7 +225,7 @@ async def test_slow_scorer_costs_choice_not_memory() -> None:
         async for shown in bench.frames():
             yield shown
             await asyncio.sleep(0)
-            most = max(most, len(bench.pipeline.parts.scheduler))
+            most = max(most, bench.pipeline.parts.selector.waiting)
         bench.scorer.go.set()
 
     await bench.pipeline.run(frames())

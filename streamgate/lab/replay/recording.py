@@ -35,8 +35,8 @@ from streamgate.values import (
     Frame,
     Image,
     ScoredFace,
-    Scores,
     SeenFace,
+    TrackedFace,
 )
 
 __all__ = ["Moment", "Recorder", "Recording", "SeenScored", "VideoClock"]
@@ -69,18 +69,23 @@ class SeenScored:
     """A tracked face of a frame.
 
     Attributes:
-        track_id: its track.
+        tracked: the face and its track.
         rejection: why a precheck failed; None for a fit face.
         face: the scored face, without its crop; None where it was rejected.
         picture: its aligned crop as a JPEG file; empty where it was rejected.
         embedding: by the independent recogniser, float32 [E]; empty without one.
     """
 
-    track_id: int
+    tracked: TrackedFace
     rejection: str | None
     face: ScoredFace | None = None
     picture: bytes = b""
     embedding: NDArray[np.float32] = dataclasses.field(default_factory=lambda: _NOTHING)
+
+    @property
+    def track_id(self) -> int:
+        """The track that the face belongs to."""
+        return self.tracked.track_id
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -221,11 +226,16 @@ class Recorder:
             if self._embedder is None
             else await asyncio.to_thread(self._embedder, crops)
         )
+        bare = [_without_picture(candidate) for candidate in batch]
+        faces = [
+            dataclasses.replace(face, scored_at=face.candidate.captured_at)
+            for face in scores.of(bare, 0.0)
+        ]
         for i, candidate in enumerate(batch):
             self._scored[candidate.frame_index, candidate.track_id] = SeenScored(
-                track_id=candidate.track_id,
+                tracked=candidate.tracked,
                 rejection=None,
-                face=_scored(candidate, scores, i),
+                face=faces[i],
                 picture=_jpeg(candidate.crop.image),
                 embedding=embeddings[i],
             )
@@ -234,7 +244,7 @@ class Recorder:
         seen = tuple(
             self._scored[analysis.frame_index, face.tracked.track_id]
             if face.candidate is not None
-            else SeenScored(face.tracked.track_id, face.rejection)
+            else SeenScored(face.tracked, face.rejection)
             for face in analysis.faces
         )
         return Moment(analysis.frame_index, analysis.captured_at, analysis.ended, seen)
@@ -253,16 +263,6 @@ def _without_pictures(analysis: Analysis) -> Analysis:
 
 def _without_picture(candidate: Candidate) -> Candidate:
     return dataclasses.replace(candidate, crop=_NO_PICTURE, context=None)
-
-
-def _scored(candidate: Candidate, scores: Scores, i: int) -> ScoredFace:
-    return ScoredFace(
-        candidate=_without_picture(candidate),
-        raw=float(scores.raw[i]),
-        quality=float(scores.quality[i]),
-        embedding=scores.embedding[i],
-        scored_at=candidate.captured_at,
-    )
 
 
 def _jpeg(image: Image) -> bytes:

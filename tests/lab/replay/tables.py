@@ -73,7 +73,7 @@ def _seen(
     track: int, index: int, quality: float, person: NDArray[np.float64], rng: np.random.Generator
 ) -> SeenScored:
     if np.isnan(quality):
-        return SeenScored(track, "blurred")
+        return SeenScored(candidate(track).tracked, "blurred")
     found = candidate(
         track,
         index * FRAME_S,
@@ -90,4 +90,4 @@ def _seen(
     vector = person + rng.normal(size=16) * (1.2 - quality / 100)
     embedding = (vector / np.linalg.norm(vector)).astype(np.float32)
     face = ScoredFace(found, 100.0 - quality, quality, embedding, found.captured_at)
-    return SeenScored(track, None, face, _JPEG)
+    return SeenScored(found.tracked, None, face, _JPEG)
