@@ -15,13 +15,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import click
+from pydantic import BeforeValidator, TypeAdapter
 from rich.console import Console
 from rich.table import Table
 
-from streamgate.config import DirectorySinkSection, SqliteOutboxSection, load_config
+from streamgate.config import (
+    DirectorySinkSection,
+    MemoryOutboxSection,
+    OutboxSection,
+    SqliteOutboxSection,
+)
+from streamgate.config.load import load_part
 from streamgate.delivery.durable.cipher import CLEAR, Cipher, DamagedError
 from streamgate.delivery.durable.faults import StoreCorruptError, StoreFaultError
 from streamgate.delivery.durable.store import Row, Store
@@ -164,8 +171,7 @@ def _export(file: Path, folder: Path, keys: tuple[str, ...], sink: str | None, d
 
 @contextmanager
 def _opened(file: Path, *, with_keys: bool = False) -> Iterator[Store]:
-    secrets = ("delivery.outbox.keys",) if with_keys else ()
-    section = load_config(file, only_secrets=secrets).config.delivery.outbox
+    section = _section(file, with_keys=with_keys)
     if not isinstance(section, SqliteOutboxSection):
         raise ConfigError(
             f"{file}: delivery.outbox is {section.kind}; only an outbox of kind sqlite can be "
@@ -185,6 +191,23 @@ def _opened(file: Path, *, with_keys: bool = False) -> Iterator[Store]:
         ) from None
     except DeliveryError as error:
         raise OutboxError(str(error)) from None
+
+
+def _section(file: Path, *, with_keys: bool) -> MemoryOutboxSection | SqliteOutboxSection:
+    """Only what a command uses is read: secrets of sinks and cameras may be somebody else's."""
+    place, kind = ("delivery", "outbox"), TypeAdapter(OutboxSection)
+    if with_keys:
+        return load_part(file, place, kind)
+    # Without keys the section has to say that it means it.
+    plain = TypeAdapter(Annotated[OutboxSection, BeforeValidator(_as_unencrypted)])
+    left_out = ("keys", "store_pictures_unencrypted")
+    return load_part(file, place, plain, without=left_out)
+
+
+def _as_unencrypted(data: Any) -> Any:
+    if isinstance(data, dict) and data.get("kind") == "sqlite":
+        return {**data, "store_pictures_unencrypted": True}
+    return data
 
 
 def _chosen(
@@ -225,6 +248,14 @@ def _state(at: DeliveryState) -> str:
     return "waits"
 
 
+def _short_state(at: DeliveryState) -> str:
+    if at.dead:
+        return "dead"
+    if at.refusals:
+        return "refused"
+    return "failed" if at.error else "waits"
+
+
 def _as_dict(row: Row) -> dict[str, Any]:
     summary = row.summary
     return {
@@ -237,7 +268,7 @@ def _as_dict(row: Row) -> dict[str, Any]:
         "damaged": summary is None,
         "sinks": {
             name: {
-                "state": "dead" if at.dead else "refused" if at.refusals else "failed" if at.error else "waits",
+                "state": _short_state(at),
                 "refusals": at.refusals,
                 "error": at.error or None,
             }

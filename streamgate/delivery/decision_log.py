@@ -118,11 +118,13 @@ class DecisionLog:
 
     async def _write(self) -> None:
         while self._held:
+            # One that is late already is looked at, not waited for: lines must not hold up shots.
+            limit_s = 0.0
             if self._late is None:
-                line = self._held[0]
+                line, limit_s = self._held[0], _WRITE_S
                 self._late = line, self._thread.begin(partial(self._file.append, line))
             line, writing = self._late
-            await asyncio.wait({writing}, timeout=0 if self._trouble else _WRITE_S)
+            await asyncio.wait({writing}, timeout=limit_s)
             if not writing.done():
                 self._tell("the disk does not answer")
                 return

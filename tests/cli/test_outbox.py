@@ -81,7 +81,9 @@ def edit(config: Path, *changes: tuple[str, str]) -> None:
 async def dead_letter(outbox: SqliteOutbox, sink: str, error: str = "no face") -> str:
     claim = await outbox.claim(sink)
     assert claim is not None
-    await outbox.dead_letter(claim, error=error)
+    await outbox.set_aside(claim, due=0.0, error=error)
+    await outbox.blame(claim.number, sink, due=0.0)
+    assert await outbox.dead_letter(claim.number, sink)
     return claim.shot.key
 
 
@@ -104,7 +106,7 @@ async def test_list_tells_how_each_sink_stands(config: Path, run: Run) -> None:
         assert listed[0]["key_id"] == "k1"
         table = (await run("list")).stdout
         assert key in table
-        assert "dead after 1 refusals: no face" in table
+        assert "dead after 1 failures: no face" in table
         assert "2 best shots, 0 of them dead letters" in table
         assert not await outbox.maintain(), "looking has changed the file"
 
