@@ -121,7 +121,7 @@ def command(
         kind=kind,
         host=host,
         port=port,
-        access=Access(_checked(kind, url), username, _secret(password_file), ca_file),
+        access=Access(_checked(kind, url, ca_file), username, _secret(password_file), ca_file),
         stream=stream,
         subject=subject,
         group=group,
@@ -148,9 +148,11 @@ def command(
         asyncio.run(_until_stopped(_receive(way, consumer)))
     if consumer.repetitions:
         click.echo(f"{consumer.repetitions} repetitions dropped", err=True)
+    if consumer.left_out:
+        click.echo(f"{consumer.left_out} messages could not be used and were left out", err=True)
 
 
-def _checked(kind: str, url: str | None) -> str:
+def _checked(kind: str, url: str | None, ca_file: Path | None) -> str:
     if kind == "http":
         return ""
     url = url or _URLS[kind]
@@ -159,6 +161,8 @@ def _checked(kind: str, url: str | None) -> str:
         raise click.UsageError(f"--url: wanted {' or '.join(_SCHEMES[kind])}://host:port")
     if "@" in parts.netloc:
         raise click.UsageError("--url holds credentials; give --username and --password-file")
+    if ca_file is not None and parts.scheme == "redis":
+        raise click.UsageError("--ca-file is for encrypted connections: the URL must be rediss://")
     return url
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
@@ -47,6 +47,20 @@ class _NetworkSink(_AnySink):
     client_key_file: Path | None = Field(
         default=None, description="PEM file with its private key, unless it is in the same file."
     )
+
+    @model_validator(mode="after")
+    def _encrypted_as_meant(self) -> Self:
+        """Files for TLS say that the connection is meant to be encrypted."""
+        url = str(getattr(self, "url", ""))
+        plain = {"http": "https", "redis": "rediss", "mqtt": "mqtts"}.get(url.partition(":")[0])
+        in_clear = plain is not None or getattr(self, "tls", None) is False
+        if in_clear and (self.ca_file is not None or self.client_cert_file is not None):
+            wanted = "tls: true" if plain is None else f"a URL that begins with {plain}://"
+            raise ValueError(
+                f"ca_file or client_cert_file is given, but the connection is not encrypted: "
+                f"wanted {wanted}, or neither file"
+            )
+        return self
 
     @field_validator("ca_file", "client_cert_file", "client_key_file")
     @classmethod

@@ -60,6 +60,7 @@ class Consumer:
         self._keys: OrderedDict[str, None] = OrderedDict()
         self._strange: set[str] = set()
         self.repetitions = 0
+        self.left_out = 0
 
     async def take(self, message: Message) -> Visitor | None:
         """Name an message; None for one that came before.
@@ -110,5 +111,7 @@ def _decoded(picture: bytes) -> Image:
             if opened.size != (_CROP_SIDE, _CROP_SIDE):
                 raise DataError(f"the crop has {opened.width}×{opened.height} pixels")
             return np.asarray(opened.convert("RGB"), np.uint8)
-    except (OSError, ValueError, PIL.Image.DecompressionBombError):
+    except DataError:
+        raise
+    except Exception:  # decoders of pictures raise anything
         raise DataError("the crop cannot be decoded") from None

@@ -45,7 +45,7 @@ async def follow(consumer: Consumer, access: Access, *, subject: str, durable: s
     """
     failures = 0
     while True:
-        client, faults = (EncryptedClient if _is_encrypted(access) else Client)(), _Faults()
+        client, faults = (_EncryptedClient if _is_encrypted(access) else _Client)(), _Faults()
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 await _connect(client, access, faults)
@@ -74,6 +74,21 @@ async def follow(consumer: Consumer, access: Access, *, subject: str, durable: s
             # After a refused password the client forgets to.
             if transport is not None:
                 transport.close()  # type: ignore[no-untyped-call] # not annotated
+
+
+class _Client(Client):
+    """Takes messages whose headers are no text: they are not looked at, and must not end it."""
+
+    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except Exception as error:  # by anybody who may publish
+            log.warning("headers of a message cannot be read", error=type(error).__name__)
+            return None
+
+
+class _EncryptedClient(_Client, EncryptedClient):
+    """The same, where nothing may go in clear."""
 
 
 def _is_encrypted(access: Access) -> bool:

@@ -121,7 +121,7 @@ async def test_any_2xx_acknowledges(status: int) -> None:
     ],
 )  # fmt: skip
 async def test_what_an_answer_means(status: int, permanent: bool) -> None:
-    """4xx and redirects refuse for good, except those that ask for another time or keep us out; 5xx passes."""
+    """4xx and redirects refuse, except those that ask for another time or keep us out."""
     async with serving() as server, sink_to(server) as sink:
         server.status, server.headers = status, {"Location": "http://127.0.0.1:1/elsewhere"}
         fault = await fault_of(sink)

@@ -278,7 +278,7 @@ async def test_a_thousand_best_shots_a_minute_into_a_slow_sink(tmp_path: Path) -
     """File and memory stay bounded, and each best shot is delivered, kept or counted as given up.
 
     The sink takes one every quarter of a second; what is given up is of lower quality than what is
-    kept, but for those that were under way.
+    kept, except those that were under way.
     """
     limit = 2_000_000
     sink = Recorder("sink", takes_s=0.25)

@@ -115,8 +115,11 @@ class StoreOwner:
             except OSError as error:
                 text = error.strerror or "it cannot be renamed"
                 raise StoreFaultError(self.path, "io", text) from None
-            self._store = Store(self.path, self._cipher, self._camera, moment=self._moment)
+            self._store = self._open_at(self.path)
         return self._store
+
+    def _open_at(self, path: Path, *, make: bool = True) -> Store:
+        return Store(path, self._cipher, self._camera if make else None, moment=self._moment)
 
     def _is_in_place(self) -> bool:
         return self._opened().is_in_place()
@@ -124,7 +127,7 @@ class StoreOwner:
     def _rewrite(self) -> Recovery:
         store = self._opened()
         try:
-            done = rewrite_file(store, self._cipher, self._camera)
+            done = rewrite_file(store, self._open_at)
         except StoreCorruptError as error:
             raise StoreFaultError(self.path, "corrupt", str(error)) from None
         self._store = None
@@ -142,7 +145,7 @@ class StoreOwner:
             self._store = None
         stamp = time.strftime("%Y%m%dT%H%M%S")
         try:
-            return recover_file(self.path, self._cipher, self._camera, stamp=stamp)
+            return recover_file(self.path, self._open_at, stamp=stamp)
         except StoreCorruptError as error:
             raise StoreFaultError(self.path, "corrupt", str(error)) from None
 

@@ -21,8 +21,9 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from streamgate.delivery.durable.cipher import Cipher, DamagedError
+from streamgate.delivery.durable.cipher import DamagedError
 from streamgate.delivery.durable.faults import FULL_ERRNOS, StoreCorruptError, StoreFaultError
 from streamgate.delivery.durable.file import foreign_error, is_foreign
 from streamgate.delivery.durable.store import Change, Store, state_from
@@ -33,6 +34,14 @@ __all__ = ["Recovery", "finish_recovery", "recover_file", "rewrite_file"]
 
 _SUFFIXES = ("-wal", "-shm", "")
 _LEFTOVERS = (*_SUFFIXES, ".reserve")
+
+
+class OpenAt(Protocol):
+    """Opens an outbox of one camera."""
+
+    def __call__(self, path: Path, *, make: bool = True) -> Store:
+        """Open it; where it is to be made, insist on its camera and its keys."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +59,24 @@ class Recovery:
     lost: tuple[str, ...]
 
 
-def recover_file(path: Path, cipher: Cipher, camera: str, *, stamp: str) -> Recovery:
+def recover_file(path: Path, open_at: OpenAt, *, stamp: str) -> Recovery:
     """Begin a damaged outbox anew with all that could be read of it.
 
     Args:
+        open_at: opens an outbox of this camera.
         stamp: part of the name of the file that is put aside.
 
     Raises:
         StoreFaultError: the disk does not let it; the damaged file is as it was.
     """
     with _named_faults(path):
-        saved, lost = _copied(path, cipher, camera)
+        saved, lost = _copied(path, open_at)
         _commit(path, stamp)
         finish_recovery(path)
     return Recovery(_aside(path, stamp), saved, lost)
 
 
-def rewrite_file(old: Store, cipher: Cipher, camera: str) -> Recovery:
+def rewrite_file(old: Store, open_at: OpenAt) -> Recovery:
     """Write an outbox anew whose file was deleted or replaced while it was open.
 
     Where another outbox of this camera has taken its place, what it holds is kept as well. The new
@@ -75,6 +85,7 @@ def rewrite_file(old: Store, cipher: Cipher, camera: str) -> Recovery:
 
     Args:
         old: still open on the file that has lost its name.
+        open_at: opens an outbox of this camera.
 
     Raises:
         OutboxError: what has taken its place is not this camera's outbox.
@@ -88,13 +99,13 @@ def rewrite_file(old: Store, cipher: Cipher, camera: str) -> Recovery:
         old.forget_names()
         if path.exists():
             # Raises where it is somebody else's, before anything was changed.
-            Store(path, cipher, camera).close()
+            open_at(path).close()
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         copy = _begin_copy(path)
-        with closing(Store(copy, cipher, camera)) as fresh:
+        with closing(open_at(copy)) as fresh:
             lost = _copy_open(old, fresh)
             if path.exists():
-                with closing(Store(path, cipher)) as other:
+                with closing(open_at(path, make=False)) as other:
                     lost += _copy_open(other, fresh)
             saved = len(fresh.rows())
         _commit(path, stamp := time.strftime("%Y%m%dT%H%M%S"))
@@ -120,10 +131,10 @@ def finish_recovery(path: Path) -> None:
         Path(f"{path}.recovering{suffix}").unlink(missing_ok=True)
 
 
-def _copied(path: Path, cipher: Cipher, camera: str) -> tuple[int, tuple[str, ...]]:
+def _copied(path: Path, open_at: OpenAt) -> tuple[int, tuple[str, ...]]:
     copy = _begin_copy(path)
-    with closing(Store(copy, cipher, camera)) as fresh:
-        return _copy(path, cipher, fresh)
+    with closing(open_at(copy)) as fresh:
+        return _copy(path, open_at, fresh)
 
 
 def _begin_copy(path: Path) -> Path:
@@ -191,9 +202,9 @@ def _copy_open(source: Store, fresh: Store) -> list[str]:
     return lost
 
 
-def _copy(damaged: Path, cipher: Cipher, fresh: Store) -> tuple[int, tuple[str, ...]]:
+def _copy(damaged: Path, open_at: OpenAt, fresh: Store) -> tuple[int, tuple[str, ...]]:
     try:
-        old = Store(damaged, cipher)
+        old = open_at(damaged, make=False)
     except (StoreCorruptError, OutboxError):
         return 0, ()
     saved, lost = 0, []
