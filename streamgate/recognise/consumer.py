@@ -105,13 +105,13 @@ class Consumer:
 
 
 def _decoded(picture: bytes) -> Image:
+    wrong_size: tuple[int, int] | None = None
     try:
         with PIL.Image.open(io.BytesIO(picture)) as opened:
             # The size is looked at before the pixels are unpacked: a small file may hold billions.
-            if opened.size != (_CROP_SIDE, _CROP_SIDE):
-                raise DataError(f"the crop has {opened.width}×{opened.height} pixels")
-            return np.asarray(opened.convert("RGB"), np.uint8)
-    except DataError:
-        raise
+            if opened.size == (_CROP_SIDE, _CROP_SIDE):
+                return np.asarray(opened.convert("RGB"), np.uint8)
+            wrong_size = opened.size
     except Exception:  # decoders of pictures raise anything
         raise DataError("the crop cannot be decoded") from None
+    raise DataError(f"the crop has {wrong_size[0]}×{wrong_size[1]} pixels")

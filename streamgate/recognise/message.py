@@ -78,10 +78,7 @@ def _parsed(text: bytes) -> dict[str, Any]:
 
 def _message(said: dict[str, Any], crop: bytes | None) -> Message:
     try:
-        if crop is None:
-            crop = base64.b64decode(said["crop"].get("base64", ""), validate=True)
-        if crop and hashlib.sha256(crop).hexdigest() != said["crop"]["sha256"]:
-            raise DataError("the crop is not the one that was sent: its sha256 differs")
+        crop = _crop(said["crop"], crop)
         return Message(
             key=_text(said["key"]),
             camera=_text(said["camera"]),
@@ -93,12 +90,20 @@ def _message(said: dict[str, Any], crop: bytes | None) -> Message:
             model_hash=_text(said["embedding"]["model_hash"]),
             crop=crop,
         )
-    except DataError:
-        raise
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         # `binascii.Error` is a ValueError.
         said_wrong = _brief(error)
         raise DataError(f"the metadata lacks something or has it wrong: {said_wrong}") from None
+
+
+def _crop(said: object, crop: bytes | None) -> bytes:
+    if not isinstance(said, dict):
+        raise TypeError("crop is no section")
+    if crop is None:
+        crop = base64.b64decode(said.get("base64", ""), validate=True)
+    if crop and hashlib.sha256(crop).hexdigest() != said["sha256"]:
+        raise DataError("the crop is not the one that was sent: its sha256 differs")
+    return crop
 
 
 def _text(value: object) -> str:

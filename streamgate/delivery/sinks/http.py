@@ -10,6 +10,7 @@ names, and what was to be encrypted must not be led to where it is not.
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 from contextlib import suppress
@@ -62,7 +63,7 @@ class HttpSink:
         self._secrets = [section.token, section.password, *section.headers.values()]
         basic = _basic(section)
         if basic is not None:
-            self._secrets.append(SecretStr(basic.encode().removeprefix("Basic ")))
+            self._secrets.append(SecretStr(basic))
         if self._proxy is not None and "@" in self._proxy:
             user, password = _split_user(self._proxy)
             self._secrets += [SecretStr(part) for part in (password, user) if part]
@@ -127,7 +128,6 @@ class HttpSink:
                 # The worker says how many are under way, and a reload may tell it another number.
                 self._session = aiohttp.ClientSession(
                     headers=self._headers(),
-                    auth=_basic(section),
                     connector=aiohttp.TCPConnector(ssl=tls, limit=0),
                     timeout=aiohttp.ClientTimeout(total=section.timeout_s),
                     cookie_jar=aiohttp.DummyCookieJar(),
@@ -139,6 +139,8 @@ class HttpSink:
         headers = {name: value.get_secret_value() for name, value in section.headers.items()}
         if section.token is not None:
             headers["Authorization"] = f"Bearer {section.token.get_secret_value()}"
+        elif (basic := _basic(section)) is not None:
+            headers["Authorization"] = f"Basic {basic}"
         return headers
 
     def _form(self, shot: EncodedShot) -> aiohttp.FormData:
@@ -239,10 +241,16 @@ async def _beginning(content: aiohttp.StreamReader, limit: int, timeout_s: float
     return b"".join(pieces)
 
 
-def _basic(section: HttpSinkSection) -> aiohttp.BasicAuth | None:
+def _basic(section: HttpSinkSection) -> str | None:
+    """What `Authorization: Basic` is followed by (RFC 7617)."""
     if section.username is None or section.password is None:
         return None
-    return aiohttp.BasicAuth(section.username, section.password.get_secret_value())
+    pair = f"{section.username}:{section.password.get_secret_value()}"
+    try:
+        said = pair.encode("latin-1")
+    except UnicodeEncodeError:
+        said = pair.encode()
+    return base64.b64encode(said).decode()
 
 
 def _split_user(proxy: str) -> tuple[str, str]:
