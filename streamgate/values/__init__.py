@@ -17,7 +17,14 @@ from streamgate.values.faces import (
     TrackedFace,
 )
 from streamgate.values.ingest import PublishAnswer
-from streamgate.values.pictures import Discontinuity, Frame, Image, Picture
+from streamgate.values.pictures import (
+    Discontinuity,
+    Frame,
+    Image,
+    LookReason,
+    PassReason,
+    Picture,
+)
 from streamgate.values.shots import Acceptance, BestShot, EncodedShot
 from streamgate.values.tracks import (
     Release,
@@ -41,6 +48,8 @@ __all__ = [
     "FaceMeasures",
     "Frame",
     "Image",
+    "LookReason",
+    "PassReason",
     "Picture",
     "PublishAnswer",
     "Release",
