@@ -270,7 +270,9 @@ async def test_a_2xx_whose_body_never_ends_has_acknowledged(
     answer: bytes, hang: bool, kept: bool, tmp_path: Path
 ) -> None:
     """Cut short or never ending: taken, once."""
-    settings = {"answers": {"path": tmp_path / "answers.jsonl"}} if kept else {}
+    settings: dict[str, Any] = {}
+    if kept:
+        settings = {"answers": {"path": tmp_path / "answers.jsonl"}}
     async with (
         answering(answer, hang=hang) as server,
         sink_to(server, timeout_s=1, **settings) as sink,

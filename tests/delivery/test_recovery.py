@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -17,9 +18,11 @@ from streamgate.delivery.durable.owner import StoreOwner
 from streamgate.delivery.durable.store import Store
 from streamgate.errors import OutboxError
 from streamgate.values import Acceptance
+from tests.delivery.daemon import Receiver, make_clip, running, until, write_config
 from tests.delivery.disk import failing_disk, run_on
 from tests.delivery.shots import encoded_shot
 from tests.delivery.test_durable_outbox import content, opened, section
+from tests.servers.broker import free_port
 
 SHOTS = 2
 # Each attempt is a process of its own, which is not imported anew.
@@ -244,7 +247,7 @@ async def test_a_file_that_others_could_read_is_tightened(tmp_path: Path) -> Non
     async with opened(path) as box:
         await box.outbox.add(encoded_shot())
     assert modes(tmp_path) == {"state": 0o700}
-    path.chmod(0o666)
+    await asyncio.to_thread(path.chmod, 0o666)
     async with opened(path) as box:
         await box.outbox.add(encoded_shot(2))
         assert set(modes(path.parent).values()) == {0o600}
@@ -318,3 +321,36 @@ async def test_a_disk_that_answers_again_is_used_again(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     assert lines[2] == "accepted"
     assert lines[-1] == "ended"
+
+
+@pytest.mark.parametrize("when", ["running", "starting"])
+async def test_a_camera_on_a_disk_that_hangs_ends_when_it_is_told(
+    tmp_path: Path, when: str
+) -> None:
+    """Its faces arrive all the same; SIGTERM ends it within five seconds, with exit code 1."""
+    folder = tmp_path / "disk"
+    disk = failing_disk(folder, tmp_path)
+    receiver = Receiver(free_port())
+    await receiver.up()
+    config = write_config(
+        tmp_path / "door.yaml", make_clip(tmp_path / "clip.mkv"),
+        sinks=[{"kind": "http", "url": receiver.url}],
+        outbox={
+            "kind": "sqlite", "path": str(folder / "door.outbox"),
+            "keys": [{"id": "k", "key": "00" * 32}],
+        },
+        decision_log={"path": str(folder / "decisions.jsonl")},
+    )  # fmt: skip
+    hangs = tmp_path / "hangs"
+    if when == "starting":
+        hangs.touch()
+    async with running(config, **disk) as daemon:
+        await daemon.runs()
+        await asyncio.to_thread(hangs.touch)
+        before = len(receiver.keys)
+        await until(lambda: len(receiver.keys) > before + 8, 60)
+        started = time.monotonic()
+        assert await daemon.stop() == 1
+        assert time.monotonic() - started < 5
+        assert "the disk does not answer" in daemon.text
+    await receiver.down()

@@ -44,6 +44,7 @@ log = structlog.get_logger(__name__)
 
 _UNREADABLE_PAUSE_S = 1.0
 _LAST_WRITE_S = 1.0
+_FIRST_LOAD_S = 3.0
 _LOAD_S = 60.0
 """A million rows from a memory card."""
 _KEEP_TIME_S = 60.0
@@ -136,8 +137,9 @@ class SqliteOutbox:
                     path=str(self._section.path),
                 )
             try:
-                await self._compare(DropReason.DAMAGED)
+                await self._compare(DropReason.DAMAGED, limit_s=_FIRST_LOAD_S)
             except StoreFaultError as error:
+                # A disk that hangs is no reason to wait; what it holds is taken up later.
                 self._write_behind.note_fault(error)
             self._is_open = True
 
@@ -309,11 +311,11 @@ class SqliteOutbox:
 
     # The index and the file
 
-    async def _compare(self, gone: DropReason) -> None:
+    async def _compare(self, gone: DropReason, *, limit_s: float = _LOAD_S) -> None:
         """Make the index agree with the file, which another process has changed, or a recovery."""
         async with self._write_behind.writing:
             rows, version = await self._write_behind.call(
-                lambda store: (store.rows(), store.version()), timeout_s=_LOAD_S
+                lambda store: (store.rows(), store.version()), timeout_s=limit_s
             )
             dropped = self._rebuild(rows, gone)
             self._write_behind.version = version
