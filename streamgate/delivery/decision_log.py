@@ -2,7 +2,7 @@
 
 The order is what makes `accepted` in a line mean something: the outbox has forced the best shot to
 disk before the line exists, so that whoever reads the line may rely on the delivery. The other way
-round, a process that is killed in between would have prior what it never kept.
+round, a process that is killed in between would have promised what it never kept.
 
 A disk that takes no lines costs lines, never the camera: some are held back and written as soon as
 there is room, and those beyond are counted.

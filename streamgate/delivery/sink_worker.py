@@ -96,6 +96,7 @@ class SinkWorker:
         self._row: deque[_Suspect] = deque(maxlen=_BLAMED_TOGETHER)
         self._row_length = 0
         self._one_at_a_time = False
+        self._is_down = False
         self._paused_until = 0.0
         self._faulted_at = 0.0
         self._random = random.Random()  # noqa: S311 - spreads retries, guards nothing
@@ -208,8 +209,9 @@ class SinkWorker:
     # The sink takes one
 
     async def _acknowledged(self, claim: Claim) -> None:
-        if self._faults:
+        if self._is_down:
             log.info("sink takes best shots again", sink=self.sink.name, faults=self._faults)
+        self._is_down = False
         self._faults = 0
         self._paused_until = 0.0
         self._one_at_a_time = False
@@ -323,6 +325,7 @@ class SinkWorker:
         is_alone = self._outbox.waiting(claim.sink) == 1
         if is_trouble or (is_alone and fault is not SinkFault.REFUSED):
             self._metrics.sink_up.labels(claim.sink).set(0)
+            self._is_down = True
         if is_trouble or fault is not SinkFault.REFUSED:
             self._one_at_a_time = True
 

@@ -21,6 +21,8 @@ from streamgate.delivery.payload import payload_schema
 from streamgate.delivery.sinks.http import HttpSink
 from streamgate.delivery.sinks.proxy import proxy_for
 from streamgate.errors import DeliveryError, SinkFault
+from tests.delivery import post
+from tests.delivery.daemon import until
 from tests.delivery.shots import real_shot
 from tests.servers.broker import free_port
 from tests.servers.tls import Authority
@@ -421,3 +423,54 @@ async def test_more_at_once_than_at_the_start_are_served() -> None:
             for track in range(16):
                 group.create_task(sink.deliver(real_shot(track)))
         assert len(server.requests) == 16
+
+
+# The sink and its worker
+
+
+@pytest.mark.parametrize("poison", ["500", "closed", "403", "hang", "400"])
+async def test_a_server_that_chokes_on_one_key_gets_all_others(poison: str, tmp_path: Path) -> None:
+    """It is asked for the others at once, told of as one best shot's fault, and kept at last."""
+    key, keys, tries = "door-b00t-3-1", set[str](), 0
+
+    async def take(request: web.Request) -> web.Response:
+        nonlocal tries
+        await request.read()
+        if request.headers["Idempotency-Key"] != key:
+            keys.add(request.headers["Idempotency-Key"])
+            return web.Response()
+        tries += 1
+        if poison == "closed":
+            assert request.transport is not None
+            request.transport.abort()
+        if poison == "hang":
+            await asyncio.sleep(2)
+        return web.Response(status=int(poison) if poison.isdigit() else 200)
+
+    app = web.Application()
+    app.router.add_post("/secret-hook/faces", take)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    server = Server()
+    server.port = runner.addresses[0][1]
+    try:
+        async with (
+            sink_to(server, timeout_s=0.3) as sink,
+            post.running(tmp_path / "door.outbox", sink) as delivery,
+        ):
+            for track in range(1, 21):
+                await delivery.dispatcher.accept_encoded(real_shot(track))
+            await until(lambda: len(keys) == 19, 5)
+            assert delivery.metric("outbox_dead_letters", sink="http") == 0
+            for track in range(21, 400):
+                await delivery.dispatcher.accept_encoded(real_shot(track))
+                await until(lambda: len(keys) >= track - 2, 5)  # noqa: B023 # awaited in the loop
+                if delivery.metric("outbox_dead_letters", sink="http"):
+                    break
+                await asyncio.sleep(0.05)
+            assert tries == (5 if poison == "400" else 12)
+            assert delivery.metric("sink_up", sink="http") == 1
+            await until(lambda: delivery.outbox.waiting("http") == 0, 5)
+    finally:
+        await runner.cleanup()

@@ -190,6 +190,8 @@ class _named_faults:  # noqa: N801 - reads as what it does
 def _copy_open(source: Store, fresh: Store) -> list[str]:
     """Copy from one that is sound; return the keys of what could not be read."""
     lost: list[str] = []
+    # Two outboxes may have given one number to different best shots.
+    keys = {row.number: row.key for row in fresh.rows()}
     for row in source.rows():
         try:
             shot = source.read(row.number)
@@ -198,7 +200,11 @@ def _copy_open(source: Store, fresh: Store) -> list[str]:
         if shot is None:
             lost.append(row.key)
             continue
-        fresh.apply([Change(row.number, row.states, shot, row.age_s)])
+        number = row.number
+        while keys.get(number, row.key) != row.key:
+            number += 1
+        keys[number] = row.key
+        fresh.apply([Change(number, row.states, shot, row.age_s)])
     return lost
 
 
