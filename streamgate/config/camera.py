@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator, model_validator
 
 from streamgate.config.delivery import DeliverySection
 from streamgate.config.section import Name, Seconds, Section
@@ -25,7 +25,7 @@ from streamgate.config.stages import (
 from streamgate.config.tracing import TracingSection
 from streamgate.config.webrtc_source import WhipSection
 
-__all__ = ["CameraConfig", "CameraSection", "LogSection", "WebSection"]
+__all__ = ["CameraConfig", "CameraSection", "HealthSection", "LogSection", "WebSection"]
 
 
 class CameraSection(Section):
@@ -37,6 +37,7 @@ class CameraSection(Section):
 
 
 _SHORTEST_TOKEN = 16
+_HOST_NAME = r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$"
 
 
 class WebSection(Section):
@@ -79,6 +80,29 @@ class WebSection(Section):
         default=4, ge=1, le=64, description="Most open live pages; further ones are turned away."
     )
 
+    max_connections: int = Field(
+        default=64,
+        ge=8,
+        le=4096,
+        description="Most open connections, those of open live pages on top; beyond it the one "
+        "that has been idle longest is closed. 128 file descriptors are always left to delivery "
+        "and logs.",
+    )
+    allowed_hosts: tuple[Annotated[str, Field(pattern=_HOST_NAME)], ...] = Field(
+        default=(),
+        max_length=64,
+        description="Further names of this server, such as door.example.org or *.example.org. "
+        "Whoever does not send the token must ask by one of them, by one that cert_file is for, by "
+        "address or by a name without a dot; of a loopback host by localhost. Other names are "
+        "refused, because a page on the internet can have its own name point here.",
+    )
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
+        default=(),
+        max_length=64,
+        description="Addresses or networks of proxies whose X-Forwarded-Proto is believed: where "
+        "it says https, the login's cookie is sent over TLS alone.",
+    )
+
     @field_validator("token")
     @classmethod
     def _is_long(cls, token: SecretStr | None) -> SecretStr | None:
@@ -114,6 +138,29 @@ class WebSection(Section):
         return self
 
 
+class HealthSection(Section):
+    """When the process counts as ill, and when it ends for its supervisor to start it anew."""
+
+    unhealthy_after_failures: int = Field(
+        default=10,
+        ge=1,
+        description="/healthz and /readyz fail once the detector, the scorer or the disk has "
+        "failed so many times in a row. One success makes it well.",
+    )
+    end_after_failures: int | None = Field(
+        default=300,
+        ge=1,
+        description="The process ends in order, with exit code 1 and the reason, after so many "
+        "failures in a row: 12 s of a camera with 25 pictures a second, and five minutes or more "
+        "of a disk, which is tried once a second at most. null: never.",
+    )
+    end_after_stall_s: Seconds | None = Field(
+        default=120.0,
+        description="The process ends once one detection or one batch of the scorer has taken so "
+        "long, seconds; /healthz fails from 30 s on. null: never.",
+    )
+
+
 class LogSection(Section):
     """What is logged, to standard error."""
 
@@ -137,6 +184,7 @@ class CameraConfig(Section):
     web: WebSection = Field(default_factory=WebSection)
     log: LogSection = Field(default_factory=LogSection)
     tracing: TracingSection = Field(default_factory=TracingSection)
+    health: HealthSection = Field(default_factory=HealthSection)
 
     @model_validator(mode="after")
     def _publishers_can_come(self) -> CameraConfig:

@@ -306,6 +306,14 @@ class GateSection(Section):
     cooldown_s: float = Field(
         default=2.0, ge=0, le=3600, description="Least time between two releases of one track."
     )
+    visit_s: float = Field(
+        default=60.0,
+        ge=0,
+        le=3600,
+        description="Tracks of the same person that follow each other within this time, seconds, "
+        "are one visit: a later one forwards a face only if it is better by improve_by. 0: every "
+        "track is a visit of its own.",
+    )
     max_per_track: int = Field(
         default=3, ge=1, le=100, description="Most faces of one track that are ever forwarded."
     )

@@ -15,6 +15,7 @@ from tools.monitoring.panels import (
     Drawn,
     Line,
     Restarts,
+    folded,
     lines,
     number,
     query,
@@ -50,18 +51,19 @@ def camera_dashboard() -> dashboard.Dashboard:
     made.with_row(dashboard.Row("Now"))
     for shown in _numbers(q):
         made.with_panel(shown.span(3))
+    made.with_row(dashboard.Row("Source"))
+    for panel in _source(q):
+        made.with_panel(panel)
     for title, panels in (
-        ("Source", _source(q)),
         ("Stages", _stages(q)),
         ("Faces", _faces(q)),
         ("Quality", _quality(q)),
         ("Gate", _gate(q)),
         ("Delivery", _delivery(q)),
         ("Process", _process(q)),
+        ("WebRTC", _webrtc(q)),
     ):
-        made.with_row(dashboard.Row(title))
-        for panel in panels:
-            made.with_panel(panel)
+        made.with_row(folded(title, panels))
     return made
 
 
@@ -136,6 +138,11 @@ def _source(q: Queries) -> list[Drawn]:
             "Frame age", "From capture, when detection begins.", "s",
             *_quantiles(q, "streamgate_frame_age_seconds"), colours=[(None, GREEN), (1, RED)],
         ),
+    ]  # fmt: skip
+
+
+def _webrtc(q: Queries) -> list[Drawn]:
+    return [
         lines(
             "WebRTC: packets", "Received, lost and asked for again; flat for other sources.",
             "suffix: /s",
@@ -293,11 +300,19 @@ def _delivery(q: Queries) -> list[Drawn]:
             *_quantiles(q, "streamgate_delivery_seconds", by="sink"),
         ),
         lines(
-            "Outbox", "Best shots that wait, dead letters, and the room for both.", "none",
+            "Outbox", "Best shots that wait, and dead letters.", "none",
             Line(q.metric("streamgate_outbox_shots"), "{{sink}} waiting"),
             Line(q.metric("streamgate_outbox_dead_letters"), "{{sink}} dead letters"),
             Line(q.metric("streamgate_outbox_held_shots"), "in memory only"),
-            Line(q.metric("streamgate_outbox_limit_shots"), "room"),
+        ),
+        lines(
+            "Outbox: room", "Share of the room for best shots that wait, by sink.", "percentunit",
+            Line(
+                f"{q.metric('streamgate_outbox_shots')} / on (job, instance, camera) group_left () "
+                f"{q.metric('streamgate_outbox_limit_shots')}",
+                "{{sink}}",
+            ),
+            most=1, colours=[(None, GREEN), (0.5, ORANGE), (0.9, RED)],
         ),
         lines(
             "Best shots given up", "Within an hour, by sink and reason.", "none",
