@@ -231,10 +231,10 @@ class Dispatcher:
 
     async def _close(self) -> None:
         closing = [_close(worker.sink) for worker in self._workers.values()]
-        try:
-            await asyncio.gather(self._outbox.close(), *closing)
-        finally:
-            self._encoder.close()
+        failed, *_ = await asyncio.gather(self._outbox.close(), *closing, return_exceptions=True)
+        self._encoder.close()
+        if isinstance(failed, BaseException):
+            raise failed
 
 
 async def _close(sink: Sink) -> None:

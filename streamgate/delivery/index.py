@@ -160,11 +160,16 @@ class OutboxIndex:
         return entry.sinks[sink].refusals if entry is not None and sink in entry.sinks else 0
 
     def blame(self, number: int, sink: str, due: float) -> int:
-        """Count a failure as the best shot's own, since others pass; return how many there are."""
+        """Count a failure as the best shot's own, since others pass; return how many there are.
+
+        One that is being tried again is not counted: what comes of that will tell.
+        """
         entry = self._entries.get(number)
-        if entry is None or sink not in entry.sinks or entry.sinks[sink].dead:
+        if entry is None or sink not in entry.sinks:
             return 0
         state = entry.sinks[sink]
+        if state.dead or state.claimed:
+            return 0
         state.refusals += 1
         self._queues[sink].put_off(entry, due)
         return state.refusals

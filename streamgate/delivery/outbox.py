@@ -28,12 +28,14 @@ class Claim:
         number: its number in the outbox.
         refusals: how often the sink has failed on it before, while it took others.
         failures: how often in a row it has failed before, whoever was to blame.
+        accepted_at: monotonic seconds, see `ShotSummary`.
     """
 
     number: int
     sink: str
     refusals: int
     failures: int
+    accepted_at: float
     shot: EncodedShot
 
 
@@ -235,7 +237,10 @@ class MemoryOutbox:
         if entry is None:
             return None
         at = entry.sinks[sink]
-        return Claim(entry.number, sink, at.refusals, at.failures, self._shots[entry.number])
+        return Claim(
+            entry.number, sink, at.refusals, at.failures, entry.summary.accepted_at,
+            self._shots[entry.number],
+        )  # fmt: skip
 
     async def acknowledge(self, claim: Claim) -> None:
         """Note that the sink has it."""

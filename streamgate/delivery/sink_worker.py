@@ -215,12 +215,15 @@ class SinkWorker:
         self._faults = 0
         self._paused_until = 0.0
         self._one_at_a_time = False
-        now, shot, name = self._clock.wall(), claim.shot, self.sink.name
+        shot, name = claim.shot, self.sink.name
+        # Acceptance follows the decision at once, and no date of a shot is a measure of time.
+        waited_s = max(0.0, self._clock.monotonic() - claim.accepted_at)
+        captured_s = waited_s + max(0.0, shot.decided_wall - shot.captured_wall)
         track = exemplar_of(shot.camera, shot.boot_id, shot.track_id)
         metrics = self._metrics
         metrics.sink_up.labels(name).set(1)
-        metrics.decision_to_ack.labels(name).observe(max(0.0, now - shot.decided_wall), track)
-        metrics.capture_to_ack.labels(name).observe(max(0.0, now - shot.captured_wall), track)
+        metrics.decision_to_ack.labels(name).observe(waited_s, track)
+        metrics.capture_to_ack.labels(name).observe(captured_s, track)
         failed = self._row_length
         suspects = [suspect for suspect in self._end_row() if suspect.number != claim.number]
         await self._outbox.acknowledge(claim)

@@ -310,7 +310,9 @@ async def test_one_that_a_sink_cannot_digest_holds_up_no_other(fault: SinkFault)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_it_is_given_up_after_its_tries_while_others_pass(fault: SinkFault) -> None:
+async def test_it_is_given_up_after_its_tries_while_others_pass(
+    fault: SinkFault, capsys: pytest.CaptureFixture[str]
+) -> None:
     """max_refusals where the sink has answered, max_faults where it has failed."""
     sink = Recorder()
     sink.answer = failing_on("door-b00t-1-1", fault=fault)
@@ -322,8 +324,10 @@ async def test_it_is_given_up_after_its_tries_while_others_pass(fault: SinkFault
             await asyncio.sleep(0.005)
             if delivery.metric(dropped):
                 break
-        tries = sink.attempts - len(sink.taken)
-        assert tries == (3 if fault is SinkFault.REFUSED else 5)
+        wanted = 3 if fault is SinkFault.REFUSED else 5
+        # A try counts only where another passes before the next.
+        assert sink.attempts - len(sink.taken) >= wanted
+        assert f"refusals={wanted} " in capsys.readouterr().out
 
 
 async def test_a_sink_that_takes_none_makes_no_dead_letter() -> None:

@@ -207,7 +207,9 @@ class SqliteOutbox:
                 lost = self._write_behind.version is None
                 await self._drop(number, DropReason.DAMAGED if lost else DropReason.PURGED)
             elif self._index.get(number) is not None:
-                return Claim(number, sink, at.refusals, at.failures, shot)
+                return Claim(
+                    number, sink, at.refusals, at.failures, entry.summary.accepted_at, shot
+                )
         return None
 
     async def acknowledge(self, claim: Claim) -> None:
