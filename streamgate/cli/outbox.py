@@ -15,26 +15,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from pydantic import BeforeValidator, TypeAdapter
-from rich.console import Console
-from rich.table import Table
 
-from streamgate.config import (
-    DirectorySinkSection,
-    MemoryOutboxSection,
-    OutboxSection,
-    SqliteOutboxSection,
-)
-from streamgate.config.load import load_part
-from streamgate.delivery.durable.cipher import CLEAR, Cipher, DamagedError
-from streamgate.delivery.durable.faults import StoreCorruptError, StoreFaultError
-from streamgate.delivery.durable.store import Row, Store
-from streamgate.delivery.entry import DeliveryState
-from streamgate.delivery.sinks.directory import DirectorySink
 from streamgate.errors import ConfigError, DeliveryError, OutboxError
+
+if TYPE_CHECKING:
+    from streamgate.config import MemoryOutboxSection, SqliteOutboxSection
+    from streamgate.delivery.durable.store import Row, Store
+    from streamgate.delivery.entry import DeliveryState
 
 __all__ = ["command"]
 
@@ -76,6 +66,8 @@ def _list(file: Path, sink: str | None, dead: bool, layout: str) -> None:
 @click.option("--embedding", is_flag=True, help="Print the embedding too.")
 def _show(file: Path, key: str, embedding: bool) -> None:
     """Print the metadata of the best shot KEY as JSON, and how each sink stands."""
+    from streamgate.delivery.durable.cipher import DamagedError
+
     with _opened(file, with_keys=True) as store:
         [row] = _named(store.rows(), [key])
         try:
@@ -150,6 +142,10 @@ def _export(file: Path, folder: Path, keys: tuple[str, ...], sink: str | None, d
     Nothing is deleted.
     Exit 1 when some of it cannot be read.
     """
+    from streamgate.config import DirectorySinkSection
+    from streamgate.delivery.durable.cipher import DamagedError
+    from streamgate.delivery.sinks.directory import DirectorySink
+
     delivery = DirectorySink(DirectorySinkSection(kind="directory", path=folder))
     written = damaged = 0
     with _opened(file, with_keys=True) as store, asyncio.Runner() as runner:
@@ -171,6 +167,11 @@ def _export(file: Path, folder: Path, keys: tuple[str, ...], sink: str | None, d
 
 @contextmanager
 def _opened(file: Path, *, with_keys: bool = False) -> Iterator[Store]:
+    from streamgate.config import SqliteOutboxSection
+    from streamgate.delivery.durable.cipher import Cipher
+    from streamgate.delivery.durable.faults import StoreCorruptError, StoreFaultError
+    from streamgate.delivery.durable.store import Store
+
     section = _section(file, with_keys=with_keys)
     if not isinstance(section, SqliteOutboxSection):
         raise ConfigError(
@@ -195,19 +196,31 @@ def _opened(file: Path, *, with_keys: bool = False) -> Iterator[Store]:
 
 def _section(file: Path, *, with_keys: bool) -> MemoryOutboxSection | SqliteOutboxSection:
     """Only what a command uses is read: secrets of sinks and cameras may be somebody else's."""
-    place, kind = ("delivery", "outbox"), TypeAdapter(OutboxSection)
+    from typing import Annotated
+
+    from pydantic import BeforeValidator, TypeAdapter
+
+    from streamgate.config import OutboxSection
+    from streamgate.config.load import load_part
+
+    place = ("delivery", "outbox")
+    given = TypeAdapter(Annotated[OutboxSection, BeforeValidator(_or_memory)])
     if with_keys:
-        return load_part(file, place, kind)
+        return load_part(file, place, given)
     # Without keys the section has to say that it means it.
     plain = TypeAdapter(Annotated[OutboxSection, BeforeValidator(_as_unencrypted)])
     left_out = ("keys", "store_pictures_unencrypted")
     return load_part(file, place, plain, without=left_out)
 
 
+def _or_memory(data: Any) -> Any:
+    return {"kind": "memory"} if data is None else data
+
+
 def _as_unencrypted(data: Any) -> Any:
     if isinstance(data, dict) and data.get("kind") == "sqlite":
         return {**data, "store_pictures_unencrypted": True}
-    return data
+    return _or_memory(data)
 
 
 def _chosen(
@@ -257,6 +270,8 @@ def _short_state(at: DeliveryState) -> str:
 
 
 def _as_dict(row: Row) -> dict[str, Any]:
+    from streamgate.delivery.durable.cipher import CLEAR
+
     summary = row.summary
     return {
         "key": row.key,
@@ -304,6 +319,9 @@ def _age(seconds: float) -> str:
 def _as_table(rows: Sequence[Row]) -> str:
     if not rows:
         return ""
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(*_COLUMNS)
     for row in rows:
         table.add_row(*_cells(row))

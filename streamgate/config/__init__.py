@@ -1,4 +1,4 @@
-"""YAML to frozen, validated settings, and every fault of a file at once."""
+"""From a YAML file to frozen, validated settings; all faults of a file are reported at once."""
 
 from streamgate.config.camera import (
     CameraConfig,

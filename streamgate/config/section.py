@@ -1,4 +1,4 @@
-"""What every section of the configuration shares: frozen, strict, secrets from files."""
+"""What all sections of the configuration share: frozen, strict, secrets read from files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _is_secret(annotation: Any) -> bool:
 
 
 class Section(BaseModel):
-    """A frozen section; every secret `name` may also be given as `name_file`, a path."""
+    """A frozen section. Every secret `name` can also be given as `name_file`, a path."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
@@ -64,7 +64,8 @@ def secrets_of(section: BaseModel) -> list[str]:
     for name in type(section).model_fields:
         value = getattr(section, name)
         if isinstance(value, dict):
-            # A header's value is more often public than secret; a short one is no key.
+            # Most headers are public, and a short value is hardly a key. Redacting it would remove
+            # a common word from the whole log.
             value = tuple(
                 item
                 for item in value.values()

@@ -1,7 +1,7 @@
-"""GraFIQs as a plain feed-forward graph, for runtimes that know no gradients.
+"""GraFIQs as a plain feed-forward graph, for runtimes that have no gradients.
 
-The gradient after stage 4 has a closed form, so the `block4` score needs no backward pass and fits
-into ONNX like any network's output: means, a square and a sum. Earlier groups do not.
+The gradient after stage 4 has a closed form, so the `block4` score needs no backward pass and can
+be expressed in ONNX like any output: means, a square and a sum. Earlier groups cannot.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from streamgate.errors import ModelError
+from streamgate.lab.recogniser import runtime
 from streamgate.quality.iresnet import INPUT_SIZE, IResNet
 from streamgate.quality.measured import MeasuredNorm
 from streamgate.quality.scorer import Scorer
@@ -56,7 +57,7 @@ def export_onnx(weights: str | Path, output: Path) -> None:
     graph = _Block4(loaded.build()).eval()
     example = torch.zeros((2, INPUT_SIZE, INPUT_SIZE, 3), dtype=torch.uint8)
     count = torch.export.Dim("count", min=1)
-    # The exporter warns about its own internals.
+    # The exporter warns about its own internals, which users cannot change.
     with warnings.catch_warnings(action="ignore"), torch.no_grad():
         program = torch.onnx.export(
             graph,
@@ -77,10 +78,8 @@ def export_onnx(weights: str | Path, output: Path) -> None:
 def compare(output: Path, weights: str | Path) -> Agreement:
     """Run the exported graph with onnxruntime, beside the engine, on seeded pictures."""
     require_packages()
-    import onnxruntime  # noqa: PLC0415 # an optional package
-
     crops = _pictures()
-    session = onnxruntime.InferenceSession(str(output), providers=["CPUExecutionProvider"])
+    session = runtime().InferenceSession(str(output), providers=["CPUExecutionProvider"])
     raw, embedding = session.run(["raw", "embedding"], {"crops": crops})
     expected = Scorer.load(weights, device="cpu").score(crops)
     return Agreement(

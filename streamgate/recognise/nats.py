@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-import ssl
 from contextlib import suppress
 from functools import partial
 
 import structlog
 
+from streamgate.config.tls import certificate_fault, trusting
 from streamgate.errors import ConfigError
 from streamgate.recognise.consumer import Consumer
 from streamgate.recognise.message import message_from_document
@@ -62,8 +62,8 @@ async def follow(consumer: Consumer, access: Access, *, subject: str, durable: s
             failures += 1
             wait_s = pause_s(failures, PAUSES, random.random())  # noqa: S311 - spreads retries
             log.warning(
-                "nats cannot be used", place=access.url, error=type(error).__name__,
-                retry_in_s=round(wait_s, 2),
+                "nats cannot be used", place=access.url, retry_in_s=round(wait_s, 2),
+                error=certificate_fault(error) or type(error).__name__,
             )  # fmt: skip
             await asyncio.sleep(wait_s)
         finally:
@@ -107,7 +107,9 @@ class _Faults:
 
 
 async def _connect(client: Client, access: Access, faults: _Faults) -> None:
-    tls = ssl.create_default_context(cafile=access.ca_file) if _is_encrypted(access) else None
+    tls = None
+    if _is_encrypted(access):
+        tls = await asyncio.to_thread(trusting, access.ca_file)
     await client.connect(
         access.url,
         name="streamgate-recognise",

@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from streamgate.config.tls import certificate_fault, trusting
 from streamgate.errors import ConfigError
 from streamgate.recognise.consumer import Consumer
 from streamgate.recognise.message import Message, message_from_parts
@@ -24,6 +25,8 @@ try:
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
     from redis.exceptions import AuthenticationError, RedisError, ResponseError
+
+    from streamgate.delivery.sinks.redis import trust
 except ModuleNotFoundError as error:
     raise ConfigError(
         "reading from redis needs its client library: pip install 'streamgate[redis]'"
@@ -48,7 +51,7 @@ async def follow(consumer: Consumer, access: Access, *, stream: str, group: str,
     """
     failures = 0
     while True:
-        client = _client(access)
+        client = await _client(access)
         try:
             await _make_group(client, stream, group)
             log.info("waits for best shots", place=access.url, stream=stream)
@@ -60,18 +63,15 @@ async def follow(consumer: Consumer, access: Access, *, stream: str, group: str,
             failures += 1
             wait_s = pause_s(failures, PAUSES, random.random())  # noqa: S311 - spreads retries
             log.warning(
-                "redis cannot be used", place=access.url, error=type(error).__name__,
-                retry_in_s=round(wait_s, 2),
+                "redis cannot be used", place=access.url, retry_in_s=round(wait_s, 2),
+                error=certificate_fault(error) or type(error).__name__,
             )  # fmt: skip
             await asyncio.sleep(wait_s)
         finally:
             await client.aclose()
 
 
-def _client(access: Access) -> Redis:
-    tls: dict[str, Any] = {}
-    if access.ca_file is not None:
-        tls = {"ssl_ca_certs": str(access.ca_file)}
+async def _client(access: Access) -> Redis:
     client: Redis = Redis.from_url(
         access.url,
         username=access.username,
@@ -80,8 +80,9 @@ def _client(access: Access) -> Redis:
         socket_timeout=_TIMEOUT_S,
         socket_connect_timeout=_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
-        **tls,
     )
+    if access.url.startswith("rediss://"):
+        trust(client, await asyncio.to_thread(trusting, access.ca_file))
     return client
 
 

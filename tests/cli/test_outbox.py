@@ -302,3 +302,18 @@ async def test_exported_faces_are_for_their_owner_alone(
         await run("export", str(tmp_path / "out"))
     modes = {file.stat().st_mode & 0o777 for file in (tmp_path / "out").iterdir()}
     assert (modes, (tmp_path / "out").stat().st_mode & 0o777) == ({0o600}, 0o700)
+
+
+def without_outbox(config: Path) -> None:
+    said = yaml.safe_load(config.read_text())
+    del said["delivery"]["outbox"]
+    config.write_text(yaml.safe_dump(said))
+
+
+async def test_a_camera_without_an_outbox_on_disk_is_told(config: Path, run: Run) -> None:
+    """Where nothing is said, the outbox is in memory."""
+    without_outbox(config)
+    for command in ("list", "export"):
+        done = await run(command, *(["out"] if command == "export" else []))
+        assert done.exit_code == 2
+        assert "delivery.outbox is memory" in done.stderr

@@ -11,7 +11,7 @@ from streamgate.telemetry.metrics import Metrics
 from tests import needs
 from tests.dashboards.grafana import DASHBOARDS, dashboard, panels, queries, variables
 from tools.monitoring.__main__ import files
-from tools.monitoring.reference import MARK_BEGIN, MARK_END, filled, metrics_table
+from tools.monitoring.reference import metrics_table
 
 _NAME = re.compile(r"\b(?:streamgate|process|python)_[a-z0-9_]+")
 _GRID_WIDTH = 24
@@ -141,16 +141,6 @@ def test_the_dashboards_lead_to_each_other() -> None:
     assert links
     assert links[0].startswith(f"/d/{dashboard('streamgate-camera')['uid']}?")
     assert "${__data.fields.camera}" in links[0]
-
-
-def test_a_page_is_filled_between_its_marks_alone() -> None:
-    """What stands around the table is kept; half a pair of marks is a mistake."""
-    page = f"before\n{MARK_BEGIN}\nold\n{MARK_END}\nafter\n"
-    assert filled(page) == f"before\n{MARK_BEGIN}\n{metrics_table()}{MARK_END}\nafter\n"
-    assert filled(filled(page)) == filled(page)
-    assert filled("no marks\n") == "no marks\n"
-    with pytest.raises(ValueError, match="wanted"):
-        filled(f"{MARK_BEGIN}\n")
 
 
 def test_the_table_of_metrics_names_each_once() -> None:

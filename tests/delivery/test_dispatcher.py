@@ -208,7 +208,8 @@ async def test_a_refused_best_shot_is_given_up_and_lets_its_successor_pass() -> 
         await delivery.dispatcher.accept_encoded(encoded_shot(1, 2))
         await sink.until(lambda: bool(sink.taken))
     assert sink.keys == ["door-b00t-1-2"]
-    assert sink.attempts == 4
+    # A try counts only where another passes before the next.
+    assert sink.attempts >= 4
     dropped = 'streamgate_outbox_dropped_total{reason="refused",sink="recorder"}'
     assert delivery.metric(dropped) == 1
 

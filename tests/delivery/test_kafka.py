@@ -22,6 +22,8 @@ from tests.servers import broker as servers
 from tests.servers.broker import Broker, free_port
 from tests.servers.tls import Authority
 
+pytestmark = pytest.mark.live
+
 TOPIC = "streamgate-best-shots"
 SECRET = "hunter2-never-shown"
 

@@ -24,6 +24,8 @@ from tests.delivery.shots import encoded_shot
 from tests.delivery.test_durable_outbox import content, opened, section
 from tests.servers.broker import free_port
 
+pytestmark = pytest.mark.live
+
 SHOTS = 2
 # Each attempt is a process of its own, which is not imported anew.
 KILLED_ANYWHERE = """
@@ -120,6 +122,7 @@ def made(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(280)
 def test_a_recovery_may_be_killed_between_any_two_calls(made: Path, tmp_path: Path) -> None:
     """Whichever of its changes to the disk is the last, the next start has all."""

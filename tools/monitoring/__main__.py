@@ -14,7 +14,7 @@ from grafana_foundation_sdk.models.dashboard import RowPanel
 
 from tools.monitoring.camera import camera_dashboard
 from tools.monitoring.fleet import fleet_dashboard
-from tools.monitoring.reference import alerts_page, filled, metrics_page
+from tools.monitoring.reference import alerts_page, metrics_page
 from tools.monitoring.rules import groups
 from tools.monitoring.timing import FLEET, Timing
 
@@ -43,17 +43,13 @@ def rules_text(timing: Timing = FLEET) -> str:
 
 def files() -> dict[Path, str]:
     """Return everything that is made, by its path in the project."""
-    made = {
+    return {
         Path("dashboards/streamgate-fleet.json"): _json(fleet_dashboard()),
         Path("dashboards/streamgate-camera.json"): _json(camera_dashboard()),
         Path("dashboards/streamgate.rules.yml"): rules_text(),
         Path("docs/metrics.md"): metrics_page(),
         Path("docs/alerts.md"): alerts_page(),
     }
-    readme = ROOT / "README.md"
-    if readme.exists():
-        made[Path("README.md")] = filled(readme.read_text(encoding="utf-8"))
-    return made
 
 
 def _json(dashboard: Dashboard) -> str:

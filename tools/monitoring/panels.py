@@ -1,4 +1,4 @@
-"""The parts that both dashboards are made of."""
+"""The parts of which both dashboards are made."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Restarts:
                 "(time() - process_start_time_seconds{{{selector}}}) < 60",
             ),
             (
-                "Reloads", "purple", "Configuration read again: {{outcome}}",
+                "Reloads", "purple", "Configuration reloaded: {{outcome}}",
                 "increase(streamgate_config_reloads_total{{{selector}}}[1m]) > 0",
             ),
         )
@@ -78,7 +78,7 @@ class Restarts:
 
 
 class _Mark(dashboard.AnnotationQuery):
-    """An annotation with a text, of which the library knows nothing."""
+    """An annotation with a text, which the library does not support."""
 
     def __init__(self, name: str, colour: str, text: str, expr: str) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ def folded(title: str, panels: Sequence[Drawn]) -> dashboard.Row:
 
 
 def variable(name: str, label: str, query: str, *, multi: bool) -> dashboard.QueryVariable:
-    """Return a variable whose values Prometheus knows."""
+    """Return a variable whose values come from Prometheus."""
     made = (
         dashboard.QueryVariable(name)
         .label(label)

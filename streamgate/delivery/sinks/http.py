@@ -27,7 +27,7 @@ from streamgate.config import HttpSinkSection
 from streamgate.delivery.payload import iso_8601
 from streamgate.delivery.rotated import RotatedFile
 from streamgate.delivery.sinks.proxy import proxy_for
-from streamgate.delivery.sinks.secure import clean, plain, tls_context
+from streamgate.delivery.sinks.secure import clean, plain, tls_context, told
 from streamgate.delivery.threads import StuckError, Threads
 from streamgate.errors import DeliveryError, SinkFault
 from streamgate.values import EncodedShot
@@ -195,7 +195,7 @@ class HttpSink:
 
     def _unanswered(self, error: TimeoutError | aiohttp.ClientError | OSError) -> DeliveryError:
         """What it means that no answer came."""
-        reason = clean(error, self._secrets) or type(error).__name__
+        reason = told(error, self._secrets)
         if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientConnectorError):
             limit = f"{self._section.timeout_s:g} s"
             fault = SinkFault.UNCLEAR
@@ -205,10 +205,10 @@ class HttpSink:
         if isinstance(error, aiohttp.ClientHttpProxyError):
             # 407 to CONNECT; the headers that it carries may hold our password.
             fault = SinkFault.CREDENTIALS if error.status in _KEEP_OUT else SinkFault.AWAY
-            told = f"the proxy answered {error.status}"
+            shown = f"the proxy answered {error.status}"
             setting = "proxy" if fault is SinkFault.CREDENTIALS else None
             return DeliveryError(
-                f"{self._place} cannot be reached: {told}", fault=fault, setting=setting
+                f"{self._place} cannot be reached: {shown}", fault=fault, setting=setting
             )
         away = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientSSLError)
         fault = SinkFault.AWAY if away else SinkFault.UNCLEAR

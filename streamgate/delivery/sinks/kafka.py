@@ -10,7 +10,7 @@ import structlog
 
 from streamgate.config import KafkaSinkSection
 from streamgate.delivery.payload import single_document
-from streamgate.delivery.sinks.secure import clean, plain, tls_context
+from streamgate.delivery.sinks.secure import clean, plain, tls_context, told
 from streamgate.errors import ConfigError, DeliveryError, SinkFault
 from streamgate.values import EncodedShot
 
@@ -228,7 +228,7 @@ class KafkaSink:
         return DeliveryError(said, fault=SinkFault.AWAY if away else SinkFault.UNCLEAR)
 
     def _said(self, error: Exception) -> str:
-        return clean(error, self._secrets) or type(error).__name__
+        return told(error, self._secrets)
 
 
 async def _stop(producer: AIOKafkaProducer) -> None:
