@@ -24,6 +24,7 @@ demo: setup
 test: setup-dev
 	tools/test_servers.sh
 	tools/test_peer.sh
+	tools/test_kafka.sh $(BIN)/python
 	$(BIN)/pytest $(ARGS)
 
 # The tests with branch coverage: pure Python takes three quarters more CPU time.

@@ -49,7 +49,9 @@ OUTCOMES = tuple(outcome.value for outcome in TrackOutcome)
 RELEASES = tuple(reason.value for reason in ReleaseReason)
 DELIVERIES = ("acknowledged", "failed", "refused")
 OUTBOX_DROPS = ("full", "unwritable", "expired", "refused", "damaged", "purged", "sink_removed")
-OUTBOX_FAULTS = ("full", "io", "busy", "open", "readonly", "corrupt", "config", "other")
+OUTBOX_FAULTS = (
+    "full", "io", "busy", "open", "readonly", "corrupt", "config", "stuck", "moved", "other",
+)  # fmt: skip
 DECISION_LINES = ("written", "lost")
 WEBRTC_STATES = ("waiting", "negotiating", "connecting", "live")
 RELOADS = ("applied", "unchanged", "refused")
