@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from streamgate.values.redaction import redact
-
 __all__ = [
     "ConfigError",
     "DataError",
@@ -18,6 +16,7 @@ __all__ = [
     "IngestFault",
     "ModelError",
     "OutboxError",
+    "PictureError",
     "ScoreError",
     "SourceError",
     "StreamgateError",
@@ -28,6 +27,9 @@ class StreamgateError(Exception):
     """Anything that streamgate raises on purpose; of a URL its message shows the host alone."""
 
     def __init__(self, message: str = "") -> None:
+        # Its package brings numpy, which `--help` and `import streamgate` must not wait for.
+        from streamgate.values.redaction import redact  # noqa: PLC0415
+
         super().__init__(redact(message))
 
 
@@ -45,6 +47,10 @@ class DataError(StreamgateError):
 
 class SourceError(StreamgateError):
     """A source cannot be opened or read."""
+
+
+class PictureError(StreamgateError):
+    """A decoded picture cannot be converted."""
 
 
 class DetectorError(StreamgateError):

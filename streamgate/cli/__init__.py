@@ -15,7 +15,6 @@ import click
 
 from streamgate import __version__
 from streamgate.errors import ConfigError, StreamgateError
-from streamgate.values.redaction import redact
 
 __all__ = ["app", "tell"]
 
@@ -73,6 +72,8 @@ def tell(error: StreamgateError, secrets: Iterable[str] = ()) -> int:
     if isinstance(error, ConfigError):
         click.echo(str(error), err=True)
         return 2
+    from streamgate.values.redaction import redact
+
     click.echo(f"streamgate: {redact(str(error), secrets)}", err=True)
     return 1
 

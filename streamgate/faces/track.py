@@ -118,6 +118,11 @@ class FaceTracker:
         self._trails: list[_Trail] = []
         self._last_at = -np.inf
 
+    @property
+    def following(self) -> int:
+        """How many faces are followed, those that were lost a moment ago included."""
+        return len(self._trails)
+
     def adopt(self, settings: TrackerSection) -> None:
         """Go on with other settings, on a reload; live tracklets go on as well."""
         self._settings = settings

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import structlog
 
-from streamgate.errors import DetectorError, ScoreError
+from streamgate.errors import DetectorError, PictureError, ScoreError
 from streamgate.pipeline.publisher import Publisher
 from streamgate.ports import Clock, FrameAnalyser, QualityScorer
 from streamgate.selection.selector import Selector, SelectorEvent
@@ -28,6 +28,7 @@ from streamgate.values import (
     Candidate,
     Discontinuity,
     Frame,
+    PassReason,
     Release,
     ReleaseReason,
     ScoredFace,
@@ -157,7 +158,7 @@ class CameraPipeline:
         self._busy_since = time.perf_counter()
         try:
             analysis = await loop.run_in_executor(parts.detection, parts.analyser.analyse, frame)
-        except DetectorError as error:
+        except (DetectorError, PictureError) as error:
             log.error("frame not analysed", frame=frame.index, error=str(error))
             parts.on_outcome("detector", str(error))
             parts.metrics.frames_dropped.labels("detector_failed").inc()
@@ -169,6 +170,10 @@ class CameraPipeline:
 
     def _count(self, analysis: Analysis) -> None:
         metrics = self.parts.metrics
+        if isinstance(analysis.look, PassReason):
+            metrics.frames_passed.labels(analysis.look.value).inc()
+            return
+        metrics.frames_looked_at.labels(analysis.look.value).inc()
         metrics.faces_detected.inc(len(analysis.faces))
         for face in analysis.faces:
             if face.rejection is not None:

@@ -42,8 +42,9 @@ _REORDERED = 16
 """Decoders reorder by so many pictures; stamps that go back further have another origin."""
 _FEWEST_STEPS = 5
 _STEPS_KEPT = 31
-_PAUSE_S, _PAUSE_STEPS = 0.2, 4.0
-"""A packet that is awaited for longer than both, in seconds and in usual steps, ends a pause."""
+_PAUSE_S, _PAUSE_STEPS = 0.45, 4.0
+"""A packet that is awaited for longer than both, in seconds and in usual steps, ends a pause. What
+is shorter, and jitter is, lies within `LONGEST_LAG_S` by itself."""
 _FIRST_PROBATION_S, _LONGEST_PROBATION_S = 3.0, 60.0
 """How long a clock must keep pace to be believed again; longer for one that failed again."""
 _FUTURE_TOLERANCE_S = 0.02

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from streamgate.config import TracingSection
 from streamgate.errors import StreamgateError
 from streamgate.ports import Clock
-from streamgate.values import Analysis, BestShot, Frame, ScoredFace
+from streamgate.values import Analysis, BestShot, Frame, PassReason, ScoredFace
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -82,7 +82,7 @@ class FrameTracer:
         """Write the stages from the camera to the aligned faces, of some frames."""
         from opentelemetry import trace  # noqa: PLC0415 # an optional package
 
-        if self._chance() >= self._share:
+        if isinstance(analysis.look, PassReason) or self._chance() >= self._share:
             return
         now = self._clock.wall()
         root = self._tracer.start_span(

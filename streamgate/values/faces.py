@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgate.values.pictures import Image
+from streamgate.values.pictures import Image, LookReason, PassReason
 
 __all__ = [
     "Analysis",
@@ -232,6 +232,7 @@ class Analysis:
             the detector. A track that is not named here is none.
         confirmed: tracks that are no ghosts: they have now been seen for long enough.
         dismissed: tracks that were never confirmed, and are gone.
+        look: why the detector was asked about the frame, or why it was not.
     """
 
     frame_index: int
@@ -243,3 +244,4 @@ class Analysis:
     began: tuple[TrackBeginning, ...] = ()
     confirmed: tuple[int, ...] = ()
     dismissed: tuple[int, ...] = ()
+    look: LookReason | PassReason = LookReason.EVERY_FRAME
