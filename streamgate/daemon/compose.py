@@ -242,7 +242,7 @@ def _live_view(
         sinks=lambda: outbox.sinks,
         holds=outbox.holds,
         explain=explain,
-        explains=f"It belongs to the score `{config.quality.group}`.",
+        explains=f"It shows the {config.quality.group} score.",
     )
     return LiveView(config.web, sources, SystemClock())
 

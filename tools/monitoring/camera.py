@@ -123,6 +123,7 @@ def _source(q: Queries) -> list[Drawn]:
             "Red while the camera sends nothing, or the same picture again and again.",
             Line(f"1 - {q.metric('streamgate_source_up')}", "down"),
             Line(q.metric("streamgate_source_frozen"), "frozen"),
+            Line(f"1 - {q.metric('streamgate_clock_trusted')}", "clock not believed"),
             span=12,
         ),
         lines(
