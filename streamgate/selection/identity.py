@@ -69,7 +69,7 @@ class IdentityRules:
     """
 
     visit_s: float = 60.0
-    same: float = 0.42
+    same: float = 0.475
     continued: float = 0.32
     different: float = 0.10
     margin: float = 0.05
