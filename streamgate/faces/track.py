@@ -225,7 +225,7 @@ class FaceTracker:
         kept: list[_Trail] = []
         gone: list[_Trail] = []
         for trail in self._trails:
-            limit = gap_s if trail.confirmed else brief_s
+            limit = gap_s if trail.confirmed else min(brief_s, gap_s)
             (kept if at - trail.seen_at <= limit + _LEAST_STEP_S else gone).append(trail)
         self._trails = kept
         return _split(gone)

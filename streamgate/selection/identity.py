@@ -39,7 +39,10 @@ _FACES_KEPT = 12
 _FACES_COMPARED = 12
 _FIT_QUALITY = 30.0
 _CENTRE_PRIOR = 6.0
-"""So many visits weigh as much as what was known of the camera before."""
+"""So many visits weigh as much as knowing nothing."""
+_KNOWN = 0.6
+"""Who is more like the centre than this is in it already: a family that comes and goes all day is
+not what all faces have in common. With six strangers in it nobody is by chance."""
 _LEAST_WEIGHT = 1.0
 
 
@@ -63,11 +66,10 @@ class IdentityRules:
         continued_quality: quality that the best face of either must have for `continued`.
         good_quality: quality from which a face of one and one of the other may be called different.
         split: similarity of the two parts of a track below which they are two people.
-        center: mean embedding of faces as such, where one is known; float64 [E].
     """
 
     visit_s: float = 60.0
-    same: float = 0.42
+    same: float = 0.475
     continued: float = 0.32
     different: float = 0.10
     margin: float = 0.05
@@ -75,7 +77,6 @@ class IdentityRules:
     continued_quality: float = 20.0
     good_quality: float = 40.0
     split: float = 0.0
-    center: NDArray[np.float64] | None = None
 
 
 class Verdict(StrEnum):
@@ -183,8 +184,9 @@ class Identities:
         self._tracks: dict[int, _Track] = {}
         self._visits: dict[int, _Visit] = {}
         self._next_part = -1
-        self._votes: NDArray[np.float64] | None = None
+        self._votes: NDArray[np.float64] = np.zeros(1)
         self._voters = 0
+        self._known_center: NDArray[np.float64] | None = None
 
     def began(self, track_id: int, may_continue: Iterable[int], at: float) -> None:
         """Note a track's first sighting, and which lost tracks it may continue."""
@@ -375,25 +377,25 @@ class Identities:
         return (means + _likest_pair(first.faces, second.faces, center)) / 2
 
     def _center(self, size: int) -> NDArray[np.float64]:
-        known = self.rules.center
-        total = np.zeros(size) if known is None else _CENTRE_PRIOR * known
-        weight = _CENTRE_PRIOR + self._voters
-        if self._votes is not None:
-            total = total + self._votes
-        live = [known.template for known in self._visits.values() if known.template is not None]
-        for template in live:
-            total = total + template
-        return np.asarray(total / (weight + len(live)))
+        """What all faces of this camera have in common; float64 [E], near zero at first."""
+        if self._known_center is None:
+            total, voters = self._votes, self._voters
+            for known in self._visits.values():
+                if known.template is not None and _is_news(known.template, total):
+                    total, voters = total + known.template, voters + 1
+            self._known_center = np.zeros(size) + total / (_CENTRE_PRIOR + voters)
+        return self._known_center
 
     def _vote(self, visit: int) -> None:
         template = self._visits[visit].template
-        if template is not None:
-            self._votes = template if self._votes is None else self._votes + template
-            self._voters += 1
+        if template is not None and _is_news(template, self._votes):
+            self._votes, self._voters = self._votes + template, self._voters + 1
+        self._known_center = None
 
     def _refresh(self, visit: int) -> None:
         """Compute what a visit looks like, from its tracks' faces."""
         known = self._visits[visit]
+        self._known_center = None
         faces = [face for track in known.tracks for face in self._tracks[track].faces]
         if faces:
             known.template = _mean(faces)
@@ -473,6 +475,10 @@ def _directions(faces: Sequence[_Face], center: NDArray[np.float64]) -> NDArray[
     least = min(_FIT_QUALITY, faces[0].quality)
     rows = np.stack([face.embedding for face in faces if face.quality >= least]) - center
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9))
+
+
+def _is_news(template: NDArray[np.float64], votes: NDArray[np.float64]) -> bool:
+    return not votes.any() or _cosine(template, votes) < _KNOWN
 
 
 def _cosine(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
