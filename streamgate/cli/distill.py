@@ -17,7 +17,7 @@ from streamgate.lab.distill.pipeline import Listener, Pipeline
 from streamgate.lab.distill.training import Progress as Step
 from streamgate.lab.distill.training import Recipe
 from streamgate.lab.recogniser import OnnxRecogniser, Preprocessing
-from streamgate.quality.iresnet import DEPTHS, Layout
+from streamgate.quality.layout import DEPTHS, Layout
 
 __all__ = ["command"]
 

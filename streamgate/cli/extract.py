@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from streamgate.cli.pictures import Picture, find, read, watched
 from streamgate.lab.resize import resized
 from streamgate.quality import GROUPS, Group, GroupScores, Scorer
-from streamgate.quality.iresnet import DEPTHS
+from streamgate.quality.layout import DEPTHS
 
 __all__ = ["command"]
 

@@ -23,7 +23,7 @@ from streamgate.faces.align import align, similarity_to_template
 from streamgate.faces.detect import YuNetDetector
 from streamgate.models.registry import path_of
 from streamgate.quality import GROUPS, Scorer
-from streamgate.quality.iresnet import INPUT_SIZE
+from streamgate.quality.layout import INPUT_SIZE
 from streamgate.values import Face, Image
 
 __all__ = ["command"]

@@ -190,7 +190,10 @@ class QualitySection(Section):
         "and few faces at a time take less long. Without effect on a CPU.",
     )
     threads: int | None = Field(
-        default=None, ge=1, le=256, description="CPU threads of the network; default half of them."
+        default=None,
+        ge=1,
+        le=256,
+        description="CPU threads of the network; default 1, since cameras share hosts.",
     )
     calibration: Path | None = Field(
         default=None,

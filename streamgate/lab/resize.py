@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from streamgate.quality.iresnet import INPUT_SIZE
+from streamgate.quality.layout import INPUT_SIZE
 from streamgate.values import Image
 
 __all__ = ["resized"]

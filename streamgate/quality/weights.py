@@ -8,43 +8,27 @@ tensor, because "size mismatch" from the depths of a framework helps nobody.
 from __future__ import annotations
 
 import hashlib
-import io
 import math
-import pickle
-import re
-import struct
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
-from torch import Tensor
+import numpy as np
 
 from streamgate.errors import ModelError
 from streamgate.models.registry import path_of
-from streamgate.quality.iresnet import DEPTHS, IResNet, Layout, expected_shapes
+from streamgate.quality.checkpoint import AnyArray, NamedArrays, read_checkpoint
+from streamgate.quality.layout import DEPTHS, Layout, expected_shapes
+from streamgate.quality.parameters import FloatArray
+
+if TYPE_CHECKING:
+    from streamgate.quality.iresnet import IResNet
 
 __all__ = ["DEFAULT_WEIGHTS", "Weights", "default_weights_path", "load_weights"]
 
 DEFAULT_WEIGHTS = "default"
 _MAX_DEPTH = 200
-# What torch.load raises on damaged or foreign bytes, as observed by feeding it such files.
-_DAMAGE = (
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    LookupError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    AssertionError,
-    OverflowError,
-    MemoryError,
-    struct.error,
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,25 +36,29 @@ class Weights:
     """A checked checkpoint.
 
     Attributes:
-        tensors: by published name, float32 or float64 on the CPU, finite.
+        tensors: by published name, float32 or float64, finite.
         layout: the network that they fit.
         sha256: of the file, as lower-case hexadecimal.
         path: where they came from.
     """
 
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, FloatArray]
     layout: Layout
     sha256: str
     path: Path
 
-    def build(self, *, copy: bool = True) -> IResNet:
-        """Return the network in eval mode, frozen, on the CPU, with these weights.
+    def build(self) -> IResNet:
+        """Return the network as a torch module in eval mode, frozen, on the CPU.
 
-        Without `copy` it shares the tensors and must not be changed.
+        It holds copies of these weights.
         """
+        import torch  # noqa: PLC0415 # only training, evaluation and tests want it
+
+        from streamgate.quality.iresnet import IResNet  # noqa: PLC0415 # the same
+
         with torch.device("meta"):
             network = IResNet(self.layout)
-        state = {name: tensor.clone() if copy else tensor for name, tensor in self.tensors.items()}
+        state = {name: torch.tensor(values) for name, values in self.tensors.items()}
         for name in network.state_dict():
             if name.endswith("num_batches_tracked"):
                 state[name] = torch.zeros((), dtype=torch.int64)
@@ -106,7 +94,7 @@ def load_weights(weights: str | Path = DEFAULT_WEIGHTS, *, backbone: str | None 
     except OSError as error:
         raise ModelError(f"{path}: the weights cannot be read: {error.strerror}") from error
     sha256 = hashlib.sha256(content).hexdigest()
-    tensors = _unwrap(_parse(path, content), path)
+    tensors = read_checkpoint(path, content, sha256=sha256)
     del content
     layout = _layout_of(tensors, path)
     if backbone is not None and layout.depths != DEPTHS[backbone]:
@@ -118,49 +106,7 @@ def load_weights(weights: str | Path = DEFAULT_WEIGHTS, *, backbone: str | None 
     return Weights(checked, layout, sha256, path)
 
 
-def _parse(path: Path, content: bytes) -> object:
-    """Return whatever the file holds, without executing anything in it."""
-    if path.suffix == ".safetensors":
-        try:
-            return load_safetensors(content)
-        except (SafetensorError, *_DAMAGE) as error:
-            raise ModelError(
-                f"{path}: damaged or no safetensors file ({_first_line(error)}); fetch it again"
-            ) from error
-    try:
-        # It warns of pickle protocols that it then refuses, which the refusal says better.
-        with warnings.catch_warnings(action="ignore"):
-            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ModelError(
-            f"{path}: refused, because it is damaged or holds more than tensors, and nothing in "
-            f"it was executed{_asked_for(error)}; save the network's state_dict() or a "
-            ".safetensors file instead"
-        ) from error
-    except (OSError, *_DAMAGE) as error:
-        raise ModelError(
-            f"{path}: damaged or no PyTorch checkpoint ({_first_line(error)}); fetch it again"
-        ) from error
-
-
-def _unwrap(content: object, path: Path) -> dict[str, Tensor]:
-    """Return the state dict, from inside the wrappers that training scripts put around it."""
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping) or not content:
-        raise ModelError(f"{path}: expected a state dict of named tensors")
-    tensors: dict[str, Tensor] = {}
-    for name, tensor in content.items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise ModelError(f"{path}: entry {name!r} is no tensor; expected a state dict")
-        if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
-            raise ModelError(f"{path}: tensor {name!r} is no plain dense tensor; expected one")
-        # DataParallel prefixes every name.
-        tensors[name.removeprefix("module.")] = tensor
-    return tensors
-
-
-def _layout_of(tensors: Mapping[str, Tensor], path: Path) -> Layout:
+def _layout_of(tensors: NamedArrays, path: Path) -> Layout:
     """Read depths and widths from the tensors."""
     widths: list[int] = []
     for stage in (1, 2, 3, 4):
@@ -174,14 +120,14 @@ def _layout_of(tensors: Mapping[str, Tensor], path: Path) -> Layout:
     )
 
 
-def _dimension(tensors: Mapping[str, Tensor], name: str, dimensions: int, path: Path) -> int:
+def _dimension(tensors: NamedArrays, name: str, dimensions: int, path: Path) -> int:
     tensor = tensors.get(name)
     if tensor is None:
         raise ModelError(
             f"{path}: tensor {name!r} is missing; expected an IResNet in the published layout "
             f"(first tensors found: {', '.join(sorted(tensors)[:3])})"
         )
-    if tensor.ndim != dimensions or tensor.numel() == 0:
+    if tensor.ndim != dimensions or tensor.size == 0:
         raise ModelError(
             f"{path}: tensor {name!r} has shape {list(tensor.shape)}; expected {dimensions} "
             "dimensions, none of them empty"
@@ -189,66 +135,54 @@ def _dimension(tensors: Mapping[str, Tensor], name: str, dimensions: int, path: 
     return int(tensor.shape[0])
 
 
-def _depth(tensors: Mapping[str, Tensor], stage: int) -> int:
+def _depth(tensors: NamedArrays, stage: int) -> int:
     depth = 0
     while depth < _MAX_DEPTH and f"layer{stage}.{depth}.conv1.weight" in tensors:
         depth += 1
     return max(depth, 1)
 
 
-def _check(tensors: Mapping[str, Tensor], layout: Layout, path: Path) -> dict[str, Tensor]:
+def _check(tensors: NamedArrays, layout: Layout, path: Path) -> dict[str, FloatArray]:
     """Return exactly the tensors that the layout needs, or refuse."""
     shapes = expected_shapes(layout)
+    checked: dict[str, FloatArray] = {}
     for name, shape in shapes.items():
         found = tensors.get(name)
         if found is None:
             raise ModelError(
                 f"{path}: tensor {name!r} is missing; expected shape {list(shape)} for {layout}"
             )
-        _check_tensor(name, found, shape, path)
+        checked[name] = _checked(name, found, shape, path)
+    # Only training reads the step counters, and some exports leave them out.
     known = {*shapes, *(f"{name}.num_batches_tracked" for name in _batch_norms(shapes))}
     for name in tensors:
         if name not in known:
             raise ModelError(f"{path}: tensor {name!r} is not part of {layout.name}; expected none")
-    return {name: _as_float(tensors[name]) for name in shapes}
+    return checked
 
 
-def _check_tensor(name: str, tensor: Tensor, shape: tuple[int, ...], path: Path) -> None:
-    if tuple(tensor.shape) != shape:
+def _checked(name: str, tensor: AnyArray, shape: tuple[int, ...], path: Path) -> FloatArray:
+    if tensor.shape != shape:
         raise ModelError(
             f"{path}: tensor {name!r} has shape {list(tensor.shape)}; expected {list(shape)}"
         )
-    if not tensor.is_floating_point():
+    if not np.issubdtype(tensor.dtype, np.floating):
         raise ModelError(f"{path}: tensor {name!r} is {tensor.dtype}; expected floating point")
-    bad = tensor.numel() - int(torch.isfinite(tensor).sum())
+    values = tensor if tensor.dtype == np.float64 else tensor.astype(np.float32, copy=False)
+    bad = values.size - int(np.isfinite(values).sum())
     if bad:
         raise ModelError(
             f"{path}: tensor {name!r} holds {bad} values that are NaN or infinite of "
             f"{math.prod(shape)}; expected finite numbers"
         )
-    if name.endswith("running_var") and bool((tensor < 0).any()):
+    if name.endswith("running_var") and bool((values < 0).any()):
         raise ModelError(f"{path}: tensor {name!r} holds negative variances; expected none")
+    return values
 
 
 def _batch_norms(shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
     return [name.removesuffix(".running_var") for name in shapes if name.endswith(".running_var")]
 
 
-def _as_float(tensor: Tensor) -> Tensor:
-    return tensor if tensor.dtype == torch.float64 else tensor.to(torch.float32)
-
-
 def _blocks(depths: tuple[int, int, int, int]) -> str:
     return "/".join(map(str, depths))
-
-
-def _asked_for(error: pickle.UnpicklingError) -> str:
-    # torch's own message goes on to explain how to execute it all the same.
-    found = re.search(r"GLOBAL ([\w.]+)", str(error))
-    return f" (it asks for {found[1]})" if found else ""
-
-
-def _first_line(error: BaseException) -> str:
-    # torch's messages go on with advice to report a bug of its own.
-    first = str(error).strip().split("\n", 1)[0].split(". ", 1)[0]
-    return first[:200] or type(error).__name__
