@@ -149,7 +149,7 @@ def _convert_elsewhere(path: Path, output: Path) -> None:
 
 def _from_safetensors(path: Path, content: bytes) -> dict[str, AnyArray]:
     try:
-        return _unprefixed({name: _array(view) for name, view in deserialize(content)}, path)
+        return _unprefixed({name: _array(view) for name, view in deserialize(content)}, path)  # type: ignore[no-untyped-call] # its own
     except _DAMAGE as error:
         raise ModelError(
             f"{path}: damaged or no safetensors file ({_first_line(error)}); fetch it again"
