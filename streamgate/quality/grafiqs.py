@@ -29,7 +29,7 @@ from streamgate.quality.measured import (
 from streamgate.quality.operations import Layer, Operations
 from streamgate.quality.parameters import Parameters
 
-__all__ = ["GROUPS", "Grafiqs", "Group", "NetworkScores"]
+__all__ = ["GROUPS", "Grafiqs", "Group", "NetworkScores", "embedding_head"]
 
 T = TypeVar("T")
 
@@ -54,12 +54,14 @@ class NetworkScores(Generic[T]):
 
     Attributes:
         raw: by group from the tap onwards, [N] each.
-        embedding: L2-normalised, [N, E].
+        features: the output of stage 4, [N, C, 7, 7].
+        embedding: L2-normalised, [N, E]; None where it was not asked for.
         saliency: |∂L/∂t| summed over the colours where the tap is the image, [N, H, W].
     """
 
     raw: Mapping[Group, T]
-    embedding: T
+    features: T
+    embedding: T | None
     saliency: T | None
 
 
@@ -99,7 +101,7 @@ class Grafiqs(Generic[T]):
                     self._measured[stage - 1 - first_measured].append(part)
                 size //= stride
         self._last_norm = MeasuredNorm(operations, network, "bn2", layers=layers, size=size)
-        self._head = _folded_head(operations, network)
+        self._head = embedding_head(operations, network)
 
     def before_tap(self, pictures: T) -> T:
         """Return what the layers before the tap give; for `block4` that is the whole trunk."""
@@ -108,15 +110,15 @@ class Grafiqs(Generic[T]):
             x = folded(x)
         return x
 
-    def __call__(self, pictures: T) -> NetworkScores[T]:
-        """Score normalised pictures [N, 3, 112, 112], RGB, -1..1."""
+    def __call__(self, pictures: T, *, head: bool = True) -> NetworkScores[T]:
+        """Score normalised pictures [N, 3, 112, 112], RGB, -1..1; embed them with `head`."""
         operations = self._operations
         x = self.before_tap(pictures)
         readings: list[Readings[T]] = []
         for part in chain.from_iterable(self._measured):
             x, reading = part.forward(x)
             readings.append(reading)
-        embedding = operations.unit_length(self._head(x))
+        features, embedding = x, self._head(x) if head else None
         gradient = self._last_norm.own_gradient(self._last_norm.read(x))
         raw = {Group.BLOCK4: operations.magnitude(gradient)}
         for group, parts in zip(GROUPS[-2::-1], reversed(self._measured), strict=False):
@@ -124,14 +126,15 @@ class Grafiqs(Generic[T]):
                 gradient = part.backward(readings.pop(), gradient)
             raw[group] = operations.magnitude(gradient)
         saliency = operations.saliency(gradient) if self._tap is Group.IMAGE else None
-        return NetworkScores(raw, embedding, saliency)
+        return NetworkScores(raw, features, embedding, saliency)
 
 
-def _folded_head(operations: Operations[T], network: Parameters) -> Layer[T]:
-    """Return the layer from the output of stage 4 to the embedding: one matrix product."""
+def embedding_head(operations: Operations[T], network: Parameters) -> Layer[T]:
+    """Return the layer from the output of stage 4 to embeddings of length 1: one product."""
     norm_scale, norm_shift = network.affine("bn2")
     scale, shift = network.affine("features")
     weight = network["fc.weight"].reshape(len(scale), len(norm_scale), FINAL_SIZE**2)
     bias = network["fc.bias"] + weight.sum(axis=2) @ norm_shift
     weight = weight * norm_scale[:, None] * scale[:, None, None]
-    return operations.linear(weight, scale * bias + shift)
+    linear = operations.linear(weight, scale * bias + shift)
+    return lambda x: operations.unit_length(linear(x))

@@ -5,13 +5,13 @@ nothing is converted beforehand, and a graph cannot belong to other weights than
 
 Pictures pass one at a time. On a CPU a batch is no faster (measured from 16 to 512 channels: what
 each layer's weights cost is small beside its arithmetic), it takes more memory, and a score would
-depend on its neighbours' number in the last digits. Several threads take a picture each; only a
+depend on its neighbours' number in the last digits. Only the product that makes embeddings, most of
+a small network's weights, takes a batch at once. Several threads take a picture each; only a
 single picture is shared among them. Threads that wait do not spin, since cameras share hosts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -23,7 +23,13 @@ from streamgate.errors import ModelError, ScoreError
 from streamgate.models.runtime import open_graph
 from streamgate.quality.allocator import give_back_freed_memory
 from streamgate.quality.grafiqs import Group
-from streamgate.quality.graph_operations import EMBEDDING, SALIENCY, grafiqs_graph
+from streamgate.quality.graph_operations import (
+    EMBEDDING,
+    FEATURES,
+    SALIENCY,
+    grafiqs_graph,
+    head_graph,
+)
 from streamgate.quality.raw_scores import RawScores
 from streamgate.quality.weights import Weights, load_weights
 
@@ -57,6 +63,7 @@ class GraphEngine:
         self._batch_size = batch_size
         self._threads = threads
         self._sessions: dict[tuple[Group, int], onnxruntime.InferenceSession] = {}
+        self._head: onnxruntime.InferenceSession | None = None
         self._pool = ThreadPoolExecutor(threads, "score") if threads > 1 else None
 
     @property
@@ -74,14 +81,17 @@ class GraphEngine:
         if not wanted:
             return
         weights = self._weights or self._reloaded()
-        model = grafiqs_graph(weights.tensors, weights.layout, tap, batch=1)
-        for threads in wanted:
-            try:
+        tensors, layout = weights.tensors, weights.layout
+        try:
+            if self._head is None:
+                self._head = open_graph(head_graph(tensors, layout), threads=self._threads)
+            model = grafiqs_graph(tensors, layout, tap, batch=1, head=False)
+            for threads in wanted:
                 self._sessions[tap, threads] = open_graph(model, threads=threads)
-            except Exception as error:  # its exceptions have no common class
-                raise ModelError(f"{self._path}: onnxruntime refuses it: {error}") from error
+        except Exception as error:  # its exceptions have no common class
+            raise ModelError(f"{self._path}: onnxruntime refuses it: {error}") from error
         self._weights = None
-        del weights, model
+        del weights, tensors, model
         give_back_freed_memory()
 
     def submit(self, crops: NDArray[np.uint8], tap: Group, /) -> _Done:
@@ -91,40 +101,34 @@ class GraphEngine:
             ScoreError: onnxruntime failed.
         """
         self.prepare(tap)
-        one = self._sessions[tap, 1]
-        names = [output.name for output in one.get_outputs()]
+        assert self._head is not None
         pictures = [np.ascontiguousarray(crop)[None] for crop in crops]
-        scored: Iterable[list[NDArray[np.float32]]]
+        threads = self._threads if len(pictures) == 1 else 1
+        session = self._sessions[tap, threads]
+        names = [output.name for output in session.get_outputs()]
+
+        def score(picture: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+            outputs: list[NDArray[np.float32]] = session.run(names, {"crops": picture})
+            return outputs
+
+        spread = map if self._pool is None or len(pictures) == 1 else self._pool.map
         try:
-            if len(pictures) == 1:
-                scored = [_run(self._sessions[tap, self._threads], names, pictures[0])]
-            elif self._pool is None:
-                scored = [_run(one, names, picture) for picture in pictures]
-            else:
-                scored = list(self._pool.map(lambda picture: _run(one, names, picture), pictures))
+            joined = [np.concatenate(parts) for parts in zip(*spread(score, pictures), strict=True)]
+            outputs = dict(zip(names, joined, strict=True))
+            (embedding,) = self._head.run([EMBEDDING], {FEATURES: outputs[FEATURES]})
         except Exception as error:  # as above
             raise ScoreError(f"onnxruntime failed while scoring: {error}") from error
-        joined = map(np.concatenate, zip(*scored, strict=True))
-        return _Done(_raw_scores(dict(zip(names, joined, strict=True))))
+        saliency = outputs.get(SALIENCY)
+        return _Done(
+            RawScores(
+                raw={group: outputs[group].astype(float) for group in Group if group in outputs},
+                embedding=embedding,
+                saliency=None if saliency is None else saliency.astype(float),
+            )
+        )
 
     def _reloaded(self) -> Weights:
         weights = load_weights(self._path)
         if weights.sha256 != self._sha256:
             raise ModelError(f"{self._path}: has changed since it was loaded; start again")
         return weights
-
-
-def _run(
-    session: onnxruntime.InferenceSession, names: list[str], picture: NDArray[np.uint8]
-) -> list[NDArray[np.float32]]:
-    outputs: list[NDArray[np.float32]] = session.run(names, {"crops": picture})
-    return outputs
-
-
-def _raw_scores(outputs: Mapping[str, NDArray[np.float32]]) -> RawScores:
-    saliency = outputs.get(SALIENCY)
-    return RawScores(
-        raw={group: outputs[group].astype(np.float64) for group in Group if group in outputs},
-        embedding=outputs[EMBEDDING],
-        saliency=None if saliency is None else saliency.astype(np.float64),
-    )

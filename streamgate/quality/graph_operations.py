@@ -16,16 +16,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamgate.models.onnx_format import GraphBuilder, Value
-from streamgate.quality.grafiqs import Grafiqs, Group
-from streamgate.quality.layout import INPUT_SIZE, Layout
+from streamgate.quality.grafiqs import Grafiqs, Group, embedding_head
+from streamgate.quality.layout import FINAL_SIZE, INPUT_SIZE, Layout
 from streamgate.quality.operations import Array, Statistics
 from streamgate.quality.parameters import FloatArray, Parameters
 
-__all__ = ["EMBEDDING", "SALIENCY", "GraphOperations", "grafiqs_graph"]
+__all__ = [
+    "EMBEDDING",
+    "FEATURES",
+    "SALIENCY",
+    "GraphOperations",
+    "grafiqs_graph",
+    "head_graph",
+]
 
-EMBEDDING, SALIENCY = "embedding", "saliency"
+EMBEDDING, FEATURES, SALIENCY = "embedding", "features", "saliency"
 """Names of outputs; each group's score has the group's name."""
 _FLOAT32 = 1
+_STEEP = 1e30
 _BATCH = "N"
 
 
@@ -37,6 +45,7 @@ def grafiqs_graph(  # noqa: PLR0913 # one name per choice
     batch: int | None = None,
     blocked: bool = True,
     alone: bool = False,
+    head: bool = True,
     metadata: Mapping[str, str] | None = None,
 ) -> bytes:
     """Return the score of one group and of every later one as an ONNX file.
@@ -52,6 +61,7 @@ def grafiqs_graph(  # noqa: PLR0913 # one name per choice
         batch: N, where it is always the same.
         blocked: prefer operators that know blocks of channels; without, a graph of the operators
             that every runtime calls by these names.
+        head: give the embedding; without, `features` [N, C, 7, 7], of which `head_graph` makes it.
         alone: give the tap's score only, under the name `raw`.
         metadata: written into the file.
     """
@@ -60,14 +70,32 @@ def grafiqs_graph(  # noqa: PLR0913 # one name per choice
     operations = GraphOperations(graph, blocked=blocked)
     grafiqs = Grafiqs(operations, Parameters(tensors), layout, tap)
     crops = graph.input("crops", "uint8", [count, INPUT_SIZE, INPUT_SIZE, 3])
-    scores = grafiqs(operations.normalised(crops))
+    scores = grafiqs(operations.normalised(crops), head=head)
     named = {"raw": scores.raw[tap]} if alone else dict(scores.raw)
     for name, value in named.items():
         graph.output(value, name, "float32", [count])
-    graph.output(scores.embedding, EMBEDDING, "float32", [count, layout.embedding_size])
+    if scores.embedding is None:
+        shape = [count, layout.widths[-1], FINAL_SIZE, FINAL_SIZE]
+        graph.output(scores.features, FEATURES, "float32", shape)
+    else:
+        graph.output(scores.embedding, EMBEDDING, "float32", [count, layout.embedding_size])
     if scores.saliency is not None:
         graph.output(scores.saliency, SALIENCY, "float32", [count, INPUT_SIZE, INPUT_SIZE])
     return graph.model(metadata)
+
+
+def head_graph(tensors: Mapping[str, FloatArray], layout: Layout) -> bytes:
+    """Return the layers from `features` [N, C, 7, 7] to `embedding` [N, E] as an ONNX file.
+
+    Most of a small network's weights lie here, and many pictures at once read them once.
+    """
+    graph = GraphBuilder()
+    operations = GraphOperations(graph, blocked=True)
+    shape = [_BATCH, layout.widths[-1], FINAL_SIZE, FINAL_SIZE]
+    features = graph.input(FEATURES, "float32", shape)
+    embedding = embedding_head(operations, Parameters(tensors))(features)
+    graph.output(embedding, EMBEDDING, "float32", [_BATCH, layout.embedding_size])
+    return graph.model()
 
 
 class GraphOperations:
@@ -238,6 +266,12 @@ class _Prelu:
 
     def gradient(self, gradient: Value, x: Value, /) -> Value:
         node, constant = self.operations.graph.node, self.operations.graph.constant
+        if self.operations.blocked:
+            # From 0 to 1 at zero, as steeply as single precision can tell.
+            copy = self.operations.scaled(x, np.ones_like(self.slope))
+            step = node("HardSigmoid", copy, alpha=_STEEP, beta=0.0)
+            factor = self.operations.scaled(step, 1.0 - self.slope, self.slope)
+            return node("Mul", gradient, factor)
         positive = node("Greater", x, constant(np.array(0, np.float32)))
         factor = node(
             "Where", positive, constant(np.array(1, np.float32)), self._shaped(self.slope)

@@ -59,7 +59,7 @@ def test_pickled_weights_become_ones_that_need_no_torch(tmp_path: Path) -> None:
         Scorer.load(tmp_path / name, device="cpu").score(crops).raw
         for name in ("weights.pth", "weights.safetensors")
     ]
-    assert np.array_equal(*scores)
+    assert np.array_equal(scores[0], scores[1])
 
 
 def test_an_unknown_group_is_refused() -> None:
