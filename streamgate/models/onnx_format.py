@@ -7,6 +7,7 @@ what that brings along. Field numbers are those of onnx.proto (ONNX IR version 1
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,13 +41,16 @@ class FormatError(ValueError):
 
 @dataclass(slots=True, eq=False)
 class GraphBuilder:
-    """A graph under construction; every method that adds to it returns the new value's name."""
+    """A graph under construction; every method that adds to it returns the new value's name.
+
+    What is asked for twice, constants included, is there once.
+    """
 
     _nodes: list[bytes] = field(default_factory=list)
     _initializers: list[bytes] = field(default_factory=list)
     _inputs: list[bytes] = field(default_factory=list)
     _outputs: list[bytes] = field(default_factory=list)
-    _count: int = 0
+    _known: dict[tuple[object, ...], Value] = field(default_factory=dict)
 
     def input(self, name: str, dtype: str, shape: Shape) -> Value:
         """Declare an input."""
@@ -60,17 +64,22 @@ class GraphBuilder:
 
     def constant(self, values: AnyArray) -> Value:
         """Add a tensor that is part of the graph."""
-        name = self._new("c")
-        self._initializers.append(_tensor(name, values))
-        return name
+        digest = hashlib.sha256(np.ascontiguousarray(values)).digest()
+        key = ("constant", values.dtype.name, values.shape, digest)
+        if key not in self._known:
+            self._known[key] = f"c{len(self._known)}"
+            self._initializers.append(_tensor(self._known[key], values))
+        return self._known[key]
 
     def node(
         self, operator: str, *inputs: Value, **attributes: float | str | Sequence[int]
     ) -> Value:
         """Add an operator of one output; an empty name leaves an optional input out."""
-        name = self._new("v")
-        self._nodes.append(_node(operator, inputs, name, attributes))
-        return name
+        key = ("node", operator, inputs, repr(sorted(attributes.items())))
+        if key not in self._known:
+            self._known[key] = f"v{len(self._known)}"
+            self._nodes.append(_node(operator, inputs, self._known[key], attributes))
+        return self._known[key]
 
     def model(self, metadata: Mapping[str, str] | None = None) -> bytes:
         """Return the file's bytes."""
@@ -89,10 +98,6 @@ class GraphBuilder:
                 *(_bytes(14, _text(1, k) + _text(2, v)) for k, v in (metadata or {}).items()),
             ]
         )
-
-    def _new(self, prefix: str) -> Value:
-        self._count += 1
-        return f"{prefix}{self._count}"
 
 
 def with_dynamic_input(model: bytes, shape: Shape) -> bytes:

@@ -22,7 +22,7 @@ class FoldedStem(Generic[T]):
 
     def __init__(self, operations: Operations[T], parameters: Parameters, *, size: int) -> None:
         self._convolution = _folded(operations, parameters, "conv1", "bn1", stride=1, size=size)
-        self._prelu = operations.prelu(parameters["prelu.weight"])
+        self._prelu = operations.prelu(parameters["prelu.weight"], differentiable=False)
 
     def __call__(self, x: T) -> T:
         """Return the input of stage 1 for the normalised picture."""
@@ -37,7 +37,7 @@ class FoldedBlock(Generic[T]):
     ) -> None:
         self._norm = operations.affine(*block.affine("bn1"))
         self._convolution1 = _folded(operations, block, "conv1", "bn2", stride=1, size=size)
-        self._prelu = operations.prelu(block["prelu.weight"])
+        self._prelu = operations.prelu(block["prelu.weight"], differentiable=False)
         self._convolution2 = _folded(operations, block, "conv2", "bn3", stride=stride, size=size)
         self._shortcut: Convolution[T] | None = None
         if "downsample.0.weight" in block:

@@ -2,10 +2,10 @@
 
 onnxruntime keeps pictures in blocks of channels, in which its convolutions are fast, for as long as
 every operator on the way knows that order. PRelu does not, and reordering there and back costs a
-third of a small network; convolutions of single channels (scale and shift) and Relu do, and
-PRelu is made of these:
+third of a small network; convolutions of single channels (scale and shift), Relu and HardSigmoid
+do, and PRelu is made of these:
 
-    prelu(x) = slope · x + (1 - slope) · relu(x)
+    prelu(x) = slope · x + (1 - slope) · relu(x) = x · (slope + (1 - slope) · step(x))
 """
 
 from __future__ import annotations
@@ -125,9 +125,9 @@ class GraphOperations:
         """See `Operations`."""
         return _Affine(self, scale, shift)
 
-    def prelu(self, slope: Array) -> _Prelu:
+    def prelu(self, slope: Array, *, differentiable: bool) -> _Prelu:
         """See `Operations`."""
-        return _Prelu(self, slope)
+        return _Prelu(self, slope, differentiable)
 
     def linear(self, weight: Array, bias: Array) -> _Linear:
         """See `Operations`."""
@@ -256,27 +256,31 @@ class _Affine:
 class _Prelu:
     operations: GraphOperations
     slope: Array
+    differentiable: bool
 
     def __call__(self, x: Value, /) -> Value:
         operations, node = self.operations, self.operations.graph.node
         if not operations.blocked:
             return node("PRelu", x, self._shaped(self.slope))
+        if self.differentiable:
+            # The way back needs the factor anyway.
+            return node("Mul", x, self._factor(x))
         right = operations.scaled(node("Relu", x), 1.0 - self.slope)
         return operations.add(operations.scaled(x, self.slope), right)
 
     def gradient(self, gradient: Value, x: Value, /) -> Value:
-        node, constant = self.operations.graph.node, self.operations.graph.constant
-        if self.operations.blocked:
+        return self.operations.graph.node("Mul", gradient, self._factor(x))
+
+    def _factor(self, x: Value) -> Value:
+        """Return 1 right of zero and the slope elsewhere."""
+        operations, graph = self.operations, self.operations.graph
+        if operations.blocked:
             # From 0 to 1 at zero, as steeply as single precision can tell.
-            copy = self.operations.scaled(x, np.ones_like(self.slope))
-            step = node("HardSigmoid", copy, alpha=_STEEP, beta=0.0)
-            factor = self.operations.scaled(step, 1.0 - self.slope, self.slope)
-            return node("Mul", gradient, factor)
-        positive = node("Greater", x, constant(np.array(0, np.float32)))
-        factor = node(
-            "Where", positive, constant(np.array(1, np.float32)), self._shaped(self.slope)
-        )
-        return node("Mul", gradient, factor)
+            copy = operations.scaled(x, np.ones_like(self.slope))
+            step = graph.node("HardSigmoid", copy, alpha=_STEEP, beta=0.0)
+            return operations.scaled(step, 1.0 - self.slope, self.slope)
+        zero, one = (graph.constant(np.array(value, np.float32)) for value in (0, 1))
+        return graph.node("Where", graph.node("Greater", x, zero), one, self._shaped(self.slope))
 
     def _shaped(self, values: Array) -> Value:
         return self.operations.graph.constant(values.astype(np.float32)[:, None, None])

@@ -116,7 +116,7 @@ class MeasuredStem(Generic[T]):
     ) -> None:
         self._convolution = _differentiable(operations, network, "conv1", stride=1, size=size)
         self._norm = MeasuredNorm(operations, network, "bn1", layers=layers, size=size)
-        self._prelu = operations.prelu(network["prelu.weight"])
+        self._prelu = operations.prelu(network["prelu.weight"], differentiable=True)
 
     def forward(self, x: T) -> tuple[T, Readings[T]]:
         """Return the input of stage 1 for the normalised picture, and what was read."""
@@ -145,7 +145,7 @@ class MeasuredBlock(Generic[T]):
         self._norm1 = norm("bn1", size)
         self._convolution1 = _differentiable(operations, block, "conv1", stride=1, size=size)
         self._norm2 = norm("bn2", size)
-        self._prelu = operations.prelu(block["prelu.weight"])
+        self._prelu = operations.prelu(block["prelu.weight"], differentiable=True)
         self._convolution2 = _differentiable(operations, block, "conv2", stride=stride, size=size)
         self._norm3 = norm("bn3", out)
         self._shortcut: tuple[Convolution[T], MeasuredNorm[T]] | None = None

@@ -97,8 +97,8 @@ class Operations(Protocol[T]):
         """Make a scale and a shift [C]."""
         ...
 
-    def prelu(self, slope: Array) -> Prelu[T]:
-        """Make a rectifier, slope [C]."""
+    def prelu(self, slope: Array, *, differentiable: bool) -> Prelu[T]:
+        """Make a rectifier, slope [C]; with `differentiable`, `gradient` will be wanted."""
         ...
 
     def linear(self, weight: Array, bias: Array) -> Layer[T]:

@@ -56,7 +56,7 @@ class TorchOperations:
         """See `Operations`."""
         return _Affine(self.constant(scale), self.constant(shift))
 
-    def prelu(self, slope: Array) -> _Prelu:
+    def prelu(self, slope: Array, *, differentiable: bool) -> _Prelu:  # noqa: ARG002 # it always is
         """See `Operations`."""
         return _Prelu(self._tensor(slope))
 

@@ -115,14 +115,16 @@ def test_the_derivative_of_prelu_at_zero_is_torchs(precision: str) -> None:
     if precision == "float64":
         operations = TorchOperations(torch.device("cpu"), torch.float64, torch.float64)
         ones = torch.ones(1, 4, 1, 1, dtype=torch.float64)
-        ours = operations.prelu(slope).gradient(ones, torch.from_numpy(x).view(1, 4, 1, 1))
+        ours = operations.prelu(slope, differentiable=True).gradient(
+            ones, torch.from_numpy(x).view(1, 4, 1, 1)
+        )
         assert ours.flatten().tolist() == pytest.approx(expected.tolist())
         return
     for blocked in (True, False):
         graph = GraphBuilder()
         shape = (1, 4, 1, 1)
         gradient, at = (graph.input(name, "float32", shape) for name in ("gradient", "x"))
-        prelu = GraphOperations(graph, blocked=blocked).prelu(slope)
+        prelu = GraphOperations(graph, blocked=blocked).prelu(slope, differentiable=True)
         graph.output(prelu.gradient(gradient, at), "out", "float32", shape)
         feeds = {"gradient": np.ones(shape), "x": x.reshape(shape)}
         (out,) = open_graph(graph.model(), threads=1).run(
