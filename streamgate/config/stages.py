@@ -40,6 +40,24 @@ class DetectorSection(Section):
     max_faces: int = Field(
         default=32, ge=1, le=512, description="At most this many faces a frame, best first."
     )
+    look: Literal["adaptive", "every_frame"] = Field(
+        default="adaptive",
+        description="Which pictures the detector is asked about. `adaptive`: some a second while "
+        "something moves or somebody is followed, else one now and then; `every_frame`: all, which "
+        "costs ten times as much where nobody is seen. `streamgate replay` looks at all.",
+    )
+    look_every_s: Seconds = Field(
+        default=1.0,
+        le=60,
+        description="The detector is asked at least this often, seconds, even if nothing moves.",
+    )
+    looks_per_s: float = Field(
+        default=10.0,
+        gt=0,
+        le=240,
+        description="The detector is asked this many times a second while something moves or "
+        "somebody is followed. Fewer cost less, and leave fewer faces to choose from.",
+    )
 
 
 class TrackerSection(Section):
@@ -290,6 +308,14 @@ class GateSection(Section):
     )
     cooldown_s: float = Field(
         default=2.0, ge=0, le=3600, description="Least time between two releases of one track."
+    )
+    visit_s: float = Field(
+        default=60.0,
+        ge=0,
+        le=3600,
+        description="Tracks of the same person that follow each other within this time, seconds, "
+        "are one visit: a later one forwards a face only if it is better by improve_by. 0: every "
+        "track is a visit of its own.",
     )
     max_per_track: int = Field(
         default=3, ge=1, le=100, description="Most faces of one track that are ever forwarded."

@@ -19,7 +19,8 @@ from streamgate.config import (
 )
 from streamgate.daemon.delivery import build_outbox, build_sink
 from streamgate.daemon.gauges import show_config, show_parts
-from streamgate.daemon.observer import Observer, tell_all
+from streamgate.daemon.listeners import Listeners
+from streamgate.daemon.observer import Observer
 from streamgate.daemon.sketch import SketchKeeper
 from streamgate.delivery.decision_log import DecisionLog
 from streamgate.delivery.dispatcher import Dispatcher
@@ -40,14 +41,14 @@ from streamgate.ports import Clock, FrameSource, ShotOutbox, WebRtcIngest
 from streamgate.quality import Calibration, GrafiqsScorer
 from streamgate.quality.threshold import with_threshold
 from streamgate.selection.decision_record import DecidedUnder
-from streamgate.selection.gate import QualityGate
-from streamgate.selection.scheduler import Scheduler
+from streamgate.selection.identity import IdentityRules
+from streamgate.selection.selector import Selector
 from streamgate.sources import device, file, rtsp
 from streamgate.sources.webrtc import whep, whip
 from streamgate.telemetry.drift import QualityDrift
 from streamgate.telemetry.metrics import Metrics
 from streamgate.telemetry.tracing import FrameTracer
-from streamgate.values import Analysis, Frame, Image, ScoredFace, TrackDecision
+from streamgate.values import Image, TrackDecision
 from streamgate.web.live import LiveSources, LiveView
 
 __all__ = ["Camera", "compose"]
@@ -81,99 +82,63 @@ async def compose(
     Raises:
         StreamgateError: a model, a file or a device is not as configured.
     """
-    config, clock = loaded.config, SystemClock()
-    metrics = Metrics(config.camera.name)
-    # Fetching and loading models takes seconds; signals must be heard meanwhile.
-    detector_path = await asyncio.to_thread(path_of, config.detector.model)
-    scorer = await stack.enter_async_context(await GrafiqsScorer.start(config.quality))
-    gate_settings = with_threshold(config.gate, scorer.calibration)
-    config = config.model_copy(update={"gate": gate_settings})
-    sketch = _sketch(config, scorer, clock)
-    if sketch is not None:
-        stack.enter_context(sketch)
-    detection = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="detection"))
-    detector = await asyncio.get_running_loop().run_in_executor(
-        detection, YuNetDetector, config.detector, detector_path
+    clock, metrics = SystemClock(), Metrics(loaded.config.camera.name)
+    config, scorer = await _load_scorer(loaded.config, stack)
+    analysis = await _build_analysis(config, clock, stack)
+    selector = Selector(
+        config.gate,
+        max_pending=config.quality.max_pending,
+        share=config.quality.score_share,
+        identity=IdentityRules(visit_s=config.gate.visit_s),
     )
     outbox = build_outbox(config, metrics, clock)
-    # Who looks at the whole way of a face; filled below, as the live page needs the dispatcher.
-    seers: list[LiveView | FrameTracer] = []
-
-    def tell_outcome(key: str, sink: str, state: str) -> None:
-        for seer in seers:
-            seer.delivered(key, sink, state)
-
+    listeners = Listeners(
+        drift=QualityDrift(config.quality.drift, calibrated=scorer.calibrated),
+        sketch=_sketch(config, scorer, clock, stack),
+        live=_live_view(config, selector, analysis.analyser, outbox, scorer),
+        tracer=_tracer(config, boot_id, clock, stack),
+        observer=observer,
+    )
     dispatcher = Dispatcher(
         config.delivery,
         outbox=outbox,
         sinks=[build_sink(section) for section in config.delivery.sinks],
         metrics=metrics,
         clock=clock,
-        on_outcome=tell_outcome,
+        on_outcome=listeners.delivered,
     )
-    analyser = FaceAnalyser(config, detector, FaceTracker(config.tracker), clock)
-    gate = QualityGate(config.gate)
-    live = _live_view(config, gate, analyser, dispatcher, scorer)
-    tracer = _tracer(config, boot_id, clock, stack)
-    seers += [seer for seer in (live, tracer) if seer is not None]
-
-    def analysed(frame: Frame, analysis: Analysis) -> None:
-        for seer in seers:
-            seer.analysed(frame, analysis)
-
-    drift = QualityDrift(config.quality.drift, calibrated=scorer.calibrated)
-
-    watchers = [watcher for watcher in (live, observer) if watcher is not None]
-    traced = [tracer] if tracer is not None else []
-    tell_scored = tell_all([watcher.scored for watcher in (*watchers, *traced)])
-    tell_decided = tell_all([watcher.decided for watcher in watchers])
-
-    def scored(face: ScoredFace) -> None:
-        drift.scored(face.candidate.track_id, face.quality)
-        if sketch is not None:
-            sketch.add(face.raw)
-        tell_scored(face)
-
     identity = PipelineIdentity(config.camera.name, boot_id, loaded.config_hash, scorer.model_hash)
-    decisions = _decision_log(config, identity, dispatcher, metrics)
-    if decisions is not None:
-        stack.push_async_callback(decisions.close)
+    decisions = _decision_log(config, identity, dispatcher, metrics, stack)
 
     async def decided(decision: TrackDecision) -> None:
         if decisions is not None:
             await decisions.decided(decision)
-        drift.decided(decision)
-        tell_decided(decision)
+        listeners.decided(decision)
 
-    publisher = Publisher(
-        identity,
-        decisions or dispatcher,
-        metrics=metrics,
-        clock=clock,
-        on_decision=decided,
-        on_shot=tell_all([watcher.released for watcher in (*watchers, *traced)]),
-    )
     pipeline = CameraPipeline(
         PipelineParts(
-            analyser=analyser,
-            detection=detection,
+            analyser=analysis.analyser,
+            detection=analysis.thread,
             scorer=scorer,
-            gate=gate,
-            scheduler=Scheduler(
-                config.quality.max_pending,
-                share=config.quality.score_share,
-                target_of=gate.release_target,
+            selector=selector,
+            publisher=Publisher(
+                identity,
+                decisions or dispatcher,
+                metrics=metrics,
+                clock=clock,
+                on_decision=decided,
+                on_shot=listeners.released,
             ),
-            publisher=publisher,
             metrics=metrics,
             clock=clock,
-            on_scored=scored,
-            on_analysed=analysed,
+            on_scored=listeners.scored,
+            on_analysed=listeners.analysed,
+            on_joined=listeners.joined,
             lossless=isinstance(config.source, FileSection) and config.source.pace == "fast",
         )
     )
     show_config(config, loaded.config_hash, metrics, clock)
-    show_parts(pipeline, scorer, drift, metrics)
+    show_parts(pipeline, scorer, listeners.drift, metrics)
     if observer is not None:
         observer.started(metrics)
     source = _source(config.source, metrics, clock)
@@ -187,19 +152,51 @@ async def compose(
         dispatcher=dispatcher,
         outbox=outbox,
         ingest=source if isinstance(source, whip.WhipSource) else None,
-        analyser=analyser,
-        detector=detector,
+        analyser=analysis.analyser,
+        detector=analysis.detector,
         decisions=decisions,
-        live=live,
+        live=listeners.live,
         calibration=scorer.calibration,
     )
 
 
-def _sketch(config: CameraConfig, scorer: GrafiqsScorer, clock: Clock) -> SketchKeeper | None:
+async def _load_scorer(
+    config: CameraConfig, stack: AsyncExitStack
+) -> tuple[CameraConfig, GrafiqsScorer]:
+    """Start the scorer, and set the gate's threshold as a quality, however it was asked for."""
+    scorer = await stack.enter_async_context(await GrafiqsScorer.start(config.quality))
+    gate = with_threshold(config.gate, scorer.calibration)
+    return config.model_copy(update={"gate": gate}), scorer
+
+
+@dataclass(frozen=True, slots=True)
+class _Analysis:
+    """What finds faces, and the one thread that it belongs to."""
+
+    thread: ThreadPoolExecutor
+    detector: YuNetDetector
+    analyser: FaceAnalyser
+
+
+async def _build_analysis(config: CameraConfig, clock: Clock, stack: AsyncExitStack) -> _Analysis:
+    # Fetching and loading models takes seconds; signals must be heard meanwhile.
+    path = await asyncio.to_thread(path_of, config.detector.model)
+    thread = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="detection"))
+    detector = await asyncio.get_running_loop().run_in_executor(
+        thread, YuNetDetector, config.detector, path
+    )
+    analyser = FaceAnalyser(config, detector, FaceTracker(config.tracker), clock)
+    return _Analysis(thread, detector, analyser)
+
+
+def _sketch(
+    config: CameraConfig, scorer: GrafiqsScorer, clock: Clock, stack: AsyncExitStack
+) -> SketchKeeper | None:
     path = config.quality.sketch
     if path is None:
         return None
-    return SketchKeeper(path, scorer.model_hash, config.quality.group, clock)
+    keeper = SketchKeeper(path, scorer.model_hash, config.quality.group, clock)
+    return stack.enter_context(keeper)
 
 
 def _tracer(
@@ -215,9 +212,9 @@ def _tracer(
 
 def _live_view(
     config: CameraConfig,
-    gate: QualityGate,
+    selector: Selector,
     analyser: FaceAnalyser,
-    dispatcher: Dispatcher,
+    outbox: Outbox,
     scorer: GrafiqsScorer,
 ) -> LiveView | None:
     if not (config.web.enabled and config.web.live_page):
@@ -227,10 +224,10 @@ def _live_view(
         return (await scorer.explain(crop)).overlay
 
     sources = LiveSources(
-        gate=lambda: gate.settings,
+        gate=lambda: selector.settings,
         prechecks=lambda: analyser.prechecks,
-        sinks=dispatcher.sink_names,
-        holds=dispatcher.holds,
+        sinks=lambda: outbox.sinks,
+        holds=outbox.holds,
         explain=explain,
     )
     return LiveView(config.web, sources, SystemClock())
@@ -251,7 +248,11 @@ def _source(section: SourceSection, metrics: Metrics, clock: Clock) -> FrameSour
 
 
 def _decision_log(
-    config: CameraConfig, identity: PipelineIdentity, outbox: ShotOutbox, metrics: Metrics
+    config: CameraConfig,
+    identity: PipelineIdentity,
+    outbox: ShotOutbox,
+    metrics: Metrics,
+    stack: AsyncExitStack,
 ) -> DecisionLog | None:
     section = config.delivery.decision_log
     if section is None:
@@ -266,4 +267,6 @@ def _decision_log(
         outbox=config.delivery.outbox.kind,
         sinks=tuple(sink.name for sink in config.delivery.sinks),
     )
-    return DecisionLog(section, outbox, under, metrics=metrics)
+    log = DecisionLog(section, outbox, under, metrics=metrics)
+    stack.push_async_callback(log.close)
+    return log

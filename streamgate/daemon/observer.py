@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import BestShot, ScoredFace, TrackDecision
 
-__all__ = ["Observer", "tell_all"]
-
-T = TypeVar("T")
+__all__ = ["Observer"]
 
 
 class Observer(Protocol):
@@ -31,13 +28,3 @@ class Observer(Protocol):
     def decided(self, decision: TrackDecision) -> None:
         """A track has ended."""
         ...
-
-
-def tell_all(listeners: Sequence[Callable[[T], None]]) -> Callable[[T], None]:
-    """Return one listener that tells all of them, in order."""
-
-    def tell(what: T) -> None:
-        for listener in listeners:
-            listener(what)
-
-    return tell

@@ -211,9 +211,11 @@ class Reloader:
 
         # The detector and the tracker belong to the thread that uses them.
         await asyncio.get_running_loop().run_in_executor(parts.detection, adopt)
-        parts.gate.adopt(config.gate)
-        parts.scheduler.max_pending = config.quality.max_pending
-        parts.scheduler.share = config.quality.score_share
+        parts.selector.adopt(
+            config.gate,
+            max_pending=config.quality.max_pending,
+            share=config.quality.score_share,
+        )
         parts.publisher.identity = replace(identity, config_hash=in_use.config_hash)
         if camera.decisions is not None:
             camera.decisions.adopt(config, in_use.config_hash)

@@ -146,14 +146,6 @@ class Dispatcher:
         """At stop, time allowed for what still waits, seconds."""
         return self._section.drain_s
 
-    def sink_names(self) -> Sequence[str]:
-        """The sinks that a best shot goes to now."""
-        return [sink.name for sink in self._section.sinks]
-
-    def holds(self, key: str) -> bool:
-        """Whether the best shot of a key still waits for a sink."""
-        return self._outbox.holds(key)
-
     async def adopt(self, section: DeliverySection, fresh: Sequence[Sink]) -> None:
         """Go on with other settings; takes at most `drain_s` where a sink is slow to end.
 
@@ -167,7 +159,7 @@ class Dispatcher:
                 dispatcher from here on.
         """
         self._section = section
-        names = self.sink_names()
+        names = [sink.name for sink in section.sinks]
         self._outbox.serve(names)
         replaced = {sink.name for sink in fresh}
         async with asyncio.TaskGroup() as group:

@@ -39,6 +39,11 @@ class Outbox(Protocol):
     """Keeps best shots until every sink has acknowledged them; for one event loop."""
 
     @property
+    def sinks(self) -> tuple[str, ...]:
+        """Names of the sinks that every best shot goes to from now on."""
+        ...
+
+    @property
     def durable(self) -> bool:
         """Whether what it keeps outlives the process."""
         ...
@@ -148,6 +153,11 @@ class MemoryOutbox:
         self._metrics = metrics
         self._clock = clock
         self._is_open = False
+
+    @property
+    def sinks(self) -> tuple[str, ...]:
+        """Names of the sinks that every best shot goes to from now on."""
+        return self._index.sinks
 
     @property
     def perishable(self) -> int:

@@ -1,16 +1,16 @@
-"""The path of a frame through one camera, against Protocols only.
+"""The path of a frame through one camera: a thin shell around the `Selector`.
 
-Three tasks and one thread: the *watching* task hands each frame to the detection thread and gives
-what was seen to the gate; the *scoring* task keeps the scorer busy with the most promising faces;
-the *publishing* task (see `publisher`) leaves best shots in the outbox. The gate, the scheduler and
-the counts belong to the event loop, so nothing here takes a lock.
+Three tasks and one thread: the *watching* task hands each frame to the detection thread and shows
+the selector what was seen; the *scoring* task takes batches from the selector to the scorer and
+back; the *publishing* task (see `publisher`) leaves best shots in the outbox. The selector belongs
+to the event loop, so nothing here takes a lock. What is decided, it decides; threads, deadlines and
+metrics are all that is left here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -21,18 +21,21 @@ import structlog
 from streamgate.errors import DetectorError, ScoreError
 from streamgate.pipeline.publisher import Publisher
 from streamgate.ports import Clock, FrameAnalyser, QualityScorer
-from streamgate.selection.gate import GateEvent, QualityGate
-from streamgate.selection.scheduler import Scheduler
+from streamgate.selection.selector import Selector, SelectorEvent
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import (
     Analysis,
     Candidate,
     Discontinuity,
     Frame,
+    Release,
     ReleaseReason,
     ScoredFace,
     Scores,
+    Skipped,
     SkipReason,
+    TrackDecision,
+    TracksJoined,
 )
 
 __all__ = ["CameraPipeline", "PipelineParts"]
@@ -51,20 +54,21 @@ class PipelineParts:
         on_scored: told of each scored face; must not block.
         on_analysed: told of each frame and what was seen in it; must not block, and must not keep
             more than the newest frame.
+        on_joined: told of two live tracks that have become one; must not block.
         lossless: wait for the scorer after each frame instead of shedding load, and take the
-            frames' own time for the gate's: for files that are read as fast as they can be.
+            frames' own time for the selector's: for files that are read as fast as they can be.
     """
 
     analyser: FrameAnalyser
     detection: Executor
     scorer: QualityScorer
-    gate: QualityGate
-    scheduler: Scheduler
+    selector: Selector
     publisher: Publisher
     metrics: Metrics
     clock: Clock
     on_scored: Callable[[ScoredFace], None] = lambda _face: None
     on_analysed: Callable[[Frame, Analysis], None] = lambda _frame, _analysis: None
+    on_joined: Callable[[TracksJoined], None] = lambda _joined: None
     lossless: bool = False
 
 
@@ -78,12 +82,9 @@ class CameraPipeline:
         self._busy_since: float | None = None
         self._drain_deadline: float | None = None
         self._drain_timeout: asyncio.Timeout | None = None
-        self._closing = False
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._in_flight: Counter[int] = Counter()
-        self._ending: dict[int, tuple[ReleaseReason, float]] = {}
 
     @property
     def busy_s(self) -> float:
@@ -92,8 +93,8 @@ class CameraPipeline:
 
     @property
     def time(self) -> float:
-        """The gate's time now, monotonic seconds: the frames' own where none may be dropped."""
-        return self._now()
+        """The selector's time, monotonic seconds: the frames' own where none may be dropped."""
+        return self._media_time if self.parts.lossless else self.parts.clock.monotonic()
 
     def hurry(self, drain_s: float) -> None:
         """Let the drain take at most this long from now; faces that still wait are skipped."""
@@ -114,189 +115,142 @@ class CameraPipeline:
                     await self._watch(item)
                 # A picture must not stay in memory while its successor is awaited.
                 del item
-            await self._end_tracks(ReleaseReason.SHUTDOWN, self._now())
+            await self._publish(self.parts.selector.end(ReleaseReason.SHUTDOWN, self.time))
             await self._drain(scoring)
             ticking.cancel()
             await self.parts.publisher.close()
-
-    def _now(self) -> float:
-        return self._media_time if self.parts.lossless else self.parts.clock.monotonic()
 
     # Watching
 
     async def _watch(self, frame: Frame) -> None:
         parts = self.parts
-        age_s = parts.clock.monotonic() - frame.captured_at
         if not parts.lossless:
+            age_s = parts.clock.monotonic() - frame.captured_at
             parts.metrics.frame_age.observe(max(0.0, age_s))
-        loop = asyncio.get_running_loop()
-        self._busy_since = time.perf_counter()
-        try:
-            analysis = await loop.run_in_executor(parts.detection, parts.analyser.analyse, frame)
-        except DetectorError as error:
-            log.error("frame not analysed", frame=frame.index, error=str(error))
-            parts.metrics.frames_dropped.labels("detector_failed").inc()
+        analysis = await self._analyse(frame)
+        if analysis is None:
             return
-        finally:
-            self._busy_since = None
         self._media_time = frame.captured_at
         for stage, seconds in analysis.seconds.items():
             parts.metrics.stage_seconds.labels(stage).observe(seconds)
-        parts.on_analysed(frame, analysis)
-        await self._take(analysis)
+        self._count(analysis)
+        events = parts.selector.seen(analysis, self.time)
+        parts.on_analysed(frame, parts.selector.named(analysis))
+        await self._publish(events)
+        if parts.lossless:
+            await self._idle.wait()
+            await self._publish(parts.selector.tick(self.time))
         self.last_frame_at = parts.clock.monotonic()
         parts.metrics.heartbeat.set(parts.clock.wall())
 
-    async def _take(self, analysis: Analysis) -> None:
-        parts = self.parts
-        for track_id in analysis.ended:
-            await self._end(track_id, ReleaseReason.TRACK_ENDED, self._now())
-        for seen in analysis.faces:
-            track_id = seen.tracked.track_id
-            parts.gate.seen(track_id, at=analysis.captured_at, wall=analysis.captured_wall)
-            if seen.candidate is not None:
-                self._offer(seen.candidate)
-            elif seen.rejection is not None:
-                parts.gate.rejected(track_id, seen.rejection)
-                parts.metrics.faces_rejected.labels(seen.rejection).inc()
-        parts.metrics.faces_detected.inc(len(analysis.faces))
+    async def _analyse(self, frame: Frame) -> Analysis | None:
+        parts, loop = self.parts, asyncio.get_running_loop()
+        self._busy_since = time.perf_counter()
+        try:
+            return await loop.run_in_executor(parts.detection, parts.analyser.analyse, frame)
+        except DetectorError as error:
+            log.error("frame not analysed", frame=frame.index, error=str(error))
+            parts.metrics.frames_dropped.labels("detector_failed").inc()
+            return None
+        finally:
+            self._busy_since = None
+
+    def _count(self, analysis: Analysis) -> None:
+        metrics = self.parts.metrics
+        metrics.faces_detected.inc(len(analysis.faces))
+        for face in analysis.faces:
+            if face.rejection is not None:
+                metrics.faces_rejected.labels(face.rejection).inc()
         if analysis.faces:
-            parts.metrics.last_face_wall.set(analysis.captured_wall)
-        parts.metrics.live_tracks.set(len(parts.gate.live_tracks))
-        if len(parts.scheduler):
-            self._wake_scoring()
-        if parts.lossless:
-            await self._idle.wait()
-            await self.parts.publisher.publish(parts.gate.tick(self._now()))
-
-    def _offer(self, candidate: Candidate) -> None:
-        for lost in self.parts.scheduler.offer(candidate):
-            self._skip(lost.candidate, lost.reason)
-        self._wake_scoring()
-        self.parts.metrics.pending_faces.set(len(self.parts.scheduler))
-
-    def _wake_scoring(self) -> None:
-        """Look for faces that are to be scored; which those are changes with faces and time."""
-        self._work.set()
-        self._idle.clear()
-
-    def _skip(self, candidate: Candidate, reason: SkipReason) -> None:
-        self.parts.gate.skipped(candidate.track_id)
-        self.parts.metrics.faces_skipped.labels(reason.value).inc()
+            metrics.last_face_wall.set(analysis.captured_wall)
 
     async def _discontinued(self, discontinuity: Discontinuity) -> None:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self.parts.detection, self.parts.analyser.flush)
         reason = ReleaseReason.STREAM_ENDED if discontinuity.ended else ReleaseReason.STREAM_LOST
-        await self._end_tracks(reason, self._now())
+        await self._publish(self.parts.selector.end(reason, self.time))
 
-    async def _end_tracks(self, reason: ReleaseReason, at: float) -> None:
-        for track_id in self.parts.gate.live_tracks:
-            if track_id not in self._ending:
-                await self._end(track_id, reason, at)
-
-    async def _end(self, track_id: int, reason: ReleaseReason, at: float) -> None:
-        """End a track, once those of its waiting faces are scored that can still win."""
-        scheduler = self.parts.scheduler
-        scheduler.end(track_id)
-        if not self._closing and (scheduler.waits(track_id, at) or self._in_flight[track_id]):
-            self._ending[track_id] = reason, at
-            self._wake_scoring()
-        else:
-            self._ending.pop(track_id, None)
-            for lost in scheduler.forget(track_id):
-                self._skip(lost.candidate, lost.reason)
-            events = self.parts.gate.end(track_id, reason, at=at)
-            self.parts.metrics.live_tracks.set(len(self.parts.gate.live_tracks))
-            await self.parts.publisher.publish(events)
+    async def _publish(self, events: Sequence[SelectorEvent]) -> None:
+        """Tell what the selector has decided, and look whether it has something to score now."""
+        selector, metrics = self.parts.selector, self.parts.metrics
+        for event in events:
+            if isinstance(event, Skipped):
+                metrics.faces_skipped.labels(event.reason.value).inc()
+            elif isinstance(event, TracksJoined):
+                self.parts.on_joined(event)
+        metrics.live_tracks.set(len(selector.live_tracks))
+        metrics.pending_faces.set(selector.waiting)
+        if selector.waiting:
+            self._work.set()
+            self._idle.clear()
+        decided = [event for event in events if isinstance(event, Release | TrackDecision)]
+        await self.parts.publisher.publish(decided)
 
     # Scoring
 
     async def _score_faces(self) -> None:
-        while not self._closing:
-            batch = self.parts.scheduler.take(self.parts.scorer.batch_size, self._now())
-            self.parts.metrics.pending_faces.set(len(self.parts.scheduler))
+        selector, scorer = self.parts.selector, self.parts.scorer
+        while True:
+            batch = selector.next_batch(scorer.batch_size, self.time)
+            self.parts.metrics.pending_faces.set(selector.waiting)
             if batch:
                 await self._score(batch)
-            elif self._ending:
-                # What they waited for cannot win any more.
-                for track_id in tuple(self._ending):
-                    if track_id in self._ending:
-                        await self._end(track_id, *self._ending[track_id])
             else:
                 self._idle.set()
                 self._work.clear()
                 await self._work.wait()
 
     async def _score(self, batch: Sequence[Candidate]) -> None:
-        tracks = Counter(candidate.track_id for candidate in batch)
-        self._in_flight.update(tracks)
+        parts = self.parts
         started = time.perf_counter()
         try:
-            scores = await self.parts.scorer.score(np.stack([c.crop.image for c in batch]))
+            scores = await parts.scorer.score(np.stack([c.crop.image for c in batch]))
         except asyncio.CancelledError:
-            for candidate in batch:
-                self._skip(candidate, SkipReason.SHUTDOWN)
+            events = parts.selector.failed(batch, SkipReason.SHUTDOWN, self.time)
+            await self._publish(events)
             raise
         except ScoreError as error:
             log.error("scoring failed", error=str(error), faces=len(batch))
-            for candidate in batch:
-                self._skip(candidate, SkipReason.SCORER_FAILED)
+            events = parts.selector.failed(batch, SkipReason.SCORER_FAILED, self.time)
         else:
-            self.parts.metrics.stage_seconds.labels("score").observe(time.perf_counter() - started)
-            self.parts.metrics.scorer_batch.observe(len(batch))
-            await self.parts.publisher.publish(self._take_scores(batch, scores))
+            parts.metrics.stage_seconds.labels("score").observe(time.perf_counter() - started)
+            parts.metrics.scorer_batch.observe(len(batch))
+            # Without a pause between the two, in which a stop could lose half of the batch.
+            events = parts.selector.scored(self._scored(batch, scores), self.time)
         finally:
-            self.parts.metrics.scorer_busy.inc(time.perf_counter() - started)
-            self._in_flight -= tracks
-        for track_id in tracks:
-            if track_id in self._ending:
-                await self._end(track_id, *self._ending[track_id])
+            parts.metrics.scorer_busy.inc(time.perf_counter() - started)
+        await self._publish(events)
 
-    def _take_scores(self, batch: Sequence[Candidate], scores: Scores) -> list[GateEvent]:
-        """Give a batch to the gate, without a pause in which a stop could lose half of it."""
+    def _scored(self, batch: Sequence[Candidate], scores: Scores) -> list[ScoredFace]:
+        """Join a batch with its scores, and tell of each."""
         parts, scored_at = self.parts, self.parts.clock.monotonic()
-        events: list[GateEvent] = []
-        for i, candidate in enumerate(batch):
-            face = ScoredFace(
-                candidate=candidate,
-                raw=float(scores.raw[i]),
-                quality=float(scores.quality[i]),
-                embedding=scores.embedding[i],
-                scored_at=scored_at,
-            )
+        faces = scores.of(batch, scored_at)
+        for face in faces:
             parts.metrics.faces_scored.inc()
-            track = self.parts.publisher.exemplar(candidate.track_id)
+            track_id = parts.selector.track_of(face.candidate.track_id)
+            track = parts.publisher.exemplar(track_id)
             parts.metrics.face_quality.observe(face.quality, track)
             parts.metrics.face_raw_score.observe(face.raw)
             if not parts.lossless:
-                parts.metrics.capture_to_score.observe(scored_at - candidate.captured_at, track)
-            parts.on_scored(face)
-            parts.scheduler.learn(face)
-            events += parts.gate.scored(face, at=self._now())
-        return events
+                age_s = scored_at - face.candidate.captured_at
+                parts.metrics.capture_to_score.observe(age_s, track)
+            parts.on_scored(face.of_track(track_id))
+        return faces
 
     async def _drain(self, scoring: asyncio.Task[None]) -> None:
+        """Wait until all that is due is scored, at most until the deadline of the stop."""
         try:
             async with asyncio.timeout_at(self._drain_deadline) as self._drain_timeout:
                 await self._idle.wait()
-            self._drain_timeout = None
         except TimeoutError:
-            self._drain_timeout = None
-            scoring.cancel()
-            await asyncio.wait([scoring])
-            for candidate in self.parts.scheduler.clear():
-                self._skip(candidate, SkipReason.SHUTDOWN)
-        self._closing = True
-        self._work.set()
-        self._in_flight.clear()
-        for track_id, (reason, at) in list(self._ending.items()):
-            await self._end(track_id, reason, at)
+            pass
+        self._drain_timeout = None
+        scoring.cancel()
+        await asyncio.wait([scoring])
+        await self._publish(self.parts.selector.close(ReleaseReason.SHUTDOWN, self.time))
 
     async def _tick(self) -> None:
         while not self.parts.lossless:
             await asyncio.sleep(_TICK_S)
-            if len(self.parts.scheduler):
-                self._wake_scoring()
             self.parts.metrics.heartbeat.set(self.parts.clock.wall())
-            await self.parts.publisher.publish(self.parts.gate.tick(self._now()))
+            await self._publish(self.parts.selector.tick(self.time))

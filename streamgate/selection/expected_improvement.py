@@ -65,6 +65,9 @@ class ExpectedImprovement:
         self._at: list[float] = []
         self._quality: list[float] = []
         self._prior: list[float] = []
+        # Summed once a score, not once a question: questions are thirty times as many.
+        self._quality_sum = 0.0
+        self._prior_sum = 0.0
         self._squares = _DEVIATION_FACES * _DEVIATION**2
         self._pairs = _DEVIATION_FACES
 
@@ -82,6 +85,8 @@ class ExpectedImprovement:
         if len(self._at) > _MOST_SCORED:
             for column in (self._at, self._quality, self._prior):
                 del column[0]
+        # Anew rather than by difference, so that errors do not add up over a long track.
+        self._quality_sum, self._prior_sum = sum(self._quality), sum(self._prior)
 
     def expected_gain(self, at: float, prior: float, to_beat: float) -> float:
         """Return how many points above `to_beat` a face is to be expected, E[max(0, q - to_beat)].
@@ -96,14 +101,15 @@ class ExpectedImprovement:
         u = (expected - to_beat) / deviation
         below = 0.5 * (1.0 + math.erf(u / math.sqrt(2.0)))
         density = math.exp(-0.5 * u * u) / math.sqrt(2.0 * math.pi)
-        return deviation * (u * below + density)
+        # Far below, the two terms cancel but for rounding.
+        return max(0.0, deviation * (u * below + density))
 
     def _expect(self, at: float, prior: float) -> tuple[float, float]:
         """Mean and standard deviation of the quality of a face."""
         deviation = math.sqrt(self._squares / self._pairs)
         slope = _PRIOR_POINTS * deviation
         # What the prior score does not explain of each scored face, and its mean.
-        mean = (sum(self._quality) - slope * sum(self._prior)) / len(self._at)
+        mean = (self._quality_sum - slope * self._prior_sum) / len(self._at)
         place = bisect_left(self._at, at)
         neighbours = range(max(0, place - 1), min(place + 1, len(self._at)))
         weights, variance = _interpolate(at, [self._at[i] for i in neighbours])

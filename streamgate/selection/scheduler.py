@@ -7,8 +7,9 @@ moment is spent in a good one, and since the faces that might have won wait besi
 around a good face can be scored afterwards. So a slow scorer or a small budget costs choice, never
 delay or memory.
 
-What is scored next is the face of a track that is about to be decided, the earliest decision first;
-then that which is expected to add most to its track, of all tracks.
+What is scored next is the face of a track of which nobody knows whose it is; then that of a track
+that is about to be decided, the earliest decision first; then that which is expected to add most to
+its track, of all tracks.
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ _SOON_S = 0.3
 """A track that is decided within this time spends what it has saved."""
 
 
+def _nothing_is_urgent(_track_id: int) -> bool:
+    return False
+
+
 def _anything_wins(_track_id: int) -> ReleaseTarget:
     return ReleaseTarget(to_beat=-math.inf, deadline=math.inf)
 
@@ -44,9 +49,47 @@ class _Waiting:
     """One track: its faces that wait, in the order of capture, and what is known of it."""
 
     faces: list[Candidate] = field(default_factory=list)
-    expected_improvement: ExpectedImprovement = field(default_factory=ExpectedImprovement)
+    priors: list[float] = field(default_factory=list)
+    scored: ExpectedImprovement = field(default_factory=ExpectedImprovement)
     scores: float = _FIRST_SCORES
     ending: bool = False
+    # What each face is expected to gain, as long as nothing is learnt and `_to_beat` stays.
+    _gains: list[float] = field(default_factory=list)
+    _to_beat: float = math.nan
+
+    def add(self, face: Candidate) -> None:
+        self.faces.append(face)
+        self.priors.append(prior_score(face.measures))
+
+    def pop(self, place: int) -> Candidate:
+        for column in (self.priors, self._gains):
+            if place < len(column):
+                del column[place]
+        return self.faces.pop(place)
+
+    def clear(self) -> list[Candidate]:
+        faces = self.faces.copy()
+        for column in (self.faces, self.priors, self._gains):
+            column.clear()
+        return faces
+
+    def learn(self, face: ScoredFace) -> None:
+        candidate = face.candidate
+        prior = prior_score(candidate.measures)
+        self.scored.learn(candidate.captured_at, face.quality, prior)
+        self._gains.clear()
+
+    def gains(self, to_beat: float) -> list[float]:
+        """Points that each face is expected to add; only what is new is computed."""
+        if to_beat != self._to_beat:
+            self._gains.clear()
+            self._to_beat = to_beat
+        known = len(self._gains)
+        self._gains += [
+            self.scored.expected_gain(face.captured_at, prior, to_beat)
+            for face, prior in zip(self.faces[known:], self.priors[known:], strict=True)
+        ]
+        return self._gains
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +109,7 @@ class Scheduler:
         share: of a track's fit faces that may be scored, 0-1; at 1 every face is scored that does
             not lose its place.
         target_of: tells what a face of a track must beat, and until when.
+        urgent: tells whether a face of a track is wanted whatever it costs, before all others.
     """
 
     def __init__(
@@ -74,10 +118,12 @@ class Scheduler:
         *,
         share: float = 1.0,
         target_of: Callable[[int], ReleaseTarget] = _anything_wins,
+        urgent: Callable[[int], bool] = _nothing_is_urgent,
     ) -> None:
         self.max_pending = max_pending
         self.share = share
         self._target_of = target_of
+        self._urgent = urgent
         self._tracks: dict[int, _Waiting] = {}
 
     def __len__(self) -> int:
@@ -93,11 +139,10 @@ class Scheduler:
         track = self._tracks.setdefault(candidate.track_id, _Waiting())
         track.scores = min(_MOST_SCORES, track.scores + self.share)
         if self._target_of(candidate.track_id).to_beat == math.inf:
-            lost = [Skipped(face, SkipReason.CANNOT_WIN) for face in (*track.faces, candidate)]
-            track.faces.clear()
-            return lost
-        track.faces.append(candidate)
-        lost = []
+            left = (*track.clear(), candidate)
+            return [Skipped(face, SkipReason.CANNOT_WIN) for face in left]
+        track.add(candidate)
+        lost: list[Skipped] = []
         if len(track.faces) > _PER_TRACK:
             lost.append(self._drop(candidate.track_id))
         while len(self) > self.max_pending:
@@ -118,7 +163,7 @@ class Scheduler:
             for offer in offers:
                 track = self._tracks[offer.track_id]
                 track.scores -= 1.0
-                taken.append(track.faces.pop(offer.place))
+                taken.append(track.pop(offer.place))
             if not offers or self.share < 1.0:
                 break
         return taken
@@ -127,8 +172,7 @@ class Scheduler:
         """Take up the score of a face that was taken."""
         track = self._tracks.get(face.candidate.track_id)
         if track is not None:
-            prior = prior_score(face.candidate.measures)
-            track.expected_improvement.learn(face.candidate.captured_at, face.quality, prior)
+            track.learn(face)
 
     def end(self, track_id: int) -> None:
         """Let a track spend what it has saved, because it has ended."""
@@ -157,45 +201,43 @@ class Scheduler:
 
     def _best(self, track_id: int, track: _Waiting, at: float) -> _Offer | None:
         """The face of a track that is to be scored next, if any is worth it now."""
-        bounded = self.share < 1.0
-        if not track.faces or (bounded and track.scores < 1.0):
+        if not track.faces:
+            return None
+        urgent = self._urgent(track_id)
+        bounded = self.share < 1.0 and not urgent
+        if bounded and track.scores < 1.0:
             return None
         target = self._target_of(track_id)
-        gains = self._gains(track, target.to_beat)
+        gains = track.gains(target.to_beat)
         place = max(range(len(gains)), key=gains.__getitem__)
         deadline = at if track.ending else target.deadline
         soon = deadline - at <= _SOON_S
         least = _LEAST_GAIN if soon else _price(track.scores)
         if target.to_beat == math.inf or (bounded and gains[place] < least):
             return None
-        rank = (0, deadline, track_id) if soon else (1, -gains[place], track_id)
+        rank = (1, deadline, track_id) if soon else (2, -gains[place], track_id)
+        if urgent:
+            rank = (0, -gains[place], track_id)
         return _Offer(rank, track_id, place)
 
-    def _gains(self, track: _Waiting, to_beat: float) -> list[float]:
-        return [
-            track.expected_improvement.expected_gain(
-                face.captured_at, prior_score(face.measures), to_beat
-            )
-            for face in track.faces
-        ]
-
     def _least_gain(self, track_id: int) -> float:
-        return min(self._gains(self._tracks[track_id], self._target_of(track_id).to_beat))
+        return min(self._tracks[track_id].gains(self._target_of(track_id).to_beat))
 
     def _drop(self, track_id: int) -> Skipped:
         """Give up the face of a track that is expected to gain least."""
         track = self._tracks[track_id]
-        gains = self._gains(track, self._target_of(track_id).to_beat)
+        gains = track.gains(self._target_of(track_id).to_beat)
         # Of equals the older goes: the newest stands for what is seen now.
         place = min(range(len(gains)), key=gains.__getitem__)
-        if self.share < 1.0 and gains[place] < _LEAST_GAIN:
+        gain = gains[place]
+        if self.share < 1.0 and gain < _LEAST_GAIN:
             reason = SkipReason.CANNOT_WIN
-        elif self.share < 1.0 and (track.scores < 1.0 or gains[place] < _price(track.scores)):
+        elif self.share < 1.0 and (track.scores < 1.0 or gain < _price(track.scores)):
             reason = SkipReason.OVER_BUDGET
         else:
             # It would have been scored by now, had the scorer been free.
             reason = SkipReason.MORE_PROMISING_FACE
-        return Skipped(track.faces.pop(place), reason)
+        return Skipped(track.pop(place), reason)
 
 
 def _price(scores: float) -> float:

@@ -14,19 +14,30 @@ from streamgate.values.faces import (
     ScoredFace,
     Scores,
     SeenFace,
+    TrackBeginning,
     TrackedFace,
 )
 from streamgate.values.ingest import PublishAnswer
-from streamgate.values.pictures import Discontinuity, Frame, Image, Picture
+from streamgate.values.pictures import (
+    Discontinuity,
+    Frame,
+    Image,
+    LookReason,
+    PassReason,
+    Picture,
+)
 from streamgate.values.shots import Acceptance, BestShot, EncodedShot
 from streamgate.values.tracks import (
+    JoinReason,
     Release,
     ReleaseReason,
     ReleaseTarget,
     Skipped,
     SkipReason,
     TrackDecision,
+    TrackJoin,
     TrackOutcome,
+    TracksJoined,
 )
 
 __all__ = [
@@ -41,6 +52,9 @@ __all__ = [
     "FaceMeasures",
     "Frame",
     "Image",
+    "JoinReason",
+    "LookReason",
+    "PassReason",
     "Picture",
     "PublishAnswer",
     "Release",
@@ -51,7 +65,10 @@ __all__ = [
     "SeenFace",
     "SkipReason",
     "Skipped",
+    "TrackBeginning",
     "TrackDecision",
+    "TrackJoin",
     "TrackOutcome",
     "TrackedFace",
+    "TracksJoined",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ __all__ = [
     "Discontinuity",
     "Frame",
     "Image",
+    "LookReason",
+    "PassReason",
     "Picture",
 ]
 
@@ -70,3 +73,23 @@ class Picture:
     def suffix(self) -> str:
         """What its file's name ends with, the dot included."""
         return ".jpg" if self.media_type == "image/jpeg" else ".png"
+
+
+class LookReason(StrEnum):
+    """Why the detector was asked about a picture."""
+
+    EVERY_FRAME = "every_frame"
+    """It is asked about all of them."""
+    DUE = "due"
+    """The longest time without a look was over."""
+    MOTION = "motion"
+    TRACKS = "tracks"
+    """Somebody is followed."""
+
+
+class PassReason(StrEnum):
+    """Why the detector was not asked about a picture."""
+
+    NOTHING_MOVES = "nothing_moves"
+    BETWEEN_LOOKS = "between_looks"
+    """The last look was a moment ago."""

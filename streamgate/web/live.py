@@ -22,6 +22,7 @@ from streamgate.values import (
     ScoredFace,
     SeenFace,
     TrackDecision,
+    TracksJoined,
 )
 from streamgate.web.live_words import decision_in_words, rejection_in_words, release_in_words
 from streamgate.web.shown import ShownShot, ShownTrack
@@ -162,6 +163,12 @@ class LiveView:
         if shot.track_id in self.tracks:
             self.tracks[shot.track_id].forwarded += 1
         self._tell("shot", f"Best shot let through, quality {shot.face.quality:.0f}", shot.track_id)
+
+    def joined(self, joined: TracksJoined) -> None:
+        """Two live tracks have become one."""
+        younger = self.tracks.pop(joined.join.track_id, None)
+        if younger is not None and joined.track_id in self.tracks:
+            self.tracks[joined.track_id].scored += younger.scored
 
     def decided(self, decision: TrackDecision) -> None:
         """A track has ended."""

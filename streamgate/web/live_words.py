@@ -65,6 +65,8 @@ def decision_in_words(decision: TrackDecision, settings: GateSection) -> str:
     match decision.outcome:
         case TrackOutcome.FORWARDED:
             return f"Gone; {_times(decision.forwarded)} let through, best quality {best or 0:.0f}"
+        case TrackOutcome.SAME_VISIT:
+            return f"Gone; the same person was forwarded before, in track {decision.visit}"
         case TrackOutcome.BELOW_MIN_QUALITY:
             return f"Gone; its best quality was {best or 0:.0f}, {settings.min_quality:g} is wanted"
         case TrackOutcome.TOO_YOUNG:

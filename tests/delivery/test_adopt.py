@@ -167,7 +167,7 @@ async def test_on_disk_what_waits_for_a_removed_sink_waits_for_its_return(tmp_pa
         await delivery.dispatcher.accept(best_shot(1))
         await away.until(lambda: away.attempts > 1)
         await delivery.dispatcher.adopt(section(outbox=outbox), [])
-        assert delivery.dispatcher.holds("door-b00t-1-1")
+        assert delivery.outbox.holds("door-b00t-1-1")
         assert delivery.given_up("one") == 0
         await delivery.dispatcher.adopt(section("one", outbox=outbox), [back])
         await back.until(lambda: len(back.keys) == 1)

@@ -21,8 +21,7 @@ from streamgate.pipeline import (
     SystemClock,
     publisher,
 )
-from streamgate.selection.gate import QualityGate
-from streamgate.selection.scheduler import Scheduler
+from streamgate.selection.selector import Selector
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import (
     Acceptance,
@@ -70,9 +69,8 @@ class Script:
         faces = tuple(self._seen(track, quality, shown) for track, quality in line.items())
         return Analysis(shown.index, shown.captured_at, shown.captured_wall, faces, ended)
 
-    def flush(self) -> tuple[int, ...]:
-        ended, self.live = tuple(sorted(self.live)), set()
-        return ended
+    def flush(self) -> None:
+        self.live = set()
 
     def _seen(self, track: int, quality: float | None, shown: Frame) -> SeenFace:
         crop = np.full((112, 112, 3), round(quality or 0), np.uint8)
@@ -139,8 +137,7 @@ class Bench:
                 analyser=self.script,
                 detection=SameThread(),
                 scorer=self.scorer,
-                gate=QualityGate(GateSection()),
-                scheduler=Scheduler(pending),
+                selector=Selector(GateSection(), max_pending=pending),
                 publisher=publishing,
                 metrics=self.metrics,
                 clock=clock,
@@ -186,7 +183,7 @@ async def test_live_tracks_are_judged_when_the_frames_end() -> None:
     [(False, ReleaseReason.STREAM_LOST), (True, ReleaseReason.STREAM_ENDED)],
 )
 async def test_lost_stream_flushes_its_tracks(ended: bool, reason: ReleaseReason) -> None:
-    """An discontinuity ends every live track, with the reason that it gives."""
+    """A discontinuity ends every live track, with the reason that it gives."""
     bench = Bench([{1: 40.0}, {1: 70.0}])
 
     async def frames() -> AsyncIterator[Frame | Discontinuity]:
@@ -227,7 +224,7 @@ async def test_slow_scorer_costs_choice_not_memory() -> None:
         async for shown in bench.frames():
             yield shown
             await asyncio.sleep(0)
-            most = max(most, len(bench.pipeline.parts.scheduler))
+            most = max(most, bench.pipeline.parts.selector.waiting)
         bench.scorer.go.set()
 
     await bench.pipeline.run(frames())

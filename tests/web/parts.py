@@ -74,6 +74,7 @@ class Stage:
         shot = BestShot(
             camera="door", boot_id="b00t", revision=1, rank=1, reason=ReleaseReason.TRACK_ENDED,
             face=face, decided_at=2.0, decided_wall=2.0, model_hash="m", config_hash="c",
+            visit=track,
         )  # fmt: skip
         self.held.add(shot.key)
         self.view.released(shot)

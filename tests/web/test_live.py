@@ -25,7 +25,7 @@ def decision(outcome: TrackOutcome, **changed: Any) -> TrackDecision:
         "track_id": 1, "outcome": outcome, "reason": ReleaseReason.TRACK_ENDED,
         "first_seen_at": 0.0, "last_seen_at": 0.1, "first_seen_wall": 0.0, "last_seen_wall": 0.1,
         "decided_at": 2.0, "faces": 3, "scored": 2, "skipped": 0, "best_quality": 21.4,
-        "best_raw": 1.0, "forwarded": 0, "rejected": {"too_small": 2, "turned_away": 1},
+        "best_raw": 1.0, "forwarded": 0, "visit": 1, "rejected": {"too_small": 2, "turned_away": 1},
     }  # fmt: skip
     return TrackDecision(**{**values, **changed})
 

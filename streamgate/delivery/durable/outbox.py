@@ -74,6 +74,11 @@ class SqliteOutbox:
         self._watch()
 
     @property
+    def sinks(self) -> tuple[str, ...]:
+        """Names of the sinks that every best shot goes to from now on."""
+        return self._sinks
+
+    @property
     def perishable(self) -> int:
         """Best shots that the file could not take: they are lost with the process."""
         return len(self._write_behind.held)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +35,9 @@ from streamgate.values import (
     Frame,
     Image,
     ScoredFace,
-    Scores,
     SeenFace,
+    TrackBeginning,
+    TrackedFace,
 )
 
 __all__ = ["Moment", "Recorder", "Recording", "SeenScored", "VideoClock"]
@@ -69,28 +70,36 @@ class SeenScored:
     """A tracked face of a frame.
 
     Attributes:
-        track_id: its track.
+        tracked: the face and its track.
         rejection: why a precheck failed; None for a fit face.
         face: the scored face, without its crop; None where it was rejected.
         picture: its aligned crop as a JPEG file; empty where it was rejected.
         embedding: by the independent recogniser, float32 [E]; empty without one.
     """
 
-    track_id: int
+    tracked: TrackedFace
     rejection: str | None
     face: ScoredFace | None = None
     picture: bytes = b""
     embedding: NDArray[np.float32] = dataclasses.field(default_factory=lambda: _NOTHING)
 
+    @property
+    def track_id(self) -> int:
+        """The track that the face belongs to."""
+        return self.tracked.track_id
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moment:
-    """What happened in one frame: tracks that had ended before it, and faces that were seen."""
+    """What happened in one frame, see `Analysis`."""
 
     index: int
     at: float
     ended: tuple[int, ...]
     seen: tuple[SeenScored, ...]
+    began: tuple[TrackBeginning, ...] = ()
+    confirmed: tuple[int, ...] = ()
+    dismissed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,18 +109,32 @@ class Recording:
     Attributes:
         path: of the file.
         moments: one for each frame.
+        visits: number of the visit of each sighting, by its frame and the tracker's number of its
+            face; None where each of the tracker's numbers is a visit. Ghosts have none.
     """
 
     path: Path
     moments: tuple[Moment, ...]
+    visits: Mapping[tuple[int, int], int] | None = None
+
+    def visit_of(self, moment: Moment, seen: SeenScored) -> int | None:
+        """Return the visit that a sighting belongs to; None for a ghost of the detector."""
+        if self.visits is None:
+            return seen.track_id
+        return self.visits.get((moment.index, seen.track_id))
 
     @property
     def tracks(self) -> dict[int, list[SeenScored]]:
-        """Every face of each track, in the order of time."""
+        """Every face of each visit, in the order of time.
+
+        A person whom the tracker broke into pieces is one, as for the gate.
+        """
         tracks: dict[int, list[SeenScored]] = {}
         for moment in self.moments:
             for seen in moment.seen:
-                tracks.setdefault(seen.track_id, []).append(seen)
+                visit = self.visit_of(moment, seen)
+                if visit is not None:
+                    tracks.setdefault(visit, []).append(seen)
         return tracks
 
 
@@ -221,11 +244,16 @@ class Recorder:
             if self._embedder is None
             else await asyncio.to_thread(self._embedder, crops)
         )
+        bare = [_without_picture(candidate) for candidate in batch]
+        faces = [
+            dataclasses.replace(face, scored_at=face.candidate.captured_at)
+            for face in scores.of(bare, 0.0)
+        ]
         for i, candidate in enumerate(batch):
             self._scored[candidate.frame_index, candidate.track_id] = SeenScored(
-                track_id=candidate.track_id,
+                tracked=candidate.tracked,
                 rejection=None,
-                face=_scored(candidate, scores, i),
+                face=faces[i],
                 picture=_jpeg(candidate.crop.image),
                 embedding=embeddings[i],
             )
@@ -234,10 +262,13 @@ class Recorder:
         seen = tuple(
             self._scored[analysis.frame_index, face.tracked.track_id]
             if face.candidate is not None
-            else SeenScored(face.tracked.track_id, face.rejection)
+            else SeenScored(face.tracked, face.rejection)
             for face in analysis.faces
         )
-        return Moment(analysis.frame_index, analysis.captured_at, analysis.ended, seen)
+        return Moment(
+            analysis.frame_index, analysis.captured_at, analysis.ended, seen,
+            analysis.began, analysis.confirmed, analysis.dismissed,
+        )  # fmt: skip
 
 
 def _without_pictures(analysis: Analysis) -> Analysis:
@@ -253,16 +284,6 @@ def _without_pictures(analysis: Analysis) -> Analysis:
 
 def _without_picture(candidate: Candidate) -> Candidate:
     return dataclasses.replace(candidate, crop=_NO_PICTURE, context=None)
-
-
-def _scored(candidate: Candidate, scores: Scores, i: int) -> ScoredFace:
-    return ScoredFace(
-        candidate=_without_picture(candidate),
-        raw=float(scores.raw[i]),
-        quality=float(scores.quality[i]),
-        embedding=scores.embedding[i],
-        scored_at=candidate.captured_at,
-    )
 
 
 def _jpeg(image: Image) -> bytes:

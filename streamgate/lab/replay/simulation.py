@@ -1,19 +1,26 @@
 """The gate of the daemon, run over a table instead of a scorer.
 
-Gate, budget and scheduler are the daemon's own objects, shown the same faces in the same order as
-`CameraPipeline` shows them when no frame may be dropped; only waiting is missing.
+The `Selector` is the daemon's own, shown the same faces in the same order as `CameraPipeline` shows
+them when no frame may be dropped; only waiting is missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from streamgate.config import CameraConfig
-from streamgate.lab.replay.recording import Moment, Recording, SeenScored
-from streamgate.selection.gate import GateEvent, QualityGate
-from streamgate.selection.scheduler import Scheduler
-from streamgate.values import Candidate, Release, ReleaseReason, ScoredFace, TrackDecision
+from streamgate.lab.replay.recording import Moment, Recording
+from streamgate.selection.identity import IdentityRules
+from streamgate.selection.selector import Selector, SelectorEvent
+from streamgate.values import (
+    Analysis,
+    Release,
+    ReleaseReason,
+    SeenFace,
+    TrackDecision,
+    TracksJoined,
+)
 
 __all__ = ["Run", "simulate"]
 
@@ -25,12 +32,14 @@ class Run:
     Attributes:
         releases: in the order in which faces were let go.
         decisions: one for each track, in the order in which tracks ended.
-        scored: frame and track of each face that was scored.
+        scored: frame of each face that was scored, and the tracker's number of it.
+        visits: the visit of each sighting, by frame and the tracker's number; see `Recording`.
     """
 
     releases: tuple[Release, ...]
     decisions: tuple[TrackDecision, ...]
     scored: frozenset[tuple[int, int]]
+    visits: Mapping[tuple[int, int], int]
 
 
 def simulate(recording: Recording, config: CameraConfig, *, share: float | None = None) -> Run:
@@ -46,11 +55,11 @@ class _Simulation:
     def __init__(self, recording: Recording, config: CameraConfig, share: float | None) -> None:
         self._recording = recording
         self._batch_size = config.quality.batch_size
-        self._gate = QualityGate(config.gate)
-        self._scheduler = Scheduler(
-            config.quality.max_pending,
+        self._selector = Selector(
+            config.gate,
+            max_pending=config.quality.max_pending,
             share=config.quality.score_share if share is None else share,
-            target_of=self._gate.release_target,
+            identity=IdentityRules(visit_s=config.gate.visit_s),
         )
         self._table = {
             (moment.index, seen.track_id): seen.face
@@ -59,52 +68,56 @@ class _Simulation:
             if seen.face is not None
         }
         self._scored: set[tuple[int, int]] = set()
-        self._events: list[GateEvent] = []
+        self._events: list[SelectorEvent] = []
+        # The track of each sighting when it was seen, and what tracks became.
+        self._tracks: dict[tuple[int, int], int] = {}
 
     def run(self) -> Run:
         at = 0.0
         for moment in self._recording.moments:
             at = moment.at
-            self._watch(moment)
-        for track_id in self._gate.live_tracks:
-            self._end(track_id, ReleaseReason.STREAM_ENDED, at)
+            self._events += self._selector.seen(_analysis(moment), at)
+            self._score(at)
+            self._events += self._selector.tick(at)
+            for seen in moment.seen:
+                number = seen.track_id
+                self._tracks[moment.index, number] = self._selector.track_of(number)
+        self._events += self._selector.end(ReleaseReason.STREAM_ENDED, at)
+        self._score(at)
         return Run(
             releases=tuple(e for e in self._events if isinstance(e, Release)),
             decisions=tuple(e for e in self._events if isinstance(e, TrackDecision)),
             scored=frozenset(self._scored),
+            visits=self._visits(),
         )
 
-    def _watch(self, moment: Moment) -> None:
-        for track_id in moment.ended:
-            self._end(track_id, ReleaseReason.TRACK_ENDED, moment.at)
-        for seen in moment.seen:
-            # The video's own time is wall-clock time too: when it was filmed is not known.
-            self._gate.seen(seen.track_id, at=moment.at, wall=moment.at)
-            self._offer(seen)
-        self._score(moment.at)
-        self._events += self._gate.tick(moment.at)
-
-    def _offer(self, seen: SeenScored) -> None:
-        if seen.face is None:
-            self._gate.rejected(seen.track_id, str(seen.rejection))
-            return
-        for lost in self._scheduler.offer(seen.face.candidate):
-            self._gate.skipped(lost.candidate.track_id)
+    def _visits(self) -> dict[tuple[int, int], int]:
+        became = {e.join.track_id: e.track_id for e in self._events if isinstance(e, TracksJoined)}
+        visits = {e.track_id: e.visit for e in self._events if isinstance(e, TrackDecision)}
+        found = {}
+        for sighting, seen_as in self._tracks.items():
+            track = seen_as
+            while track in became:
+                track = became[track]
+            # A ghost has no decision.
+            if track in visits:
+                found[sighting] = visits[track]
+        return found
 
     def _score(self, at: float) -> None:
-        while batch := self._scheduler.take(self._batch_size, at):
-            for face in self._look_up(batch):
-                self._scheduler.learn(face)
-                self._events += self._gate.scored(face, at=at)
+        while batch := self._selector.next_batch(self._batch_size, at):
+            keys = [(candidate.frame_index, candidate.track_id) for candidate in batch]
+            self._scored.update(keys)
+            self._events += self._selector.scored([self._table[key] for key in keys], at)
 
-    def _look_up(self, batch: Sequence[Candidate]) -> list[ScoredFace]:
-        keys = [(candidate.frame_index, candidate.track_id) for candidate in batch]
-        self._scored.update(keys)
-        return [self._table[key] for key in keys]
 
-    def _end(self, track_id: int, reason: ReleaseReason, at: float) -> None:
-        self._scheduler.end(track_id)
-        self._score(at)
-        for lost in self._scheduler.forget(track_id):
-            self._gate.skipped(lost.candidate.track_id)
-        self._events += self._gate.end(track_id, reason, at=at)
+def _analysis(moment: Moment) -> Analysis:
+    faces = tuple(
+        SeenFace(seen.tracked, None if seen.face is None else seen.face.candidate, seen.rejection)
+        for seen in moment.seen
+    )
+    # The video's own time is wall-clock time too: when it was filmed is not known.
+    return Analysis(
+        moment.index, moment.at, moment.at, faces, moment.ended,
+        began=moment.began, confirmed=moment.confirmed, dismissed=moment.dismissed,
+    )  # fmt: skip

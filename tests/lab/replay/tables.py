@@ -22,7 +22,8 @@ _JPEG = cv2.imencode(".jpg", np.full((112, 112, 3), 90, np.uint8))[1].tobytes()
 
 
 def config(**sections: object) -> CameraConfig:
-    """A camera's settings, defaults but for these sections."""
+    """A camera's settings, defaults but for these sections; every track is a visit of its own."""
+    sections["gate"] = {"visit_s": 0, **dict(sections.get("gate") or {})}  # type: ignore[call-overload] # a section is a mapping
     return CameraConfig.model_validate(
         {"camera": {"name": "hall"}, "source": {"kind": "file", "path": "hall.mkv"}, **sections}
     )
@@ -73,7 +74,7 @@ def _seen(
     track: int, index: int, quality: float, person: NDArray[np.float64], rng: np.random.Generator
 ) -> SeenScored:
     if np.isnan(quality):
-        return SeenScored(track, "blurred")
+        return SeenScored(candidate(track).tracked, "blurred")
     found = candidate(
         track,
         index * FRAME_S,
@@ -90,4 +91,4 @@ def _seen(
     vector = person + rng.normal(size=16) * (1.2 - quality / 100)
     embedding = (vector / np.linalg.norm(vector)).astype(np.float32)
     face = ScoredFace(found, 100.0 - quality, quality, embedding, found.captured_at)
-    return SeenScored(track, None, face, _JPEG)
+    return SeenScored(found.tracked, None, face, _JPEG)

@@ -22,8 +22,7 @@ from streamgate.pipeline import (
     Publisher,
     SystemClock,
 )
-from streamgate.selection.gate import QualityGate
-from streamgate.selection.scheduler import Scheduler
+from streamgate.selection.selector import Selector
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import (
     Acceptance,
@@ -35,7 +34,7 @@ from streamgate.values import (
     SeenFace,
     TrackDecision,
 )
-from tests.builders import candidate, face, frame
+from tests.builders import face, frame
 from tests.lab.replay.tables import config, recording, walk
 
 
@@ -60,8 +59,7 @@ class Player:
         faces = []
         for item in moment.seen:
             if item.face is None:
-                tracked = candidate(item.track_id).tracked
-                faces.append(SeenFace(tracked, None, item.rejection))
+                faces.append(SeenFace(item.tracked, None, item.rejection))
                 continue
             place = self.places[moment.index, item.track_id]
             crop = np.zeros((112, 112, 3), np.uint8)
@@ -76,8 +74,7 @@ class Player:
             faces.append(SeenFace(known.tracked, made, None))
         return Analysis(seen.index, moment.at, moment.at, tuple(faces), moment.ended)
 
-    def flush(self) -> tuple[int, ...]:
-        return ()
+    def flush(self) -> None: ...
 
     async def score(self, crops: NDArray[np.uint8]) -> Scores:
         await asyncio.sleep(0)
@@ -106,7 +103,7 @@ async def play(
 ) -> tuple[Sequence[BestShot], list[TrackDecision]]:
     """Run the pipeline itself over the recording."""
     player, outbox, decisions = Player(shown), Outbox(), list[TrackDecision]()
-    metrics, clock, gate = Metrics(), SystemClock(), QualityGate(settings.gate)
+    metrics, clock = Metrics(), SystemClock()
 
     async def decided(decision: TrackDecision) -> None:
         decisions.append(decision)
@@ -123,11 +120,10 @@ async def play(
                 analyser=player,
                 detection=detection,
                 scorer=player,
-                gate=gate,
-                scheduler=Scheduler(
-                    settings.quality.max_pending,
+                selector=Selector(
+                    settings.gate,
+                    max_pending=settings.quality.max_pending,
                     share=settings.quality.score_share,
-                    target_of=gate.release_target,
                 ),
                 publisher=Publisher(
                     identity, outbox, metrics=metrics, clock=clock, on_decision=decided
