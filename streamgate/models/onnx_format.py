@@ -64,7 +64,7 @@ class GraphBuilder:
 
     def constant(self, values: AnyArray) -> Value:
         """Add a tensor that is part of the graph."""
-        digest = hashlib.sha256(np.ascontiguousarray(values)).digest()
+        digest = hashlib.sha256(values.tobytes()).digest()
         key = ("constant", values.dtype.name, values.shape, digest)
         if key not in self._known:
             self._known[key] = f"c{len(self._known)}"
@@ -118,7 +118,8 @@ def with_dynamic_input(model: bytes, shape: Shape) -> bytes:
         if number == _VALUE_INFO:
             continue
         if number in (_INPUTS, _OUTPUTS):
-            assert isinstance(value, bytes)
+            if not isinstance(value, bytes):
+                raise FormatError("an input or output of the wrong kind")
             name = _name_of(value)
             inputs += number == _INPUTS
             raw = _bytes(number, _value_info(name, "float32", shape if number == _INPUTS else None))  # noqa: PLW2901 # the field itself is replaced

@@ -52,6 +52,7 @@ class PendingBatch:
             self._slot.busy = False
         scores, count = self._scores, self._count
         saliency = scores.saliency
+        assert scores.embedding is not None
         return RawScores(
             raw={group: values[:count].double().numpy() for group, values in scores.raw.items()},
             embedding=scores.embedding[:count].float().numpy(),
@@ -194,6 +195,7 @@ class _Slot:
         """Start bringing the scores to the host."""
         if self.done is None:
             return scores
+        assert scores.embedding is not None
         fetched = NetworkScores(
             raw={group: _to_host(values) for group, values in scores.raw.items()},
             embedding=_to_host(scores.embedding),

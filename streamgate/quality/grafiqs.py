@@ -54,15 +54,15 @@ class NetworkScores(Generic[T]):
 
     Attributes:
         raw: by group from the tap onwards, [N] each.
-        features: the output of stage 4, [N, C, 7, 7].
-        embedding: L2-normalised, [N, E]; None where it was not asked for.
+        embedding: L2-normalised, [N, E], with the head.
+        features: the output of stage 4, [N, C, 7, 7], without it.
         saliency: |∂L/∂t| summed over the colours where the tap is the image, [N, H, W].
     """
 
     raw: Mapping[Group, T]
-    features: T
     embedding: T | None
     saliency: T | None
+    features: T | None = None
 
 
 class Grafiqs(Generic[T]):
@@ -118,7 +118,7 @@ class Grafiqs(Generic[T]):
         for part in chain.from_iterable(self._measured):
             x, reading = part.forward(x)
             readings.append(reading)
-        features, embedding = x, self._head(x) if head else None
+        features = x
         gradient = self._last_norm.own_gradient(self._last_norm.read(x))
         raw = {Group.BLOCK4: operations.magnitude(gradient)}
         for group, parts in zip(GROUPS[-2::-1], reversed(self._measured), strict=False):
@@ -126,7 +126,9 @@ class Grafiqs(Generic[T]):
                 gradient = part.backward(readings.pop(), gradient)
             raw[group] = operations.magnitude(gradient)
         saliency = operations.saliency(gradient) if self._tap is Group.IMAGE else None
-        return NetworkScores(raw, features, embedding, saliency)
+        if not head:
+            return NetworkScores(raw, None, saliency, features)
+        return NetworkScores(raw, self._head(features), saliency)
 
 
 def embedding_head(operations: Operations[T], network: Parameters) -> Layer[T]:

@@ -66,7 +66,7 @@ def grafiqs_graph(  # noqa: PLR0913 # one name per choice
         metadata: written into the file.
     """
     graph = GraphBuilder()
-    count = batch or _BATCH
+    count: int | str = batch or _BATCH
     operations = GraphOperations(graph, blocked=blocked)
     grafiqs = Grafiqs(operations, Parameters(tensors), layout, tap)
     crops = graph.input("crops", "uint8", [count, INPUT_SIZE, INPUT_SIZE, 3])
@@ -74,10 +74,10 @@ def grafiqs_graph(  # noqa: PLR0913 # one name per choice
     named = {"raw": scores.raw[tap]} if alone else dict(scores.raw)
     for name, value in named.items():
         graph.output(value, name, "float32", [count])
-    if scores.embedding is None:
+    if scores.features is not None:
         shape = [count, layout.widths[-1], FINAL_SIZE, FINAL_SIZE]
         graph.output(scores.features, FEATURES, "float32", shape)
-    else:
+    if scores.embedding is not None:
         graph.output(scores.embedding, EMBEDDING, "float32", [count, layout.embedding_size])
     if scores.saliency is not None:
         graph.output(scores.saliency, SALIENCY, "float32", [count, INPUT_SIZE, INPUT_SIZE])
