@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 # Set CI=true to make a missing test server a failure instead of a skip.
 
-.PHONY: setup setup-dev demo test check bench clean
+.PHONY: setup setup-dev demo test coverage newest check docs bench clean
 
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
@@ -26,6 +26,17 @@ test: setup-dev
 	tools/test_peer.sh
 	$(BIN)/pytest $(ARGS)
 
+# The tests with branch coverage: pure Python takes three quarters more CPU time.
+coverage: setup-dev
+	tools/test_servers.sh
+	tools/test_peer.sh
+	status=0; $(BIN)/coverage run -m pytest $(ARGS) || status=$$?; \
+	$(BIN)/coverage report && exit $$status
+
+# The tests except the slowest with the newest Python, where there is one, and their coverage.
+newest:
+	tools/test_newest.sh "$(VENV)"
+
 check: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -34,6 +45,12 @@ check: setup-dev
 	$(BIN)/codespell
 	tools/test_servers.sh
 	tools/check_deploy.sh $(BIN)
+
+# The pages, dashboards and rules that are made from code; tests compare them with it.
+docs: setup-dev
+	$(BIN)/python -m tools.configuration
+	$(BIN)/python -m tools.monitoring
+	$(BIN)/python -m tools.figures
 
 bench: setup-dev
 	$(BIN)/python -m bench $(ARGS)

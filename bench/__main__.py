@@ -1,4 +1,4 @@
-"""`make bench`: measure, write the results beside this file and print the README's tables."""
+"""`make bench`: measure, write the results beside this file and print their tables."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--fused", action="store_true", help="torch.compile too; takes minutes")
-    parser.add_argument("--output", type=Path, help="default: the results that the README shows")
+    parser.add_argument(
+        "--output", type=Path, help="default: the results that docs/measurements.md shows"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as temporary:

@@ -1,7 +1,7 @@
 """What each precision costs in exactness: `python -m bench.precision --crops DIR|TAR`.
 
 Every score is compared with float64 on the CPU. The results of a device replace those that
-`precision.json` holds for it; docs/score.md shows the whole.
+`precision.json` holds for it; docs/measurements.md shows the whole.
 """
 
 from __future__ import annotations

@@ -7,9 +7,11 @@ from typing import Any
 
 __all__ = ["tables"]
 
+_NAMES = {"default": "the included network"}
+
 
 def tables(results: Mapping[str, Any]) -> str:
-    """Return the README's tables for the results as they are in the JSON file."""
+    """Return the tables of docs/measurements.md for the results as they are in the JSON file."""
     machine = results["machine"]
     accelerator = f"{machine['accelerator']}; " if "accelerator" in machine else ""
     head = (
@@ -26,7 +28,7 @@ def tables(results: Mapping[str, Any]) -> str:
 def _speed(speed: Mapping[str, Any], memory: Mapping[str, float]) -> str:
     batches = list(speed["forward_ms"])
     lines = [
-        f"**{speed['backbone']}** ({speed['gflop']} GFLOP a picture)",
+        f"**{_NAMES.get(speed['backbone'], speed['backbone'])}** ({speed['gflop']} GFLOP a face)",
         "",
         "| | "
         + " | ".join(f"faces/s, batch {b}" for b in batches)
@@ -40,14 +42,22 @@ def _speed(speed: Mapping[str, Any], memory: Mapping[str, float]) -> str:
         speedups = [f"{speed['speedup'][group][b]:.1f}" for b in batches]
         lines.append("| " + " | ".join([f"`{group}`", *rates, *speedups]) + " |")
     rates = [f"{1e3 / speed['forward_ms'][b]:.1f}" for b in batches]
-    lines.append("| " + " | ".join(["plain forward, no head", *rates, *[""] * len(batches)]) + " |")
+    lines.append(
+        "| "
+        + " | ".join(["plain forward pass, without the last layers", *rates, *[""] * len(batches)])
+        + " |"
+    )
     for name, milliseconds in speed.get("variants_ms", {}).items():
         rates = [f"{1e3 / milliseconds[b]:.1f}" for b in batches]
         speedups = [f"{speed['published_ms'] / milliseconds[b]:.1f}" for b in batches]
         lines.append("| " + " | ".join([f"`block4`, {name}", *rates, *speedups]) + " |")
     published = f"{1e3 / speed['published_ms']:.1f}"
     blank = [""] * (len(batches) - 1)
-    lines.append("| " + " | ".join(["published way", published, *blank, "1.0", *blank]) + " |")
+    lines.append(
+        "| "
+        + " | ".join(["published way, one face at a time", published, *blank, "1.0", *blank])
+        + " |"
+    )
     lines += ["", _sentence(speed, batches), "", _memory(memory), ""]
     return "\n".join(lines)
 
@@ -57,16 +67,16 @@ def _sentence(speed: Mapping[str, Any], batches: list[str]) -> str:
         return " / ".join(format(values[b], form) for b in batches)
 
     return (
-        f"At batch {' / '.join(batches)} the plain forward runs at "
-        f"{listed(speed['forward_share'], '.0%')} of a large matrix product's rate "
-        f"({speed['matrix_gflops']:.0f} GFLOP/s; torch's own modules: "
-        f"{listed(speed['modules_share'], '.0%')}), and `block4` with its embedding takes "
-        f"{listed(speed['block4_over_forward'], '.2f')} times as long as the plain forward."
+        f"In batches of {' / '.join(batches)}, the plain forward pass reaches "
+        f"{listed(speed['forward_share'], '.0%')} of the rate of a large matrix product "
+        f"({speed['matrix_gflops']:.0f} GFLOP/s), and torch's own modules "
+        f"{listed(speed['modules_share'], '.0%')}. `block4` with its embedding takes "
+        f"{listed(speed['block4_over_forward'], '.2f')} times as long as the plain forward pass."
     )
 
 
 def _memory(memory: Mapping[str, float]) -> str:
-    values = ", ".join(
-        f"{way.replace('@', ' at batch ')} {mb:.0f} MB" for way, mb in memory.items()
+    values = "; ".join(
+        f"{way.replace('@', ', batches of ')}: {mb:.0f} MB" for way, mb in memory.items()
     )
-    return f"Peak memory, weights included: {values}."
+    return f"Peak memory, weights included. {values[0].upper()}{values[1:]}."

@@ -30,7 +30,7 @@ _RESULTS = Path(__file__).parent / "results.json"
 
 
 def main() -> None:
-    """Measure, write the JSON and print the README's tables."""
+    """Measure, write the JSON and print the tables of docs/measurements.md."""
     parser = argparse.ArgumentParser(prog="python -m bench.quality", description=__doc__)
     parser.add_argument("--crops", type=Path, required=True, help="aligned crops, folder or tar")
     parser.add_argument("--split", help="use only this split of the index")

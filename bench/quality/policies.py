@@ -2,7 +2,8 @@
 
     python -m bench.quality.policies *.mkv --recogniser evaluator.onnx
 
-It is `streamgate replay` with every setting's default, and keeps the figures for the README.
+It runs `streamgate replay` with every setting at its default, and keeps the figures for
+docs/measurements.md.
 """
 
 from __future__ import annotations
@@ -35,22 +36,22 @@ _COLUMNS = (
 
 
 def table(results: Mapping[str, Any]) -> str:
-    """Return the README's table for the results as they are in the JSON file."""
+    """Return the table of docs/measurements.md for the results as they are in the JSON file."""
     return "\n".join(_lines(results)) + "\n"
 
 
 def _lines(results: Mapping[str, Any]) -> Iterator[str]:
     yield (
-        f"{results['videos']} recordings of {results['seconds']:.0f} s with {results['faces']:,} "
-        f"faces, {results['policies']['gate']['tracks']} tracks that count; read and scored face "
-        f"by face at {results['seconds'] / results['took_s']:.1f} times real time. Regret is in "
-        f"points of quality below the track's best face; similarity, by {results['judge']}, is how "
-        "much less the face resembles its track than the one that does most."
+        f"{results['videos']} recordings of {results['seconds']:.0f} s in all, with "
+        f"{results['faces']:,} faces that pass the prechecks and "
+        f"{results['policies']['gate']['tracks']} tracks that count. Similarity is measured by the "
+        f"recogniser {results['judge']}. Reading the recordings and scoring every face took "
+        f"{results['took_s'] / results['seconds']:.1f} times as long as they play."
     )
     yield ""
     yield (
-        "| rule | regret | 95th percentile | similarity | missed | needless | per track "
-        "| after | faces scored |"
+        "| rule | regret | 95th percentile | loss of similarity | missed | needless "
+        "| faces per track | released after | faces scored |"
     )
     yield "|---" * 9 + "|"
     for name, of in results["policies"].items():
@@ -62,7 +63,9 @@ def _lines(results: Mapping[str, Any]) -> Iterator[str]:
         )
     yield ""
     budgets = [f"{p['share_scored']:.0%}: {p['regret_quality_mean']:.2f}" for p in results["trade"]]
-    yield f"The gate's regret by the share of faces that it scores: {', '.join(budgets)}."
+    yield (
+        f"The gate's regret, in points, for different shares of faces scored: {', '.join(budgets)}."
+    )
 
 
 def _replay(videos: Sequence[Path], options: Mapping[str, object]) -> tuple[float, dict[str, Any]]:
@@ -80,7 +83,7 @@ def _replay(videos: Sequence[Path], options: Mapping[str, object]) -> tuple[floa
 
 
 def main() -> None:
-    """Replay, write the JSON and print the README's table."""
+    """Replay, write the JSON and print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.quality.policies", description=__doc__)
     parser.add_argument("videos", type=Path, nargs="+")
     parser.add_argument("--recogniser", type=Path, required=True, help="ONNX file of the judge")

@@ -7,19 +7,27 @@ from typing import Any
 
 __all__ = ["tables"]
 
+_METHODS = {
+    "oracle (knows each failure)": "oracle",
+    "detector score": "confidence of the detector",
+    "sharpness (our precheck)": "sharpness (as in the precheck)",
+    "eye distance in the source": "distance between the eyes in the source picture",
+    "embedding norm": "length of the embedding",
+}
+
 
 def tables(results: Mapping[str, Any]) -> str:
-    """Return the README's tables for the results as they are in the JSON file."""
+    """Return the tables of docs/measurements.md for the results as they are in the JSON file."""
     return "\n".join([*_discard(results), "", *_separation(results), "", *_rest(results)]) + "\n"
 
 
 def _discard(results: Mapping[str, Any]) -> Iterator[str]:
     found = results["discard"]
     yield (
-        f"FNMR at FMR {found['false_match_rate']:g} after discarding the worst probes: "
-        f"{found['probes']:,} clean gallery pictures of {found['people']} people, as many probes "
-        f"of which 60 % are degraded, mean of {found['draws']} draws, judged by "
-        f"{results['judge']['name']}."
+        f"FNMR at FMR {found['false_match_rate']:g} after discarding the probes of lowest quality: "
+        f"{found['probes']:,} clean gallery pictures of {found['people']} people and as many "
+        f"probes, 60 % of which are degraded. Mean of {found['draws']} random draws, judged by the "
+        f"recogniser {results['judge']['name']}."
     )
     yield ""
     shares = " | ".join(f"{share:.0%}" for share in found["discards"])
@@ -27,11 +35,15 @@ def _discard(results: Mapping[str, Any]) -> Iterator[str]:
     yield "|---" * (len(found["discards"]) + 2) + "|"
     for name, figures in found["methods"].items():
         cells = " | ".join(f"{value:.3f}" for value in figures["fnmr"])
-        yield f"| {name} | {cells} | {figures['partial_area_30']:.3f} |"
+        method = _METHODS.get(name, name.replace("default (", "included network ("))
+        yield f"| {method} | {cells} | {figures['partial_area_30']:.3f} |"
 
 
 def _separation(results: Mapping[str, Any]) -> Iterator[str]:
-    yield f"AUC, {results['crops']:,} clean faces against the same faces degraded."
+    yield (
+        f"How often a clean face has a higher quality than a degraded one (AUC), for "
+        f"{results['crops']:,} faces:"
+    )
     yield ""
     yield "| degradation | weak | middle | strong |"
     yield "|---|---|---|---|"
@@ -42,12 +54,16 @@ def _separation(results: Mapping[str, Any]) -> Iterator[str]:
 def _rest(results: Mapping[str, Any]) -> Iterator[str]:
     own = results["recognition"]
     yield (
-        f"Recognition by the default's own embedding, people it has never seen: AUC "
-        f"{own['auc']:.4f}, {own['accept_rate']:.1%} of {own['pairs']:,} pairs accepted at FMR "
-        f"{own['false_match_rate']:g}."
+        f"Recognition by the included network's own embedding, for people whom it has never seen: "
+        f"AUC {own['auc']:.4f}; {own['accept_rate']:.1%} of {own['pairs']:,} pairs of one person "
+        f"accepted at FMR {own['false_match_rate']:g}."
     )
+    yield ""
+    yield "Pictures that are no faces:"
+    yield ""
     for kind, shares in results["non_faces"].items():
         yield (
-            f"- {kind}: {shares['rejected']:.1%} rejected by the prechecks; with the score, "
-            f"{shares['rejected_or_below_every_face']:.1%} are rejected or below every clean face"
+            f"- {kind}: the prechecks reject {shares['rejected']:.1%}; "
+            f"{shares['rejected_or_below_every_face']:.1%} are rejected or score below every clean "
+            "face"
         )

@@ -6,17 +6,15 @@ from pathlib import Path
 
 import click
 
-from streamgate.errors import ModelError
-from streamgate.lab.export import TOLERANCE, compare, export_onnx, export_safetensors
-from streamgate.quality import GROUPS, Group
+from streamgate.cli import options
 
 __all__ = ["command"]
 
 
-@click.command("export")
+@click.command("export", cls=options.renamed({"--output": "--out"}))
 @click.option(
     "--group",
-    type=click.Choice([str(group) for group in GROUPS]),
+    type=click.Choice(["image", "block1", "block2", "block3", "block4"]),
     default="block4",
     show_default=True,
     help="Where the gradient is taken.",
@@ -27,39 +25,41 @@ __all__ = ["command"]
     type=click.Choice(["onnx", "safetensors"]),
     default="onnx",
     show_default=True,
+    help="onnx: the graph; safetensors: the weights alone, which a CPU reads without torch.",
 )
-@click.option("--weights", default="default", show_default=True, help="default, or a file.")
+@options.weights
 @click.option(
-    "--output",
+    "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Default grafiqs-GROUP.onnx, or the weights' name with the suffix .safetensors.",
+    help="Default: grafiqs-GROUP.onnx, or the weights' name with the suffix .safetensors.",
 )
 @click.option(
     "--check/--no-check",
     default=True,
-    help="Compare an ONNX graph with torch's float64, or the engine.",
+    help="Compare the graph with torch in float64, or with the engine where torch is missing.",
 )
-def command(*, group: str, layout: str, weights: str, output: Path | None, check: bool) -> None:
-    """Write a graph from crops (uint8 RGB [N, 112, 112, 3]) to raw [N] and embedding [N, E].
+def command(*, group: str, layout: str, weights: str, out: Path | None, check: bool) -> None:
+    """Write a graph from crops (uint8 RGB [N, 112, 112, 3]) to raw [N] and embedding [N, E]."""
+    from streamgate.errors import ModelError
+    from streamgate.lab.export import TOLERANCE, compare, export_onnx, export_safetensors
+    from streamgate.quality import Group
 
-    The format safetensors holds the weights alone: a camera on a CPU reads that without torch.
-    """
     if layout == "safetensors":
-        output = output or Path(weights).with_suffix(".safetensors")
-        export_safetensors(weights, output)
-        click.echo(f"{output}: weights as {layout}, {output.stat().st_size:,} bytes")
+        out = out or Path(weights).with_suffix(".safetensors")
+        export_safetensors(weights, out)
+        click.echo(f"{out}: weights as {layout}, {out.stat().st_size:,} bytes")
         return
-    output = output or Path(f"grafiqs-{group}.onnx")
-    export_onnx(weights, output, Group(group))
-    click.echo(f"{output}: {group} as {layout}, {output.stat().st_size:,} bytes")
+    out = out or Path(f"grafiqs-{group}.onnx")
+    export_onnx(weights, out, Group(group))
+    click.echo(f"{out}: {group} as {layout}, {out.stat().st_size:,} bytes")
     if not check:
         return
-    agreement = compare(output, weights, Group(group))
+    agreement = compare(out, weights, Group(group))
     click.echo(
         f"largest difference from {agreement.reference}: raw {agreement.raw:.1e} relative, "
         f"embedding {agreement.embedding:.1e}"
     )
     if max(agreement.raw, agreement.embedding) > TOLERANCE:
         raise ModelError(
-            f"{output}: differs from {agreement.reference} by more than {TOLERANCE:g}; not usable"
+            f"{out}: differs from {agreement.reference} by more than {TOLERANCE:g}; not usable"
         )

@@ -1,16 +1,16 @@
 """The whole configuration of one camera.
 
-Each field says what it does, in which unit, and why its default is what it is; the same text is
-shown by `streamgate schema`.
+Each field says what it does, in which unit, and why its default is what it is. The same text is
+printed by `streamgate schema` and by the page of settings in the documentation.
 """
 
 from __future__ import annotations
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator, model_validator
 
 from streamgate.config.delivery import DeliverySection
 from streamgate.config.section import Name, Seconds, Section
@@ -25,58 +25,105 @@ from streamgate.config.stages import (
 from streamgate.config.tracing import TracingSection
 from streamgate.config.webrtc_source import WhipSection
 
-__all__ = ["CameraConfig", "CameraSection", "LogSection", "WebSection"]
+__all__ = ["CameraConfig", "CameraSection", "HealthSection", "LogSection", "WebSection"]
 
 
 class CameraSection(Section):
-    """Which camera this process serves."""
+    """The camera that this process serves."""
 
     name: Name = Field(
-        description="Name in metrics, logs and keys: lower-case letters, digits, - and _."
+        description="Name of the camera in metrics, logs and keys: lower-case letters, digits, - "
+        "and _, at most 63 characters."
     )
 
 
 _SHORTEST_TOKEN = 16
+_HOST_NAME = r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$"
 
 
 class WebSection(Section):
-    """The HTTP server: metrics, health, and the live page for whoever sets the camera up."""
+    """The HTTP server: metrics, health checks, and the live page for setting a camera up."""
 
-    enabled: bool = Field(default=True, description="Serve HTTP at all.")
+    enabled: bool = Field(
+        default=True,
+        description="Whether to run the HTTP server. Without it there are no metrics, no health "
+        "checks and no live page.",
+    )
     host: str = Field(
-        default="127.0.0.1", description="Address to listen on; loopback unless told otherwise."
+        default="127.0.0.1",
+        description="Address to listen on. The default can be reached from this machine only.",
     )
     port: int = Field(
-        default=9109, ge=0, le=65_535, description="TCP port; 0 takes a free one and logs it."
+        default=9109,
+        ge=0,
+        le=65_535,
+        description="TCP port; 0 takes a free one and logs it. The default lies in the range that "
+        "Prometheus exporters use.",
     )
     cert_file: Path | None = Field(
-        default=None, description="PEM certificate (chain) to serve HTTPS with."
+        default=None,
+        description="Certificate, with its chain, to serve HTTPS with; a PEM file. Default: plain "
+        "HTTP.",
     )
-    key_file: Path | None = Field(default=None, description="PEM key of cert_file.")
+    key_file: Path | None = Field(
+        default=None,
+        description="Private key of cert_file, a PEM file. Default: the key is in cert_file.",
+    )
     ready_frame_age_s: Seconds = Field(
-        default=5.0, description="/readyz fails when the last frame is older, seconds."
+        default=5.0,
+        description="/readyz fails when the last frame is older than this, seconds. The default "
+        "outlasts one quick reconnect.",
     )
     live_page: bool = Field(
         default=True,
-        description="Serve the page at / that shows what the gate sees and why faces are refused.",
+        description="Serve the live page at /, which shows what the gate sees and why faces are "
+        "rejected.",
     )
     show_pictures: bool = Field(
         default=False,
-        description="Let the live page show frames and faces; without it, it shows boxes and "
-        "figures alone. Pictures of people are shown only where somebody has decided to.",
+        description="Let the live page show frames and faces. Off, the page shows boxes and "
+        "figures only: pictures of people should be shown only where somebody has decided so.",
     )
     token: SecretStr | None = Field(
         default=None,
-        description="What the live page asks for, 16 characters or more; better as token_file. "
-        "Needed where host can be reached from outside. `openssl rand -hex 24` makes one.",
+        description="Secret that visitors of the live page must know, 16 characters or more; "
+        "better given as token_file. Required where host can be reached from other machines. "
+        "`openssl rand -hex 24` makes one.",
     )
     protect_metrics: bool = Field(
         default=False,
-        description="Ask for the token at /metrics as well; Prometheus sends it with "
-        "`authorization: {credentials_file: ...}`. /healthz and /readyz never ask for it.",
+        description="Require the token at /metrics too. Prometheus sends it with `authorization: "
+        "{credentials_file: ...}`. /healthz and /readyz never require it, so that probes work.",
     )
     max_viewers: int = Field(
-        default=4, ge=1, le=64, description="Most open live pages; further ones are turned away."
+        default=4,
+        ge=1,
+        le=64,
+        description="Most live pages that may be open at once; further ones are turned away. It "
+        "bounds what viewers can cost a camera.",
+    )
+
+    max_connections: int = Field(
+        default=64,
+        ge=8,
+        le=4096,
+        description="Most open connections, those of open live pages on top; beyond it the one "
+        "that has been idle longest is closed. 128 file descriptors are always left to delivery "
+        "and logs.",
+    )
+    allowed_hosts: tuple[Annotated[str, Field(pattern=_HOST_NAME)], ...] = Field(
+        default=(),
+        max_length=64,
+        description="Further names of this server, such as door.example.org or *.example.org. "
+        "Whoever does not send the token must ask by one of them, by one that cert_file is for, by "
+        "address or by a name without a dot; of a loopback host by localhost. Other names are "
+        "refused, because a page on the internet can have its own name point here.",
+    )
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
+        default=(),
+        max_length=64,
+        description="Addresses or networks of proxies whose X-Forwarded-Proto is believed: where "
+        "it says https, the login's cookie is sent over TLS alone.",
     )
 
     @field_validator("token")
@@ -114,12 +161,40 @@ class WebSection(Section):
         return self
 
 
-class LogSection(Section):
-    """What is logged, to standard error."""
+class HealthSection(Section):
+    """When the process counts as ill, and when it ends for its supervisor to start it anew."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field(default="info")
+    unhealthy_after_failures: int = Field(
+        default=10,
+        ge=1,
+        description="/healthz and /readyz fail once the detector, the scorer or the disk has "
+        "failed so many times in a row. One success makes it well.",
+    )
+    end_after_failures: int | None = Field(
+        default=300,
+        ge=1,
+        description="The process ends in order, with exit code 1 and the reason, after so many "
+        "failures in a row: 12 s of a camera with 25 pictures a second, and five minutes or more "
+        "of a disk, which is tried once a second at most. null: never.",
+    )
+    end_after_stall_s: Seconds | None = Field(
+        default=120.0,
+        description="The process ends once one detection or one batch of the scorer has taken so "
+        "long, seconds; /healthz fails from 30 s on. null: never.",
+    )
+
+
+class LogSection(Section):
+    """What is logged. The log goes to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info",
+        description="Least severe message that is logged. debug is for developers and is verbose.",
+    )
     format: Literal["auto", "console", "json"] = Field(
-        default="auto", description="auto: console on a terminal, JSON lines elsewhere."
+        default="auto",
+        description="console: text for people; json: one JSON object a line; auto: console on a "
+        "terminal, json elsewhere.",
     )
 
 
@@ -137,6 +212,7 @@ class CameraConfig(Section):
     web: WebSection = Field(default_factory=WebSection)
     log: LogSection = Field(default_factory=LogSection)
     tracing: TracingSection = Field(default_factory=TracingSection)
+    health: HealthSection = Field(default_factory=HealthSection)
 
     @model_validator(mode="after")
     def _publishers_can_come(self) -> CameraConfig:

@@ -1,4 +1,4 @@
-"""Where best shots go: the outbox and how deliveries are retried."""
+"""Where best shots go: sinks, the outbox, and how deliveries are retried."""
 
 from __future__ import annotations
 
@@ -26,34 +26,39 @@ _TTL = Field(
     default=259_200,
     gt=0,
     le=_WEEKS_S,
-    description="What is older is given up, seconds: three days outlast a weekend.",
+    description="Best shots that have waited longer than this are dropped, seconds. The default, "
+    "three days, outlasts a weekend.",
 )
 
 
 class MemoryOutboxSection(Section):
-    """Waiting best shots are kept in memory and are lost with the process."""
+    """Best shots wait in memory. They are lost when the process ends."""
 
     kind: Literal["memory"] = "memory"
     max_shots: int = Field(
         default=256,
         ge=1,
         le=100_000,
-        description="Most best shots that wait; beyond it those of lowest quality go first, of "
-        "equals the oldest.",
+        description="Most best shots that wait. Beyond it, the one of lowest quality is dropped; "
+        "among equally good ones, the oldest.",
     )
     max_bytes: int = Field(
-        default=67_108_864, ge=65_536, description="Most bytes that wait; the same rule."
+        default=67_108_864,
+        ge=65_536,
+        description="Most bytes that wait, 64 MiB by default. Beyond it, the same rule applies.",
     )
     ttl_s: float = _TTL
 
 
 class OutboxKey(Section):
-    """A key that encrypts what waits on disk."""
+    """A key that encrypts best shots on disk."""
 
-    id: Name = Field(description="Its name, which is stored beside what it encrypts.")
+    id: Name = Field(
+        description="Name of the key, which is stored beside everything that it encrypts."
+    )
     key: SecretStr = Field(
-        description="32 random bytes in base64 or as 64 hexadecimal digits; better as key_file or "
-        "${ENV}. `openssl rand -base64 32` makes one."
+        description="32 random bytes, in base64 or as 64 hexadecimal digits; better given as "
+        "key_file or ${ENV}. `openssl rand -base64 32` makes one."
     )
 
     @field_validator("key")
@@ -64,40 +69,44 @@ class OutboxKey(Section):
 
 
 class SqliteOutboxSection(Section):
-    """Waiting best shots are kept in an encrypted file and outlive the process."""
+    """Best shots wait in an encrypted file. They survive the end of the process."""
 
     kind: Literal["sqlite"]
-    path: Path = Field(description="The file, one for each camera; its folder is made.")
+    path: Path = Field(
+        description="The file, one for each camera. Its folder is created if it does not exist."
+    )
     keys: tuple[OutboxKey, ...] = Field(
         default=(),
         max_length=16,
-        description="The last one encrypts, all of them decrypt: to change the key, add one; the "
-        "old one can go when nothing waits that it has encrypted.",
+        description="Encryption keys. The last one encrypts, all of them decrypt. To change the "
+        "key, append one; remove the old one when nothing that it encrypted waits any more.",
     )
     store_pictures_unencrypted: bool = Field(
         default=False,
-        description="Without a key nothing is stored, unless this is true: faces then lie on disk "
-        "for everyone who can read the file.",
+        description="Allow an outbox without keys. Faces can then be seen by everyone who can read "
+        "the file, so it must be asked for.",
     )
     max_shots: int = Field(
         default=10_000,
         ge=1,
         le=1_000_000,
-        description="Most best shots that wait, dead letters among them; beyond it dead letters go "
-        "first, then those of lowest quality, of equals the oldest.",
+        description="Most best shots that are kept, dead letters included. Beyond it, dead "
+        "letters are dropped first, then the best shot of lowest quality; among equally good "
+        "ones, the oldest.",
     )
     max_bytes: int = Field(
         default=1_073_741_824,
         ge=1_048_576,
-        description="Most bytes that the file holds, in whole pages; the same rule.",
+        description="Largest size of the file, bytes, 1 GiB by default. Beyond it, the same rule "
+        "applies.",
     )
     ttl_s: float = _TTL
     held_shots: int = Field(
         default=256,
         ge=0,
         le=10_000,
-        description="While the file cannot be written (a full disk), most best shots that are kept "
-        "in memory instead.",
+        description="Most best shots that are kept in memory while the file cannot be written, for "
+        "example because the disk is full.",
     )
 
     @model_validator(mode="after")
@@ -128,31 +137,45 @@ OutboxSection = Annotated[
 
 
 class RetrySection(Section):
-    """How a delivery that failed is tried again."""
+    """How a failed delivery is retried."""
 
-    initial_s: Seconds = Field(default=0.5, description="First pause, seconds; it doubles.")
-    max_s: Seconds = Field(default=60.0, description="Longest pause, seconds.")
-    jitter: Fraction = Field(default=0.3, description="Random share taken off each pause.")
+    initial_s: Seconds = Field(
+        default=0.5, description="First pause, seconds; each failure doubles it."
+    )
+    max_s: Seconds = Field(
+        default=60.0,
+        description="Longest pause, seconds: how long a sink may be back before it is noticed.",
+    )
+    jitter: Fraction = Field(
+        default=0.3,
+        description="Each pause is shortened by a random share of up to this much, so that many "
+        "cameras do not return to a sink in the same instant.",
+    )
     max_refusals: int = Field(
         default=5,
         ge=1,
         le=1000,
-        description="A best shot that a sink has refused for good so often is a dead letter. A "
-        "sink that is away refuses nothing: it is tried for ever.",
+        description="After this many refusals by a sink, a best shot becomes a dead letter: it is "
+        "kept, but not offered again. A sink that cannot be reached refuses nothing; it is "
+        "retried until the best shot expires.",
     )
 
 
 class DecisionLogSection(Section):
-    """One JSON line for each track that has ended, without pictures."""
+    """A log with one JSON line for each track that has ended. It holds no pictures."""
 
-    path: Path = Field(description="The file; its folder is made.")
+    path: Path = Field(description="The file. Its folder is created if it does not exist.")
     max_bytes: int = Field(
         default=16_777_216,
         ge=4096,
-        description="The file is put aside as PATH.1 when it would grow beyond this.",
+        description="Largest size of the file, bytes, 16 MiB by default. Beyond it, the file is "
+        "renamed to PATH.1 and a new one is started.",
     )
     keep: int = Field(
-        default=4, ge=0, le=1000, description="How many files are kept that were put aside."
+        default=4,
+        ge=0,
+        le=1000,
+        description="How many renamed files are kept; the oldest is deleted.",
     )
 
 
@@ -160,24 +183,47 @@ class DeliverySection(Section):
     """Where best shots go."""
 
     sinks: tuple[SinkSection, ...] = Field(
-        default=(), max_length=16, description="Every best shot goes to each of them."
+        default=(),
+        max_length=16,
+        description="Receivers of best shots. Every best shot goes to each of them.",
     )
     outbox: OutboxSection = Field(
         default_factory=MemoryOutboxSection,
-        description="Where best shots wait; `memory` for short.",
+        description="Where best shots wait until every sink has acknowledged them. `outbox: "
+        "memory` is short for `outbox: {kind: memory}`.",
     )
     retry: RetrySection = Field(default_factory=RetrySection)
     decision_log: DecisionLogSection | None = Field(
-        default=None, description="Where the decision on each track is written; default: nowhere."
+        default=None,
+        description="Log of the decision on each track. Default: none is written.",
     )
-    context: bool = Field(default=False, description="Send a wider crop around the face as well.")
+    context: bool = Field(
+        default=False,
+        description="Send a wider picture around the face too, for recognisers that find the face "
+        "themselves. Off, because it shows more than the face.",
+    )
     context_margin: float = Field(
-        default=1.0, ge=0.1, le=5, description="Margin of the context crop, in box sizes."
+        default=1.0,
+        ge=0.1,
+        le=5,
+        description="Width of the margin on each side of the face in the wider picture, in sizes "
+        "of the face's box.",
     )
-    crop_format: Literal["jpeg", "png"] = Field(default="jpeg", description="png is lossless.")
-    jpeg_quality: int = Field(default=95, ge=10, le=100, description="JPEG quality of pictures.")
+    crop_format: Literal["jpeg", "png"] = Field(
+        default="jpeg",
+        description="Format of pictures. png is lossless and several times as large.",
+    )
+    jpeg_quality: int = Field(
+        default=95,
+        ge=10,
+        le=100,
+        description="JPEG quality of pictures. The default is high, because a recogniser reads "
+        "them.",
+    )
     drain_s: Seconds = Field(
-        default=3.0, description="At stop, time allowed for what still waits, seconds."
+        default=3.0,
+        description="At stop, how long to go on delivering what still waits, seconds. The default "
+        "lets a camera stop within five.",
     )
 
     @model_validator(mode="after")

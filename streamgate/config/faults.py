@@ -9,7 +9,12 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 from pydantic_core import ErrorDetails
 
-__all__ = ["Fault", "fault_from"]
+from streamgate.values.redaction import redact, shown_address
+
+__all__ = ["Fault", "KeyPath", "dotted", "fault_from", "is_secret_name"]
+
+KeyPath = tuple[str | int, ...]
+"""Where a value is: keys, and places in lists."""
 
 _SECTION_WANTED = ("model_type", "model_attributes_type")
 _SECRET_WORDS = ("password", "token", "secret", "key", "credential", "headers")
@@ -34,6 +39,19 @@ class Fault:
     def __str__(self) -> str:
         where = f"{self.line}: {self.key}" if self.key else f"{self.line}"
         return f"{where}: got {self.got}; wanted {self.wanted}"
+
+
+def dotted(path: KeyPath) -> str:
+    """A path as people write it: `delivery.sinks[0].url`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def is_secret_name(key: str) -> bool:
+    """Whether the values of a key of this name are never shown."""
+    return any(word in key.lower() for word in _SECRET_WORDS)
 
 
 def fault_from(detail: ErrorDetails, *, line: int, key: str) -> Fault:
@@ -67,7 +85,7 @@ def _wanted(detail: ErrorDetails) -> str:
 
 def _shown(value: Any, key: str) -> str:
     """What was found, cut short; nothing that may be a secret."""
-    if isinstance(value, SecretStr) or any(word in key.lower() for word in _SECRET_WORDS):
+    if isinstance(value, SecretStr) or is_secret_name(key):
         return "a value that is not shown"
     if value is None:
         return "nothing"
@@ -75,10 +93,8 @@ def _shown(value: Any, key: str) -> str:
         return "a section"
     if isinstance(value, list):
         return "a list"
-    text = repr(value)
-    # A URL may hold a password before its host.
-    if "://" in text and "@" in text:
-        return "a URL with credentials"
+    # An address may hold a password before its host, in its path and in its query.
+    text = repr(shown_address(value)) if isinstance(value, str) else redact(repr(value))
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -1,4 +1,4 @@
-"""How a lost source is opened again."""
+"""How a lost source is reopened."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ __all__ = ["ReconnectSection"]
 
 
 class ReconnectSection(Section):
-    """How long to wait before a lost source is opened again; it is tried for ever."""
+    """How long to wait before a lost source is reopened. Attempts never stop."""
 
     initial_s: Seconds = Field(
-        default=0.5, description="First pause in seconds: a short network fault heals within it."
+        default=0.5,
+        description="First pause, seconds; each failure doubles it. Short network faults are over "
+        "by then.",
     )
     max_s: Seconds = Field(
         default=30.0,
-        description="Longest pause in seconds: a camera that was away for hours is back soon.",
+        description="Longest pause, seconds. A camera that was away for hours is back within it.",
     )
     jitter: Fraction = Field(
         default=0.3,
-        description="Random share by which each pause is shortened, so that a fleet does not "
-        "come back in one wave.",
+        description="Each pause is shortened by a random share of up to this much, so that many "
+        "cameras do not reconnect in the same instant.",
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Keys as people write them."""
+"""Encryption keys as people write them: base64 or hexadecimal."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _HEXADECIMAL = re.compile(r"[0-9a-fA-F]{64}")
 
 
 def key_bytes(key: SecretStr) -> bytes:
-    """The 32 bytes of a key in base64 or hexadecimal digits.
+    """Return the 32 bytes of a key that is written in base64 or in hexadecimal digits.
 
     Raises:
-        ValueError: it is no such key; the message does not show it.
+        ValueError: it is neither; the message does not show the key.
     """
     text = key.get_secret_value().strip()
     if _HEXADECIMAL.fullmatch(text):

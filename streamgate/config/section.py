@@ -1,4 +1,4 @@
-"""What every section of the configuration shares: frozen, strict, secrets from files."""
+"""What all sections of the configuration share: frozen, strict, secrets read from files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from streamgate.values.redaction import secrets_in
 
 __all__ = ["Fraction", "Name", "Quality", "Seconds", "Section", "secrets_of"]
 
@@ -22,7 +24,7 @@ def _is_secret(annotation: Any) -> bool:
 
 
 class Section(BaseModel):
-    """A frozen section; every secret `name` may also be given as `name_file`, a path."""
+    """A frozen section. Every secret `name` can also be given as `name_file`, a path."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
@@ -54,12 +56,16 @@ def _secret_from(path: Any, name: str) -> str:
 
 
 def secrets_of(section: BaseModel) -> list[str]:
-    """Every secret text in a section and below it, so that logs can strike them out."""
+    """Every secret text in a section and below it, so that they can be struck out everywhere.
+
+    What an address may hide in its path and its query is among them.
+    """
     found: list[str] = []
     for name in type(section).model_fields:
         value = getattr(section, name)
         if isinstance(value, dict):
-            # A header's value is more often public than secret; a short one is no key.
+            # Most headers are public, and a short value is hardly a key. Redacting it would remove
+            # a common word from the whole log.
             value = tuple(
                 item
                 for item in value.values()
@@ -70,4 +76,6 @@ def secrets_of(section: BaseModel) -> list[str]:
                 found.append(item.get_secret_value())
             elif isinstance(item, BaseModel):
                 found.extend(secrets_of(item))
+            elif isinstance(item, str) and "://" in item:
+                found.extend(secrets_in(item))
     return found

@@ -1,4 +1,4 @@
-"""Where best shots can go: one section per kind of sink."""
+"""Where best shots can go: one section for each kind of sink."""
 
 from __future__ import annotations
 
@@ -29,21 +29,28 @@ class _AnySink(Section):
         default=4,
         ge=1,
         le=64,
-        description="Most deliveries under way at the same time; those of one track never are.",
+        description="Most deliveries under way at the same time. Those of one track are always "
+        "made one after another, in order.",
     )
 
 
 class _NetworkSink(_AnySink):
-    timeout_s: Seconds = Field(default=10.0, description="Time allowed for one attempt, seconds.")
+    timeout_s: Seconds = Field(
+        default=10.0, description="Longest time that one attempt may take, seconds."
+    )
     ca_file: Path | None = Field(
         default=None,
-        description="PEM file with the authority that signed the server; default: the system's.",
+        description="Certificate of the authority that signed the server's own, a PEM file. "
+        "Default: the authorities that the system trusts.",
     )
     client_cert_file: Path | None = Field(
-        default=None, description="PEM file with our certificate, for servers that ask for one."
+        default=None,
+        description="Client certificate, a PEM file, for servers that require one (mutual TLS).",
     )
     client_key_file: Path | None = Field(
-        default=None, description="PEM file with its private key, unless it is in the same file."
+        default=None,
+        description="Private key of client_cert_file, a PEM file. Default: it is in "
+        "client_cert_file.",
     )
 
     @field_validator("ca_file", "client_cert_file", "client_key_file")
@@ -55,9 +62,10 @@ class _NetworkSink(_AnySink):
 
 
 class _BrokerSink(_NetworkSink):
-    username: str | None = Field(default=None, description="User name.")
+    username: str | None = Field(default=None, description="User name for the server.")
     password: SecretStr | None = Field(
-        default=None, description="Password; better as ${ENV} or password_file."
+        default=None,
+        description="Password for the server; better given as ${ENV} or password_file.",
     )
 
 
@@ -76,56 +84,65 @@ def _url(*schemes: str) -> AfterValidator:
 
 
 class AnswersSection(Section):
-    """What an HTTP service answers to best shots, kept as JSON lines."""
+    """A file that keeps what an HTTP service answers to best shots, one JSON line each."""
 
-    path: Path = Field(description="The file; its folder is made.")
+    path: Path = Field(description="The file. Its folder is created if it does not exist.")
     max_bytes: int = Field(
         default=16_777_216,
         ge=4096,
-        description="The file is put aside as PATH.1 when it would grow beyond this.",
+        description="Largest size of the file, bytes, 16 MiB by default. Beyond it, the file is "
+        "renamed to PATH.1 and a new one is started.",
     )
     keep: int = Field(
-        default=4, ge=0, le=1000, description="How many files are kept that were put aside."
+        default=4,
+        ge=0,
+        le=1000,
+        description="How many renamed files are kept; the oldest is deleted.",
     )
 
 
 class DirectorySinkSection(_AnySink):
-    """Writes each best shot into a folder; it is there whole once its JSON file is there."""
+    """Writes each best shot into a folder. Its JSON file is written last, after all else."""
 
     kind: Literal["directory"]
     name: Name = Field(default="directory", description="Name in metrics and logs.")
-    path: Path = Field(description="Folder; it is made where it does not exist.")
+    path: Path = Field(description="The folder. It is created if it does not exist.")
 
 
 class HttpSinkSection(_NetworkSink):
-    """Posts each best shot as multipart/form-data; any 2xx answer acknowledges it."""
+    """Sends each best shot by POST as multipart/form-data. Any 2xx answer acknowledges it."""
 
     kind: Literal["http"]
     name: Name = Field(default="http", description="Name in metrics and logs.")
-    url: Annotated[str, _url("http", "https")] = Field(description="Where to POST.")
+    url: Annotated[str, _url("http", "https")] = Field(
+        description="Address that the best shots are posted to."
+    )
     token: SecretStr | None = Field(
-        default=None, description="Sent as `Authorization: Bearer …`; better as token_file."
+        default=None, description="Sent as `Authorization: Bearer …`; better given as token_file."
     )
     username: str | None = Field(default=None, description="User name for Basic authentication.")
     password: SecretStr | None = Field(
-        default=None, description="Its password; better as ${ENV} or password_file."
+        default=None,
+        description="Password for Basic authentication; better given as ${ENV} or password_file.",
     )
     headers: dict[Annotated[str, Field(pattern=_HEADER)], SecretStr] = Field(
         default_factory=dict, max_length=32, description="Further headers, such as an API key."
     )
     metadata_part: Name | None = Field(
-        default="metadata", description="Name of the part with the JSON; null leaves it out."
+        default="metadata", description="Name of the part with the JSON; null omits the part."
     )
     crop_part: Name | None = Field(
-        default="crop", description="Name of the part with the aligned face; null leaves it out."
+        default="crop", description="Name of the part with the aligned face; null omits the part."
     )
     context_part: Name | None = Field(
-        default="context", description="Name of the part with the wider crop, if there is one."
+        default="context",
+        description="Name of the part with the wider picture, which needs delivery.context; null "
+        "omits the part.",
     )
     answers: AnswersSection | None = Field(
         default=None,
-        description="Where 2xx answers are written with the best shot's key, for services that "
-        "say in them who it is; default: they are not kept.",
+        description="File in which 2xx answers are kept with the key of the best shot, for "
+        "services that answer with the name of the person. Default: answers are not kept.",
     )
 
     @model_validator(mode="after")
@@ -148,33 +165,41 @@ class RedisSinkSection(_BrokerSink):
     name: Name = Field(default="redis", description="Name in metrics and logs.")
     url: Annotated[str, _url("redis", "rediss")] = Field(
         default="redis://127.0.0.1:6379/0",
-        description="redis:// or rediss:// (TLS), with the database.",
+        description="Address, redis:// or rediss:// (TLS), with the number of the database.",
     )
     stream: _Word = Field(default="streamgate:best-shots", description="Name of the stream.")
     max_length: int = Field(
         default=10_000,
         ge=1,
-        description="About how many entries the stream keeps (MAXLEN ~); the oldest go.",
+        description="About how many entries the stream keeps (MAXLEN ~); the oldest are removed, "
+        "read or not.",
     )
 
 
 class NatsSinkSection(_BrokerSink):
-    """Publishes each best shot to a NATS JetStream; the stream's answer acknowledges it."""
+    """Publishes each best shot to a NATS JetStream, whose answer acknowledges it."""
 
     kind: Literal["nats"]
     name: Name = Field(default="nats", description="Name in metrics and logs.")
     url: Annotated[str, _url("nats", "tls")] = Field(
-        default="nats://127.0.0.1:4222", description="nats:// or tls://, host and port."
+        default="nats://127.0.0.1:4222", description="Address, nats:// or tls://, host and port."
     )
-    token: SecretStr | None = Field(default=None, description="Token; better as token_file.")
+    token: SecretStr | None = Field(
+        default=None, description="Token for the server; better given as token_file."
+    )
     subject: _Word = Field(
-        default="streamgate.best-shots", description="Subject; a stream must listen to it."
+        default="streamgate.best-shots",
+        description="Subject to publish to; a stream must store it.",
     )
     stream: Name | None = Field(
-        default=None, description="Make a stream of this name for the subject where none is."
+        default=None,
+        description="Create a stream of this name for the subject if there is none. Default: "
+        "somebody else creates it.",
     )
     stream_max_bytes: int = Field(
-        default=1_073_741_824, ge=1_048_576, description="Size limit of the stream that is made."
+        default=1_073_741_824,
+        ge=1_048_576,
+        description="Size limit of the stream that is created, bytes, 1 GiB by default.",
     )
 
     @model_validator(mode="after")
@@ -190,33 +215,39 @@ class MqttSinkSection(_BrokerSink):
     kind: Literal["mqtt"]
     name: Name = Field(default="mqtt", description="Name in metrics and logs.")
     url: Annotated[str, _url("mqtt", "mqtts")] = Field(
-        default="mqtt://127.0.0.1:1883", description="mqtt:// or mqtts:// (TLS), host and port."
+        default="mqtt://127.0.0.1:1883",
+        description="Address, mqtt:// or mqtts:// (TLS), host and port.",
     )
-    topic: _Word = Field(default="streamgate/best-shots", description="Topic.")
+    topic: _Word = Field(default="streamgate/best-shots", description="Topic to publish to.")
     client_id: Annotated[str, Field(max_length=200)] | None = Field(
-        default=None, description="Client id; default: the broker gives one."
+        default=None, description="Client id. Default: the broker assigns one."
     )
 
 
 class KafkaSinkSection(_BrokerSink):
-    """Sends each best shot to a Kafka topic; acknowledged by all replicas in sync."""
+    """Sends each best shot to a Kafka topic. All replicas in sync acknowledge it."""
 
     kind: Literal["kafka"]
     name: Name = Field(default="kafka", description="Name in metrics and logs.")
     servers: Annotated[
         tuple[Annotated[str, Field(pattern=r"^[^\s,@/]+:\d{1,5}$")], ...], Field(min_length=1)
-    ] = Field(default=("127.0.0.1:9092",), description="Brokers to begin with, host:port.")
-    topic: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")] = Field(
-        default="streamgate-best-shots", description="Topic."
+    ] = Field(
+        default=("127.0.0.1:9092",),
+        description="Brokers to contact first, host:port; they name the others.",
     )
-    tls: bool = Field(default=False, description="Speak TLS.")
+    topic: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")] = Field(
+        default="streamgate-best-shots", description="Topic to send to."
+    )
+    tls: bool = Field(default=False, description="Encrypt the connection (TLS).")
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        default="SCRAM-SHA-512", description="How username and password are proved (SASL)."
+        default="SCRAM-SHA-512",
+        description="SASL mechanism that proves username and password.",
     )
     max_message_bytes: int = Field(
         default=1_048_576,
         ge=65_536,
-        description="Largest message; the broker's limit must allow it.",
+        description="Largest message, bytes, 1 MiB by default; the broker's own limit must allow "
+        "it.",
     )
 
 

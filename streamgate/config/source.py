@@ -1,4 +1,4 @@
-"""Where frames come from: one section per kind of source."""
+"""Where frames come from: one section for each kind of source."""
 
 from __future__ import annotations
 
@@ -42,28 +42,37 @@ class RtspSection(PictureSection):
 
     kind: Literal["rtsp"]
     url: Annotated[str, AfterValidator(_rtsp_url)] = Field(
-        description="rtsp:// or rtsps:// address without credentials."
+        description="Address, rtsp:// or rtsps://, without credentials."
     )
-    username: str | None = Field(default=None, description="User for Basic or Digest auth.")
+    username: str | None = Field(
+        default=None, description="User name for Basic or Digest authentication."
+    )
     password: SecretStr | None = Field(
-        default=None, description="Password; better as ${ENV} or password_file."
+        default=None, description="Password; better given as ${ENV} or password_file."
     )
     transport: Literal["tcp", "udp"] = Field(
         default="tcp",
-        description="tcp loses nothing. udp has a little less delay; after each loss frames are "
-        "held back until the next keyframe, and in H.265 not all damage can be seen.",
+        description="tcp loses no packets. udp has slightly less delay, but after a lost packet "
+        "frames are discarded until the next keyframe, and H.265 does not reveal all damage.",
     )
     ca_file: Path | None = Field(
         default=None,
-        description="PEM file with the authority that signed the camera's certificate (rtsps).",
+        description="Certificate of the authority that signed the camera's own, a PEM file, for "
+        "rtsps. Default: the authorities that the system trusts.",
     )
     tls_verify: bool = Field(
-        default=True, description="Refuse an rtsps camera whose certificate cannot be verified."
+        default=True,
+        description="Refuse an rtsps camera whose certificate cannot be verified. Turning it off "
+        "lets anybody on the network pose as the camera.",
     )
-    open_timeout_s: Seconds = Field(default=5.0, description="Time allowed for opening, seconds.")
+    open_timeout_s: Seconds = Field(
+        default=5.0,
+        description="Longest time that opening may take, seconds; cameras usually take 1 to 2.",
+    )
     read_timeout_s: Seconds = Field(
         default=3.0,
-        description="Silence after which the stream counts as lost, seconds: 75 pictures at 25/s.",
+        description="Silence after which the stream counts as lost, seconds. The default is 75 "
+        "frames at 25 a second.",
     )
     reconnect: ReconnectSection = Field(default_factory=ReconnectSection)
 
@@ -103,25 +112,30 @@ class FileSection(PictureSection):
     """A recorded video."""
 
     kind: Literal["file"]
-    path: Path = Field(description="Video file in any container and codec that FFmpeg reads.")
+    path: Path = Field(description="Video file, in any container and codec that FFmpeg reads.")
     pace: Literal["realtime", "fast"] = Field(
         default="realtime",
-        description="realtime: as a camera sends it; fast: every frame, as fast as it is read.",
+        description="realtime: play as a camera would send it, dropping frames that come too late; "
+        "fast: process every frame, as fast as possible.",
     )
-    loop: bool = Field(default=False, description="Start again at the end, for ever.")
+    loop: bool = Field(default=False, description="At the end, start again from the beginning.")
 
 
 class DeviceSection(PictureSection):
     """A USB or built-in camera (V4L2)."""
 
     kind: Literal["device"]
-    path: Path = Field(default=Path("/dev/video0"), description="Device node.")
-    width: int | None = Field(default=None, ge=64, le=7680, description="Wanted width in pixels.")
-    height: int | None = Field(default=None, ge=64, le=4320, description="Wanted height in pixels.")
-    frames_per_second: float | None = Field(
-        default=None, gt=0, le=240, description="Wanted rate in pictures a second."
+    path: Path = Field(default=Path("/dev/video0"), description="Device file of the camera.")
+    width: int | None = Field(default=None, ge=64, le=7680, description="Width to ask for, pixels.")
+    height: int | None = Field(
+        default=None, ge=64, le=4320, description="Height to ask for, pixels."
     )
-    read_timeout_s: Seconds = Field(default=3.0, description="Silence that counts as lost.")
+    frames_per_second: float | None = Field(
+        default=None, gt=0, le=240, description="Frame rate to ask for, frames a second."
+    )
+    read_timeout_s: Seconds = Field(
+        default=3.0, description="Silence after which the camera counts as lost, seconds."
+    )
     reconnect: ReconnectSection = Field(default_factory=ReconnectSection)
 
 

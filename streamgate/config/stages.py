@@ -1,4 +1,4 @@
-"""What is done with a frame: detector, tracker, prechecks, score and gate."""
+"""What happens to a frame: detection, tracking, prechecks, scoring and the gate."""
 
 from __future__ import annotations
 
@@ -22,23 +22,33 @@ __all__ = [
 class DetectorSection(Section):
     """The face detector."""
 
-    model: Name = Field(default="yunet", description="A model of `streamgate models list`.")
+    model: Name = Field(
+        default="yunet", description="Name of a detector in `streamgate models list`."
+    )
     min_score: Fraction = Field(
-        default=0.6, description="Least confidence of a detection that is tracked at all, 0-1."
+        default=0.6,
+        description="Lowest confidence of a detection that is used at all, 0-1. It is below "
+        "tracker.high_score, so that a track survives a few poor frames.",
     )
     max_side_px: int = Field(
         default=640,
         ge=64,
         le=4096,
-        description="Frames are scaled so that their longer side has at most this many pixels "
-        "before detection; boxes are given in the original frame. Bigger finds smaller faces, "
-        "slower.",
+        description="Before detection, frames are scaled down so that their longer side has at "
+        "most this many pixels. Faces are still cut from the original frame. A larger value finds "
+        "smaller faces and takes longer.",
     )
     duplicate_iou: Fraction = Field(
-        default=0.4, description="Boxes that overlap more than this (IoU) are one face."
+        default=0.4,
+        description="Boxes that overlap by more than this are one face: the intersection divided "
+        "by the union (IoU), 0-1.",
     )
     max_faces: int = Field(
-        default=32, ge=1, le=512, description="At most this many faces a frame, best first."
+        default=32,
+        ge=1,
+        le=512,
+        description="Most faces that are used of one frame, those of highest confidence. It bounds "
+        "the work on a crowd.",
     )
     look: Literal["adaptive", "every_frame"] = Field(
         default="adaptive",
@@ -61,87 +71,101 @@ class DetectorSection(Section):
 
 
 class TrackerSection(Section):
-    """How faces are followed from frame to frame."""
+    """How faces are followed from frame to frame. All sightings of one face form a track."""
 
     max_gap_s: Seconds = Field(
-        default=1.0, description="A face may be hidden for this long and keep its track, seconds."
+        default=1.0,
+        description="How long a face may be hidden and still keep its track, seconds. Longer joins "
+        "more interruptions, but ends tracks later and may join two people.",
     )
     min_iou: Fraction = Field(
-        default=0.2, description="Least overlap (IoU) of a face with its track's predicted box."
+        default=0.2,
+        description="Least overlap (IoU) of a face with the box that its track predicts, 0-1.",
     )
     high_score: Fraction = Field(
         default=0.75,
-        description="Detections above this confidence start tracks; weaker ones only extend them. "
-        "Clothes and hair are found as faces with up to 0.7, 98 % of 289 clear faces with more.",
+        description="Detections above this confidence, 0-1, start tracks; weaker ones only extend "
+        "them. Clothes and hair were taken for faces with up to 0.7; 98 % of 289 clear faces had "
+        "more than 0.75.",
     )
 
 
 class PrecheckSection(Section):
-    """Cheap tests of a face; one that fails any of them is never scored, and the reason is counted.
+    """Cheap tests of a face. A face that fails one is never scored, and the reason is counted.
 
-    They are meant to be lenient: they save the work on faces that cannot win, and leave the choice
-    among the others to the score.
+    They are lenient on purpose: they save work on hopeless faces and leave the choice among the
+    others to the score.
     """
 
     min_size_px: float = Field(
         default=32,
         ge=0,
-        description="Least shorter side of the face's box, pixels of the frame. Below a third of "
-        "the crop's 112 there is little left to recognise.",
+        description="Least length of the shorter side of the face's box, pixels of the frame. "
+        "Below a third of the crop's 112 pixels there is little left to recognise.",
     )
     min_eye_distance_px: float = Field(
         default=12,
         ge=0,
-        description="Least distance between the eyes, pixels of the frame; about 0.45 of a frontal "
-        "face's box, less when the head is turned.",
+        description="Least distance between the eyes, pixels of the frame. It is about 0.45 of the "
+        "box of a frontal face and less when the head is turned.",
     )
     min_detector_score: Fraction = Field(
         default=0.7,
-        description="Least confidence of the detector, 0-1; 99.5 % of 6,839 faces have more.",
+        description="Lowest confidence of the detector, 0-1. 99.5 % of 6,839 faces had more.",
     )
     max_yaw_deg: float = Field(
         default=60,
         ge=0,
         le=90,
-        description="Most head turn either way, degrees, estimated from the landmarks.",
+        description="Largest turn of the head to either side, degrees, estimated from the "
+        "landmarks (eyes, nose, corners of the mouth).",
     )
     max_pitch_deg: float = Field(
         default=45,
         ge=0,
         le=90,
-        description="Most nod either way, degrees, estimated from the landmarks; rougher than yaw, "
-        "because noses differ.",
+        description="Largest nod up or down, degrees, estimated from the landmarks. The estimate "
+        "is rougher than that of yaw, because noses differ.",
     )
     max_roll_deg: float = Field(
         default=45,
         ge=0,
         le=180,
-        description="Most tilt either way, degrees. The crop is turned upright, so this only rules "
-        "out what the detector seldom gets right.",
+        description="Largest tilt to either side, degrees. The crop is turned upright, so this "
+        "only excludes faces that the detector seldom gets right.",
     )
     min_sharpness: float = Field(
         default=2.0,
         ge=0,
-        description="Least share of fine detail in the face's luma, thousandths. Measured on 977 "
-        "aligned faces: sharp ones have 7 or more (99 %), those of 28 pixels 1.9 or more (99 %), "
-        "those blurred by a Gaussian of 4 pixels 1.6 or less (95 %).",
+        description="Least share of fine detail in the brightness of the face, thousandths. Of 977 "
+        "aligned faces, 99 % of the sharp ones had 7 or more, 99 % of those scaled up from 28 "
+        "pixels 1.9 or more, and 95 % of those blurred by a Gaussian of 4 pixels 1.6 or less.",
     )
     min_brightness: float = Field(
-        default=25, ge=0, le=255, description="Least mean luma of the aligned face, 0-255."
+        default=25,
+        ge=0,
+        le=255,
+        description="Least mean brightness of the aligned face, 0-255; below it a face is nearly "
+        "black.",
     )
     max_brightness: float = Field(
-        default=235, ge=0, le=255, description="Most mean luma of the aligned face, 0-255."
+        default=235,
+        ge=0,
+        le=255,
+        description="Largest mean brightness of the aligned face, 0-255; above it a face is "
+        "washed out.",
     )
     min_contrast: float = Field(
         default=6,
         ge=0,
-        description="Least standard deviation of the face's luma, 0-127.5: a flat picture scores "
-        "well although it holds no face. Faces have 22 or more (99 %), in a fifth of the light 4.",
+        description="Least standard deviation of the face's brightness, 0-127.5. Needed because a "
+        "flat picture scores well although it shows no face. 99 % of faces had 22 or more, and "
+        "with a fifth of the light 4 or more.",
     )
     min_edge_distance: Fraction = Field(
         default=0.04,
-        description="Least distance of the detector's box from the frame's edge, as a part of the "
-        "box's shorter side; 0.04 rejects 99 % of faces that the edge cuts.",
+        description="Least distance between the face's box and the edge of the frame, as a "
+        "fraction of the box's shorter side. 0.04 rejects 99 % of faces that the edge cuts.",
     )
 
     @model_validator(mode="after")
@@ -152,23 +176,26 @@ class PrecheckSection(Section):
 
 
 class DriftSection(Section):
-    """Which tracks are compared with the calibration's reference, to notice a camera that fails."""
+    """Which tracks are compared with the calibration's reference, to notice a failing camera."""
 
-    window_s: Seconds = Field(default=3600, description="Tracks that have ended since, seconds.")
+    window_s: Seconds = Field(
+        default=3600, description="Tracks that ended within this time are compared, seconds."
+    )
     least_tracks: int = Field(
         default=40,
         ge=10,
         le=1000,
-        description="With fewer nothing is said: 40 faces that are like the reference are taken "
-        "for worse ones once in 1,000 times. Where the window has fewer, tracks of up to a day "
-        "fill it up.",
+        description="With fewer tracks than this nothing is reported. With 40, tracks that are "
+        "like the reference are mistaken for worse ones once in 1,000 times. If the window holds "
+        "fewer, older tracks of up to a day are added.",
     )
     most_tracks: int = Field(
         default=150,
         ge=10,
         le=10_000,
-        description="With more, only the newest count: the fewer they are, the sooner is a fault "
-        "noticed. A third of them must be worse than nearly all of the reference.",
+        description="Of more tracks than this, only the newest count: the fewer are compared, the "
+        "sooner a fault is noticed. It is, once a third of them are worse than nearly all of the "
+        "reference.",
     )
 
     @model_validator(mode="after")
@@ -183,29 +210,36 @@ class QualitySection(Section):
 
     weights: Literal["default"] | Path = Field(
         default="default",
-        description="Recognition network with BatchNorm statistics: default, or a .safetensors or "
-        ".pth file in the published IResNet key names.",
+        description="Recognition network whose BatchNorm statistics the score uses: `default`, or "
+        "a .safetensors or .pth file with the published IResNet key names.",
     )
     group: Literal["image", "block1", "block2", "block3", "block4"] = Field(
         default="block4",
-        description="Where the gradient is taken; block4 needs no backward pass.",
+        description="Layer at which the gradient is taken: the input image or the output of one "
+        "of the four stages. block4 is the cheapest, because it needs no backward pass.",
     )
     device: str = Field(
         default="auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-        description="auto, cpu, cuda or cuda:N; auto takes CUDA where there is one.",
+        description="Where the network runs: cpu, cuda, cuda:N, or auto, which uses CUDA where "
+        "there is a device.",
     )
     precision: Literal["float32", "float64", "tf32", "float16", "bfloat16"] = Field(
         default="float32",
-        description="float32 is exact to 2e-4; docs/score.md lists the errors of the others.",
+        description="Number format of the network. float32 is exact to 2e-4; the page on the score "
+        "lists the errors of the others.",
     )
     batch_size: int = Field(
-        default=8, ge=1, le=256, description="Most faces that are scored at once."
+        default=8,
+        ge=1,
+        le=256,
+        description="Most faces that are scored at once. Larger batches raise throughput and delay "
+        "the first score; beyond 8 a CPU gains little.",
     )
     cuda_graphs: bool = Field(
         default=False,
-        description="On a CUDA device, record the launches once and replay them: the same scores, "
-        "and few faces at a time take less long. Without effect on a CPU.",
+        description="On a CUDA device, record the kernel launches once and replay them. Scores "
+        "stay the same, and small batches take less time. No effect on a CPU.",
     )
     threads: int | None = Field(
         default=None,
@@ -215,33 +249,36 @@ class QualitySection(Section):
     )
     calibration: Path | None = Field(
         default=None,
-        description="Calibration file raw → quality; default the one beside the weights.",
+        description="File that maps raw scores to quality. Default: the one beside the weights.",
     )
     sketch: Path | None = Field(
         default=None,
-        description="File in which the distribution of this camera's raw scores is kept, numbers "
-        "only and at most 30 KB, for streamgate calibrate --from-sketch; default: none is kept.",
+        description="File in which the distribution of this camera's raw scores is kept for "
+        "`streamgate calibrate --from-sketch`: at most 30 KB of numbers, no pictures. Default: "
+        "none.",
     )
     max_pending: int = Field(
         default=64,
         ge=1,
         le=1024,
-        description="Most faces that wait for the scorer, 38 KB each and more with context; at "
-        "most 20 of one track. Those that are expected to gain least are skipped first.",
+        description="Most faces that wait for the scorer, at most 20 of them from one track. Each "
+        "takes 38 KB, more with delivery.context. Beyond it, faces that promise the least "
+        "improvement are skipped.",
     )
     score_share: float = Field(
         default=0.3,
         gt=0,
         le=1,
-        description="Most of a track's fit faces that are scored, 0-1, but for its first; which "
-        "ones follows from cheap measures and from the scores of their neighbours. 1 scores all. "
-        "`streamgate replay` shows what a share costs in quality.",
+        description="Largest share of a track's faces that is scored, 0-1; the first face is "
+        "always scored. The faces are chosen by cheap measures and by the scores of their "
+        "neighbours in time. 1 scores all. `streamgate replay` shows what a share costs in "
+        "quality.",
     )
     drift: DriftSection = Field(default_factory=DriftSection)
 
 
 def _percentage(value: object) -> object:
-    """Read `20%`; a bare number might mean a fifth or a fifth of a percent."""
+    """Read `20%`. A bare number is refused: 0.2 might mean a fifth or a fifth of a percent."""
     if not isinstance(value, str):
         raise ValueError("wanted a percentage such as 20%")  # noqa: TRY004 # pydantic reads only this
     try:
@@ -258,56 +295,69 @@ Percentage = Annotated[
 
 
 class GateSection(Section):
-    """Which faces go through.
+    """Which faces are forwarded, and when.
 
-    The threshold is set in one of three units: `min_quality`, `discard` or `target_fnmr`.
+    The threshold is set in one of three ways: `min_quality`, `discard` or `target_fnmr`.
     """
 
     min_quality: Quality = Field(
-        default=30, description="Least quality (0-100) of a face that is forwarded."
+        default=30,
+        description="Lowest quality of a face that is forwarded, 0-100: the percentage of the "
+        "calibration's reference faces that score worse.",
     )
     discard: Percentage | None = Field(
         default=None,
-        description="Instead of min_quality: the share of the calibration's reference faces, such "
-        "as 20%, that would not be forwarded. Needs calibrated weights.",
+        description="Instead of min_quality: the share of the calibration's reference faces that "
+        "would be rejected, such as 20%. Needs calibrated weights.",
     )
     target_fnmr: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         default=None,
-        description="Instead of min_quality: the false non-match rate, 0-1, that a forwarded face "
-        "is expected to have at most. Needs a calibration made with streamgate calibrate --errors.",
+        description="Instead of min_quality: the highest false non-match rate, 0-1, that is "
+        "expected of a forwarded face, that is, how often a recogniser would fail to match it "
+        "with its own person. Needs a calibration made with `streamgate calibrate --errors`.",
     )
     min_age_s: float = Field(
         default=0.2,
         ge=0,
         le=3600,
-        description="Least age of a track before anything of it is forwarded, seconds: a ghost "
-        "of the detector does not live that long.",
+        description="Least age of a track before any face of it is forwarded, seconds. False "
+        "detections seldom last that long.",
     )
     top_k: int = Field(
-        default=1, ge=1, le=10, description="Most faces that one release forwards, best first."
+        default=1,
+        ge=1,
+        le=10,
+        description="Most faces that one release forwards, the best first. One is enough for most "
+        "recognisers.",
     )
     min_gap_s: float = Field(
         default=0.5,
         ge=0,
         le=60,
-        description="Least time between two faces of one release, seconds, so that they differ.",
+        description="Least time between two faces of one release, seconds, so that they differ "
+        "from each other.",
     )
     release_quality: Quality | None = Field(
         default=None,
-        description="Forward at once when a face reaches this quality; default: wait for the end.",
+        description="Forward as soon as a face reaches this quality, 0-100. Default: wait for the "
+        "end of the track.",
     )
     max_wait_s: Seconds | None = Field(
         default=None,
-        description="Forward the best so far when a track has lived this long, seconds; default: "
-        "wait for the track's end.",
+        description="Forward the best face so far once a track is this old, seconds. Default: "
+        "wait for the end of the track.",
     )
     improve_by: Annotated[float, Field(gt=0, le=100)] | None = Field(
         default=None,
-        description="After a release, forward a later face that is better by this many points; "
-        "default: one release a track.",
+        description="After a release, forward a later face too if it is better by this many "
+        "points of quality. Default: one release per track.",
     )
     cooldown_s: float = Field(
-        default=2.0, ge=0, le=3600, description="Least time between two releases of one track."
+        default=2.0,
+        ge=0,
+        le=3600,
+        description="Least time between two releases of one track, seconds. It never delays other "
+        "tracks.",
     )
     visit_s: float = Field(
         default=60.0,
@@ -318,7 +368,11 @@ class GateSection(Section):
         "track is a visit of its own.",
     )
     max_per_track: int = Field(
-        default=3, ge=1, le=100, description="Most faces of one track that are ever forwarded."
+        default=3,
+        ge=1,
+        le=100,
+        description="Most faces of one track that are forwarded in all, so that somebody who stays "
+        "does not flood the recogniser.",
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Traces: where the time of single frames went."""
+"""Traces, which show where the time of single frames goes."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ __all__ = ["TracingSection"]
 
 
 class TracingSection(Section):
-    """OpenTelemetry traces of sampled frames, by OTLP over HTTP; off without an endpoint."""
+    """OpenTelemetry traces of sampled frames, sent by OTLP over HTTP. Off without an endpoint."""
 
     endpoint: str | None = Field(
         default=None,
-        description="URL that takes traces, such as http://127.0.0.1:4318/v1/traces. Needs the "
-        "extra otel.",
+        description="Address that receives traces, such as http://127.0.0.1:4318/v1/traces. Needs "
+        "the extra `otel`. Default: no traces.",
     )
     sample_share: Fraction = Field(
         default=0.01,
-        description="Share of the frames that are traced: one in a hundred tells where time goes "
-        "and costs nothing that could be noticed.",
+        description="Share of the frames that are traced. One in a hundred shows where time goes "
+        "at no noticeable cost.",
     )
     token: SecretStr | None = Field(
-        default=None, description="Sent as `Authorization: Bearer …`; better as token_file."
+        default=None, description="Sent as `Authorization: Bearer …`; better given as token_file."
     )
     timeout_s: Seconds = Field(
-        default=3.0, description="Longest wait for the receiver, also when the camera stops."
+        default=3.0,
+        description="Longest wait for the receiver, seconds; it also bounds the wait at stop.",
     )
 
     @field_validator("endpoint")

@@ -1,7 +1,7 @@
-"""WebRTC sources: browsers and phones that publish to us (WHIP), media servers that we read (WHEP).
+"""WebRTC sources: browsers and phones that publish here (WHIP), media servers that are read (WHEP).
 
-Both need no address of a third party: without `ice_servers` only addresses of this machine are
-offered, which is right on a local network and behind a forwarded port.
+Neither contacts a third party: without `ice_servers` only addresses of this machine are offered,
+which is right on a local network and behind a forwarded port.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class IceServer(Section):
     url: Annotated[str, AfterValidator(_ice_url)] = Field(
         description="stun:host:port, turn:host:port?transport=udp or turns:host:port?transport=tcp."
     )
-    username: str | None = Field(default=None, description="User of a TURN server.")
+    username: str | None = Field(default=None, description="User name for a TURN server.")
     credential: SecretStr | None = Field(
-        default=None, description="Password of a TURN server; better as credential_file."
+        default=None, description="Password for a TURN server; better given as credential_file."
     )
 
     @model_validator(mode="after")
@@ -50,21 +50,24 @@ class _WebRtcSource(PictureSection):
     ice_servers: tuple[IceServer, ...] = Field(
         default=(),
         max_length=8,
-        description="STUN and TURN servers; the first of each is used. Publishers are told of the "
-        "STUN servers alone.",
+        description="STUN and TURN servers, needed only across the internet; the first of each "
+        "kind is used. Publishers are told the STUN servers only.",
     )
     connect_timeout_s: Seconds = Field(
         default=10.0,
-        description="Time from the offer until media can flow, seconds; ICE takes 1-3 s as a rule.",
+        description="Longest time from the offer until media flows, seconds. Finding a network "
+        "path (ICE) usually takes 1 to 3.",
     )
     read_timeout_s: Seconds = Field(
         default=3.0,
-        description="Silence after which the stream counts as lost, seconds: 75 pictures at 25/s.",
+        description="Silence after which the stream counts as lost, seconds. The default is 75 "
+        "frames at 25 a second.",
     )
     loss_wait_s: Annotated[float, Field(ge=0, le=2)] = Field(
         default=0.3,
-        description="How long a lost packet is awaited, seconds, before the picture is given up "
-        "and a keyframe is asked for: three requests on a network with 100 ms round trip.",
+        description="How long to wait for a lost packet, seconds, before its frame is abandoned "
+        "and a keyframe is requested. The default is enough for three requests at a round trip of "
+        "100 ms.",
     )
 
 
@@ -75,38 +78,41 @@ def _origin(origin: str) -> str:
 
 
 class WhipSection(_WebRtcSource):
-    """A browser, a phone or any WHIP client that publishes here, to /whip."""
+    """A browser, a phone or any other WHIP client that publishes to /whip on this server."""
 
     kind: Literal["whip"]
     token: SecretStr | None = Field(
         default=None,
-        description="What publishers send as `Authorization: Bearer …`; better as ${ENV} or "
-        "token_file. It may be left out only where web.host is a loopback address.",
+        description="Secret that publishers send as `Authorization: Bearer …`; better given as "
+        "${ENV} or token_file. It may be omitted only where web.host is a loopback address.",
     )
     on_conflict: Literal["refuse", "takeover"] = Field(
         default="refuse",
-        description="What a second publisher meets. refuse: 409 while the first is there; "
-        "takeover: it replaces the first as soon as it is connected.",
+        description="What happens to a second publisher. refuse: it is answered 409 while the "
+        "first is connected; takeover: it replaces the first as soon as it is connected.",
     )
     allowed_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = Field(
         default=(),
         max_length=32,
-        description="Origins of other sites whose pages may publish here, or *; the page at "
-        "/publish needs none.",
+        description="Other web sites (origins) whose pages may publish here, or * for all. The "
+        "page at /publish needs no entry.",
     )
     start_bits_per_second: int = Field(
         default=2_000_000,
         ge=100_000,
         le=20_000_000,
-        description="Bitrate that browsers are asked to begin with; left alone they begin with "
-        "300 kbit/s, in which the first faces are a blur. They adapt to the network from there.",
+        description="Bitrate that browsers are asked to start with. On their own they start at "
+        "300 kbit/s, which blurs the first faces. They adapt to the network afterwards.",
     )
-    publish_page: bool = Field(default=True, description="Serve the page at /publish.")
+    publish_page: bool = Field(
+        default=True, description="Serve the page at /publish, from which a browser can publish."
+    )
     max_offer_bytes: int = Field(
         default=65_536,
         ge=4_096,
         le=1_048_576,
-        description="Largest offer, bytes; those of browsers have 2 to 8 thousand.",
+        description="Largest session offer that is accepted, bytes. Those of browsers have 2,000 "
+        "to 8,000.",
     )
 
     @field_validator("token")
@@ -128,15 +134,19 @@ def _whep_url(url: str) -> str:
 
 
 class WhepSection(_WebRtcSource):
-    """A stream of a media server that speaks WHEP (MediaMTX, go2rtc, Cloudflare and others)."""
+    """A stream of a media server that speaks WHEP, such as MediaMTX or go2rtc."""
 
     kind: Literal["whep"]
-    url: Annotated[str, AfterValidator(_whep_url)] = Field(description="The WHEP endpoint.")
+    url: Annotated[str, AfterValidator(_whep_url)] = Field(
+        description="Address of the WHEP endpoint, http:// or https://."
+    )
     token: SecretStr | None = Field(
-        default=None, description="Sent as `Authorization: Bearer …`; better as token_file."
+        default=None, description="Sent as `Authorization: Bearer …`; better given as token_file."
     )
     ca_file: Path | None = Field(
-        default=None, description="PEM file with the authority that signed the server (https)."
+        default=None,
+        description="Certificate of the authority that signed the server's own, a PEM file, for "
+        "https. Default: the authorities that the system trusts.",
     )
     reconnect: ReconnectSection = Field(default_factory=ReconnectSection)
 

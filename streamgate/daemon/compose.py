@@ -9,26 +9,23 @@ from dataclasses import dataclass
 
 from streamgate.config import (
     CameraConfig,
-    DeviceSection,
     FileSection,
     LoadedConfig,
-    RtspSection,
-    SourceSection,
-    WhepSection,
-    WhipSection,
 )
 from streamgate.daemon.delivery import build_outbox, build_sink
 from streamgate.daemon.gauges import show_config, show_parts
+from streamgate.daemon.health import Failures
 from streamgate.daemon.listeners import Listeners
 from streamgate.daemon.observer import Observer
 from streamgate.daemon.sketch import SketchKeeper
+from streamgate.daemon.source import build_source
 from streamgate.delivery.decision_log import DecisionLog
 from streamgate.delivery.dispatcher import Dispatcher
 from streamgate.delivery.outbox import Outbox
 from streamgate.faces.analyse import FaceAnalyser
 from streamgate.faces.detect import YuNetDetector
 from streamgate.faces.track import FaceTracker
-from streamgate.models.registry import path_of
+from streamgate.models.registry import installed
 from streamgate.pipeline import (
     CameraPipeline,
     PipelineIdentity,
@@ -43,10 +40,9 @@ from streamgate.quality.threshold import with_threshold
 from streamgate.selection.decision_record import DecidedUnder
 from streamgate.selection.identity import IdentityRules
 from streamgate.selection.selector import Selector
-from streamgate.sources import device, file, rtsp
-from streamgate.sources.webrtc import whep, whip
 from streamgate.telemetry.drift import QualityDrift
 from streamgate.telemetry.metrics import Metrics
+from streamgate.telemetry.notices import SourceNotices
 from streamgate.telemetry.tracing import FrameTracer
 from streamgate.values import Image, TrackDecision
 from streamgate.web.live import LiveSources, LiveView
@@ -71,6 +67,8 @@ class Camera:
     detector: YuNetDetector
     decisions: DecisionLog | None
     live: LiveView | None
+    failures: Failures
+    notices: SourceNotices
     calibration: Calibration | None = None
 
 
@@ -107,6 +105,7 @@ async def compose(
         clock=clock,
         on_outcome=listeners.delivered,
     )
+    failures = Failures(config.health)
     identity = PipelineIdentity(config.camera.name, boot_id, loaded.config_hash, scorer.model_hash)
     decisions = _decision_log(config, identity, dispatcher, metrics, stack)
 
@@ -134,6 +133,7 @@ async def compose(
             on_scored=listeners.scored,
             on_analysed=listeners.analysed,
             on_joined=listeners.joined,
+            on_outcome=failures.note,
             lossless=isinstance(config.source, FileSection) and config.source.pace == "fast",
         )
     )
@@ -141,7 +141,7 @@ async def compose(
     show_parts(pipeline, scorer, listeners.drift, metrics)
     if observer is not None:
         observer.started(metrics)
-    source = _source(config.source, metrics, clock)
+    source = build_source(config.source, metrics, clock)
     return Camera(
         config=config,
         metrics=metrics,
@@ -151,11 +151,13 @@ async def compose(
         pipeline=pipeline,
         dispatcher=dispatcher,
         outbox=outbox,
-        ingest=source if isinstance(source, whip.WhipSource) else None,
+        ingest=source if isinstance(source, WebRtcIngest) else None,
         analyser=analysis.analyser,
         detector=analysis.detector,
         decisions=decisions,
         live=listeners.live,
+        failures=failures,
+        notices=_notices(listeners.live),
         calibration=scorer.calibration,
     )
 
@@ -179,8 +181,8 @@ class _Analysis:
 
 
 async def _build_analysis(config: CameraConfig, clock: Clock, stack: AsyncExitStack) -> _Analysis:
-    # Fetching and loading models takes seconds; signals must be heard meanwhile.
-    path = await asyncio.to_thread(path_of, config.detector.model)
+    # Loading models takes seconds; signals must be heard meanwhile.
+    path = await asyncio.to_thread(installed, config.detector.model)
     thread = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="detection"))
     detector = await asyncio.get_running_loop().run_in_executor(
         thread, YuNetDetector, config.detector, path
@@ -229,22 +231,21 @@ def _live_view(
         sinks=lambda: outbox.sinks,
         holds=outbox.holds,
         explain=explain,
+        explains=f"It belongs to the score `{config.quality.group}`.",
     )
     return LiveView(config.web, sources, SystemClock())
 
 
-def _source(section: SourceSection, metrics: Metrics, clock: Clock) -> FrameSource:
-    match section:
-        case RtspSection():
-            return rtsp.RtspSource(section, metrics, clock)
-        case FileSection():
-            return file.FileSource(section, metrics, clock)
-        case DeviceSection():
-            return device.DeviceSource(section, metrics, clock)
-        case WhipSection():
-            return whip.WhipSource(section, metrics, clock)
-        case WhepSection():
-            return whep.WhepSource(section, metrics, clock)
+def _notices(live: LiveView | None) -> SourceNotices:
+    """Hear what the source logs; the live page repeats it."""
+    loop = asyncio.get_running_loop()
+
+    def tell(text: str) -> None:
+        # A source's threads may outlive the loop by a moment.
+        if live is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(live.say, text)
+
+    return SourceNotices(tell)
 
 
 def _decision_log(

@@ -1,1 +1,1 @@
-"""Find faces, align them, and reject those that are not worth a score."""
+"""From a frame to candidates: find faces, follow, check and align them."""

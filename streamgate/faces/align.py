@@ -35,14 +35,15 @@ TEMPLATE: NDArray[np.float64] = np.array(
 TEMPLATE.flags.writeable = False
 
 _LEAST_SPREAD_PX = 1.0
-"""Landmarks nearer together than this (root mean square) are no face, only a point."""
+"""Landmarks closer together than this (root mean square) are a point rather than a face."""
 _LEAST_SCALE = 1 / 64
-"""A face bigger than 64 crops is a fault of the detector."""
+"""A face more than 64 times as wide as the crop is an error of the detector."""
 _BLUR_PER_FACTOR = 0.4
-"""Gaussian that stands for the averaging of a bigger pixel: standard deviation in source pixels for
-each √(factor² - 1)."""
+"""Gaussian that imitates the averaging of a larger pixel: its standard deviation in source pixels,
+per √(factor² - 1)."""
 _LEAST_BLUR = 0.3
-"""A fainter Gaussian does nothing on 8-bit values: faces up to 1.25 crops wide are left alone."""
+"""A weaker Gaussian has no effect on 8-bit values, so faces up to 1.25 crops wide are not
+blurred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,8 @@ def similarity_to_template(landmarks: NDArray[np.float64]) -> Similarity | None:
         landmarks: float64 [5, 2], in the order of `Face.landmarks`.
 
     Returns:
-        The map, or None where the landmarks say nothing: not finite, all in one place, or so
-        jumbled that no rotation fits better than any other.
+        The map, or None if the landmarks are unusable: not finite, all in one place, or in such
+        disorder that no rotation fits better than any other.
     """
     if not np.isfinite(landmarks).all():
         return None
@@ -101,8 +102,9 @@ def similarity_to_template(landmarks: NDArray[np.float64]) -> Similarity | None:
 def align(image: Image, similarity: Similarity) -> Crop:
     """Cut a face out of a picture.
 
-    A face much bigger than the crop is averaged down first: bilinear sampling alone would skip
-    pixels, and the crop would be noisier than the face. Outside the picture its border repeats.
+    A face much larger than the crop is averaged down first: bilinear sampling alone would skip
+    pixels, and the crop would be noisier than the face. Outside the picture, its border is
+    repeated.
 
     Args:
         image: RGB uint8 [H, W, 3].
@@ -123,8 +125,8 @@ def align(image: Image, similarity: Similarity) -> Crop:
 def _shrunk(image: Image, similarity: Similarity) -> tuple[cv2.typing.MatLike, Similarity]:
     """Limit the detail of the face's surroundings to what the crop can hold.
 
-    Whole blocks are averaged first, because blurring is dear on a big face, then a Gaussian takes
-    what is left. Against a crop that was sampled 256 times as densely, on two photographs with
+    Whole blocks are averaged first, because blurring a large face is expensive; a Gaussian removes
+    the rest. Against a crop that was sampled 256 times as densely, on two photographs with
     sensor noise, the error falls from 5-10 to 1-3 grey levels (root mean square).
     """
     factor = 1 / similarity.scale

@@ -32,9 +32,9 @@ class FaceAnalyser:
         self._take(config)
 
     def adopt(self, config: CameraConfig) -> None:
-        """Go on with other prechecks and another tracker's settings; live tracks go on as well.
+        """Change the settings of prechecks and tracker; live tracks continue.
 
-        For the thread that analyses.
+        Call it on the thread that analyses.
         """
         self._take(config)
         self._tracker.adopt(config.tracker)
@@ -87,7 +87,7 @@ class FaceAnalyser:
         return SeenFace(tracked, candidate, None)
 
     def _context(self, image: Image, face: Face) -> Image | None:
-        """The face with its surroundings, copied so that the frame itself can go."""
+        """Return the face with its surroundings, copied so that the frame itself can be freed."""
         if self._context_margin is None:
             return None
         height, width = image.shape[:2]

@@ -1,8 +1,8 @@
 """Find faces with YuNet: boxes and five landmarks.
 
-The network takes BGR and gives boxes that may leave the picture; what comes out of here is in the
-pixels of the original frame, clamped, finite and without duplicates, so that nothing downstream
-has to ask.
+The network takes BGR and returns boxes that may extend beyond the picture. What this module returns
+is in pixels of the original frame, clamped, finite and without duplicates, so that nothing that
+follows has to check.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from streamgate.values import Face, Image
 __all__ = ["YuNetDetector", "distinct"]
 
 _CONTAINED = 0.8
-"""A box of which this share lies inside a better one is the same face found twice: no two faces
-are visible that way."""
+"""A box of which this share lies inside a better one is the same face detected twice: two faces
+cannot be visible like that."""
 _HEAD = 0.5
-"""A head goes on above its face's box by so much of its height: soft hair, dark above light, is at
-times found as a second face. Somebody who looks over a head from behind shows more than hair."""
+"""A head extends above the box of its face by this part of the box's height. Hair there is
+sometimes detected as a second face; a person who looks over the head from behind shows more than
+hair."""
 _WARM_UP_SIDE_PX = 64
 
 
@@ -57,7 +58,7 @@ class YuNetDetector:
             ) from None
 
     def adopt(self, settings: DetectorSection) -> None:
-        """Go on with other settings, on the thread that detects; the model stays as it is."""
+        """Change the settings, except the model; call it on the thread that detects."""
         self._settings = settings
 
     def detect(self, image: Image) -> list[Face]:
@@ -110,7 +111,7 @@ class YuNetDetector:
 
 
 def distinct(faces: list[Face], duplicate_iou: float) -> list[Face]:
-    """Keep each head's face once: the first of those that overlap or lie in one another's head.
+    """Keep one face of each head: the first of those that overlap or lie in the same head.
 
     Args:
         faces: best first.

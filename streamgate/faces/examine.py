@@ -1,4 +1,4 @@
-"""The way of one face from its box to a crop that may be scored, cheap steps first."""
+"""From the box of a face to a crop that may be scored, cheap steps first."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["Examination", "examine"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Examination:
-    """What was found out about a face.
+    """The result of examining a face.
 
     Attributes:
-        rejection: why it is not worth a score; None where it is.
-        measures: its measures; None where its geometry alone was reason enough.
-        crop: its aligned crop; None where its geometry alone was reason enough.
+        rejection: why it is not worth a score; None if it is.
+        measures: its measures; None if it was rejected by its geometry alone.
+        crop: its aligned crop; None if it was rejected by its geometry alone.
     """
 
     rejection: Rejection | None

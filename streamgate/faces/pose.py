@@ -26,9 +26,9 @@ __all__ = ["Pose", "pose_of"]
 _FRONTAL_WIDTHS = 1.01 + 0.85
 """Distance of the eyes plus distance of the mouth's corners on a frontal face."""
 _NOSE_DEPTH = 0.44
-"""How far the nose's tip stands out."""
+"""How far the tip of the nose protrudes."""
 _NOSE_PLACE = 0.557
-"""Where on the line from eyes to mouth the nose's tip lies on a level face."""
+"""Where the tip of the nose lies on the line from eyes to mouth, on a level face."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def pose_of(landmarks: NDArray[np.float64]) -> Pose:
     )
     eyes, mouth = (left_eye + right_eye) / 2, (left_mouth + right_mouth) / 2
     down = mouth - eyes
-    # Across and along the face: both say how it is tilted, and in profile only the second does.
+    # Both directions, across and along the face, show its tilt; in profile only the second does.
     across = right_eye - left_eye + right_mouth - left_mouth - 1j * down
     height = abs(down)
     if height == 0 or across == 0:

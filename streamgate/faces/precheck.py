@@ -1,8 +1,8 @@
-"""Cheap measures of a face, and the reason for which it is not worth a score.
+"""Cheap measures of a face, and the reason why it is not worth a score.
 
-A network's score costs a hundred times what these cost, and a blank or smeared crop can score
-well. The measures of geometry need no pixels, so they come first: `geometry_of` and
-`reject_geometry`, then the crop, then `measure` and `reject_reason`.
+Scoring costs a hundred times as much as these, and a blank or smeared crop can score well. The
+measures of geometry need no pixels, so they come first: `geometry_of` and `reject_geometry`, then
+the crop, then `measure` and `reject_reason`.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ __all__ = [
 
 _FACE_ROWS = slice(24, 108)
 _FACE_COLUMNS = slice(20, 92)
-"""The part of a crop that is face: what is behind a head may be sharp and bright on its own."""
+"""The part of a crop that shows the face; the background may be sharp and bright by itself."""
 _SMOOTHING_PX = 1.0
-"""Without smoothing first, the Laplacian measures the sensor's noise: a face blurred by 3 px with
-noise of 4 grey levels beats 30 of 100 sharp ones; with it, fewer than one in 1,000."""
+"""Without smoothing first, the Laplacian would measure the sensor's noise: a face blurred by 3 px,
+with noise of 4 grey levels, would beat 30 of 100 sharp ones; with smoothing, fewer than 1 in
+1,000."""
 _LEAST_VARIANCE = 25.0
-"""Added to the luma's variance, so that a flat crop is not sharp because of its rounding."""
+"""Added to the variance of the luma, so that rounding does not make a flat crop look sharp."""
 
 
 class Rejection(StrEnum):
@@ -55,7 +56,7 @@ class Rejection(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """What is known of a face before its pixels are looked at; see `FaceMeasures`."""
+    """What is known about a face without its pixels; see `FaceMeasures`."""
 
     size_px: float
     eye_distance_px: float
@@ -99,7 +100,7 @@ def reject_geometry(
 
 
 def measure(geometry: Geometry, crop: Crop) -> FaceMeasures:
-    """Add what the aligned crop's pixels say; every value is finite on every crop."""
+    """Add the measures of the aligned crop's pixels; every value is finite on every crop."""
     luma = cv2.cvtColor(crop.image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     smooth = cv2.GaussianBlur(luma, (0, 0), _SMOOTHING_PX)
     detail = cv2.Laplacian(smooth, cv2.CV_32F)[_FACE_ROWS, _FACE_COLUMNS]
@@ -122,7 +123,7 @@ def measure(geometry: Geometry, crop: Crop) -> FaceMeasures:
 def reject_reason(measures: FaceMeasures, settings: PrecheckSection) -> Rejection | None:
     """Return why a face is not worth a score, or None.
 
-    Light comes before sharpness: what is wrong with a black crop is that it is black.
+    Brightness is tested before sharpness: a black crop is blurred too, but black is the reason.
     """
     failed = {
         Rejection.TOO_DARK: measures.brightness < settings.min_brightness,

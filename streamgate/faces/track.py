@@ -60,7 +60,7 @@ _SIZE_RATIO = 1.6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackerUpdate:
-    """What a frame changed.
+    """The result of one frame.
 
     Attributes:
         tracked: detected faces that belong to a tracklet, in the order of the detections; from the
@@ -97,7 +97,7 @@ class _Trail:
 
     def follow(self, center: NDArray[np.float64], size: float, at: float) -> None:
         elapsed = at - self.seen_at
-        # What a frame as short as a fault of the clock says of speed is noise.
+        # Over an interval this short, as after a clock error, speed is noise.
         if elapsed > _LEAST_STEP_S:
             step = (center - self.center) / elapsed
             share = 1.0 if self.sightings == 1 else 1.0 - math.exp(-elapsed / _SPEED_MEMORY_S)
@@ -165,7 +165,7 @@ class FaceTracker:
             trail.lost = trail.lost or at - trail.seen_at > limit + _LEAST_STEP_S
         return [trail for trail in self._trails if not trail.lost]
 
-    def _is_plain(  # what a frame shows
+    def _is_plain(
         self,
         trail: _Trail,
         index: int,
@@ -183,7 +183,7 @@ class FaceTracker:
         places = (centers[index], trail.expected(at))
         return all(float(np.hypot(*(one - place))) > near for one in others for place in places)
 
-    def _lose(  # what a frame shows
+    def _lose(
         self,
         live: Sequence[_Trail],
         linked: set[int],

@@ -1,8 +1,8 @@
-"""Learn from a set of crops what qualities to expect, and which recognition errors.
+"""Fit the scale of quality, and recognition errors by quality, to a set of crops.
 
-The percentile needs crops alone. Where it is known who is seen, pairs of one person's faces are
-compared, and isotonic regression over the lower quality of each pair gives the error that is to be
-expected of a quality: no form is assumed but that better faces are not recognised worse.
+The percentile needs only crops. If identities are known, pairs of faces of one person are compared,
+and isotonic regression over the lower quality of each pair gives the expected error of a quality.
+It assumes only that better faces are not recognised worse.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _DISCARDS = (5.0, 10.0, 20.0, 30.0, 40.0, 50.0)
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """What a threshold discards of faces that it was not fitted on, both in percent."""
+    """How much a threshold discards of faces that it was not fitted to, both in percent."""
 
     setting: float
     realised: float
@@ -38,9 +38,9 @@ def realised_discards(
     """Fit the percentile on one half of the people and apply it to the other half.
 
     Args:
-        crops: whose people are parted.
+        crops: whose people are divided.
         raw: their scores, float64 [N], above zero.
-        seed: of the parting.
+        seed: of the division.
 
     Raises:
         DataError: there is one person only.
@@ -67,7 +67,7 @@ def fit_errors(
     fmr: float,
     recogniser: str,
 ) -> ErrorCurve:
-    """Fit the error that is to be expected of a quality.
+    """Fit the expected error of a quality.
 
     Args:
         quality: of the faces, 0-100 [N].
@@ -106,10 +106,10 @@ def fit_errors(
 def fall_isotonic(
     x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Fit y by a falling staircase of x in the least squares' sense: pool adjacent violators.
+    """Fit y by a falling step function of x with least squares (pool adjacent violators).
 
     Returns:
-        Where the stairs begin, strictly rising, and their heights, strictly falling.
+        Where the steps begin, strictly rising, and their heights, strictly falling.
     """
     places, owner = np.unique(x, return_inverse=True)
     weights = np.bincount(owner).astype(np.float64)
@@ -130,7 +130,7 @@ def fall_isotonic(
 
 
 def _faces(identities: NDArray[np.str_]) -> NDArray[np.int64]:
-    """Faces of people who have two or more, evenly drawn where there are too many."""
+    """Return faces of people who have two or more, a random choice if there are too many."""
     names, owner, counts = np.unique(identities, return_inverse=True, return_counts=True)
     chosen = np.flatnonzero((counts[owner] > 1) & (identities != ""))
     if not len(chosen) or len(names[counts > 1]) < 2:

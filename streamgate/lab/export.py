@@ -1,4 +1,4 @@
-"""GraFIQs as a plain feed-forward graph, for runtimes that know no gradients.
+"""GraFIQs as a plain feed-forward graph, for runtimes that have no gradients.
 
 The whole backward pass to the picture is convolutions and the closed form of each BatchNorm's share
 (see `quality.measured`), so every group fits into ONNX like any network's output.

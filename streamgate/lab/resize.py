@@ -1,4 +1,4 @@
-"""Any picture as a crop, in the way in which the published scores were taken."""
+"""Scale any picture to a crop in the same way as the published script."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["resized"]
 def resized(picture: Image) -> Image:
     """Return uint8 [H, W, 3] as uint8 [112, 112, 3]: bilinear, antialiased, rounded once.
 
-    It stays in whole numbers because torchvision's transform does: rounding of another kind moves
-    thousands of pixels by one.
+    It computes with whole numbers because torchvision's transform does: another kind of rounding
+    changes thousands of pixels by one.
 
     Raises:
         ModelError: it is of another size, and torch is not installed.

@@ -55,6 +55,8 @@ class PipelineParts:
         on_analysed: told of each frame and what was seen in it; must not block, and must not keep
             more than the newest frame.
         on_joined: told of two live tracks that have become one; must not block.
+        on_outcome: told, of the detector and the scorer by name, of each failure with its error
+            and of each success with None.
         lossless: wait for the scorer after each frame instead of shedding load, and take the
             frames' own time for the selector's: for files that are read as fast as they can be.
     """
@@ -69,6 +71,7 @@ class PipelineParts:
     on_scored: Callable[[ScoredFace], None] = lambda _face: None
     on_analysed: Callable[[Frame, Analysis], None] = lambda _frame, _analysis: None
     on_joined: Callable[[TracksJoined], None] = lambda _joined: None
+    on_outcome: Callable[[str, str | None], None] = lambda _part, _error: None
     lossless: bool = False
 
 
@@ -80,6 +83,7 @@ class CameraPipeline:
         self.last_frame_at: float | None = None
         self._media_time = 0.0
         self._busy_since: float | None = None
+        self._scoring_since: float | None = None
         self._drain_deadline: float | None = None
         self._drain_timeout: asyncio.Timeout | None = None
         self._work = asyncio.Event()
@@ -90,6 +94,11 @@ class CameraPipeline:
     def busy_s(self) -> float:
         """How long the analysis of the present frame has taken; 0 between frames."""
         return 0.0 if self._busy_since is None else time.perf_counter() - self._busy_since
+
+    @property
+    def scoring_s(self) -> float:
+        """How long the present batch has been with the scorer; 0 between batches."""
+        return 0.0 if self._scoring_since is None else time.perf_counter() - self._scoring_since
 
     @property
     def time(self) -> float:
@@ -147,13 +156,16 @@ class CameraPipeline:
         parts, loop = self.parts, asyncio.get_running_loop()
         self._busy_since = time.perf_counter()
         try:
-            return await loop.run_in_executor(parts.detection, parts.analyser.analyse, frame)
+            analysis = await loop.run_in_executor(parts.detection, parts.analyser.analyse, frame)
         except DetectorError as error:
             log.error("frame not analysed", frame=frame.index, error=str(error))
+            parts.on_outcome("detector", str(error))
             parts.metrics.frames_dropped.labels("detector_failed").inc()
             return None
         finally:
             self._busy_since = None
+        parts.on_outcome("detector", None)
+        return analysis
 
     def _count(self, analysis: Analysis) -> None:
         metrics = self.parts.metrics
@@ -202,7 +214,7 @@ class CameraPipeline:
 
     async def _score(self, batch: Sequence[Candidate]) -> None:
         parts = self.parts
-        started = time.perf_counter()
+        started = self._scoring_since = time.perf_counter()
         try:
             scores = await parts.scorer.score(np.stack([c.crop.image for c in batch]))
         except asyncio.CancelledError:
@@ -211,13 +223,16 @@ class CameraPipeline:
             raise
         except ScoreError as error:
             log.error("scoring failed", error=str(error), faces=len(batch))
+            parts.on_outcome("scorer", str(error))
             events = parts.selector.failed(batch, SkipReason.SCORER_FAILED, self.time)
         else:
+            parts.on_outcome("scorer", None)
             parts.metrics.stage_seconds.labels("score").observe(time.perf_counter() - started)
             parts.metrics.scorer_batch.observe(len(batch))
             # Without a pause between the two, in which a stop could lose half of the batch.
             events = parts.selector.scored(self._scored(batch, scores), self.time)
         finally:
+            self._scoring_since = None
             parts.metrics.scorer_busy.inc(time.perf_counter() - started)
         await self._publish(events)
 

@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import warnings
+import zipfile
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -30,7 +32,7 @@ from streamgate.errors import ModelError
 from streamgate.models.registry import cache_folder
 from streamgate.quality.choice import INSTALL_TORCH, torch_installed
 
-__all__ = ["AnyArray", "NamedArrays", "convert", "converted_path", "read_checkpoint"]
+__all__ = ["AnyArray", "NamedArrays", "convert", "converted_path", "read_bytes", "read_checkpoint"]
 
 _log = structlog.get_logger(__name__)
 AnyArray: TypeAlias = NDArray[Any]
@@ -51,6 +53,20 @@ _DAMAGE = (
     MemoryError,
     struct.error,
 )
+MAX_BYTES = 2 << 30
+"""Of a file, and of what it unfolds to: the largest published network with the state of its
+optimiser has 0.8 GB."""
+_MOST_UNFOLDING = 4
+_FREE_BYTES = 1 << 20
+"""Checkpoints are archives that do not compress; one that unfolds to more than four times its size
+and a megabyte was made to fill memory."""
+_MOST_WRAPPERS = 4
+_WRAPPERS = (
+    "state_dict", "state_dict_backbone", "model_state_dict", "model", "backbone", "network", "net",
+    "module",
+)  # fmt: skip
+_LANDMARK = "layer1.0.conv1.weight"
+"""What every network here has, so that its name tells what stands before all names."""
 _CONVERSION_TIMEOUT_S = 600
 _DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4",
@@ -76,6 +92,36 @@ def read_checkpoint(path: Path, content: bytes, *, sha256: str) -> dict[str, Any
     return _from_safetensors(path, _converted(path, sha256))
 
 
+def read_bytes(path: Path) -> bytes:
+    """Return a checkpoint's bytes, having looked at how many they are and what they unfold to.
+
+    Raises:
+        ModelError: it cannot be read, or is larger than any network.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ModelError(f"{path}: the weights cannot be read: {error.strerror}") from error
+    if len(content) > MAX_BYTES:
+        raise ModelError(f"{path}: has more than {MAX_BYTES:,} bytes; no weights have")
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        return content
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            unfolded = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, *_DAMAGE):
+        # torch says what is wrong with it.
+        return content
+    most = min(MAX_BYTES, _MOST_UNFOLDING * len(content) + _FREE_BYTES)
+    if unfolded > most:
+        raise ModelError(
+            f"{path}: refused, because its {len(content):,} bytes would unfold to {unfolded:,}; "
+            f"expected at most {most:,}"
+        )
+    return content
+
+
 def converted_path(sha256: str) -> Path:
     """Return where the conversion of a file of this hash is kept."""
     return cache_folder() / "converted" / f"{sha256}.safetensors"
@@ -88,8 +134,7 @@ def convert(path: Path, output: Path) -> None:
         ModelError: it cannot be read or written.
     """
     try:
-        content = path.read_bytes()
-        # Its import is what sends `read_checkpoint` the direct way.
+        content = read_bytes(path)
         arrays = (
             _from_safetensors(path, content)
             if path.suffix == ".safetensors"
@@ -149,11 +194,13 @@ def _convert_elsewhere(path: Path, output: Path) -> None:
 
 def _from_safetensors(path: Path, content: bytes) -> dict[str, AnyArray]:
     try:
-        return _unprefixed({name: _array(view) for name, view in deserialize(content)}, path)  # type: ignore[no-untyped-call] # its own
+        views = deserialize(content)  # type: ignore[no-untyped-call] # its own
+        arrays = {name: _array(view) for name, view in views}
     except _DAMAGE as error:
         raise ModelError(
             f"{path}: damaged or no safetensors file ({_first_line(error)}); fetch it again"
         ) from error
+    return _of_network(arrays, path)
 
 
 def _array(view: Mapping[str, Any]) -> AnyArray:
@@ -170,7 +217,11 @@ def _from_torch(path: Path, content: bytes) -> dict[str, AnyArray]:
 
     try:
         # It warns of pickle protocols that it then refuses, which the refusal says better.
-        with warnings.catch_warnings(action="ignore"):
+        with (
+            warnings.catch_warnings(action="ignore"),
+            # The command line of a training, as many keep it; a namespace does nothing.
+            torch.serialization.safe_globals([Namespace]),
+        ):
             loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
@@ -182,27 +233,64 @@ def _from_torch(path: Path, content: bytes) -> dict[str, AnyArray]:
         raise ModelError(
             f"{path}: damaged or no PyTorch checkpoint ({_first_line(error)}); fetch it again"
         ) from error
-    # Training scripts put wrappers around it.
-    if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
-        loaded = loaded["state_dict"]
+    for _ in range(_MOST_WRAPPERS):
+        inner = _inside(loaded)
+        if inner is None:
+            break
+        loaded = inner
     if not isinstance(loaded, Mapping):
         raise ModelError(f"{path}: expected a state dict of named tensors")
-    arrays: dict[str, AnyArray] = {}
     for name, tensor in loaded.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
             raise ModelError(f"{path}: entry {name!r} is no tensor; expected a state dict")
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
             raise ModelError(f"{path}: tensor {name!r} is no plain dense tensor; expected one")
-        plain = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
-        arrays[name] = plain.detach().numpy()
-    return _unprefixed(arrays, path)
+    # Tensors may show few bytes as many: looking at each would take memory for all.
+    shown = sum(tensor.numel() * tensor.element_size() for tensor in loaded.values())
+    if shown > _MOST_UNFOLDING * len(content) + _FREE_BYTES:
+        raise ModelError(f"{path}: refused, because its {len(content):,} bytes stand for {shown:,}")
+    return _of_network(
+        {
+            name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).detach().numpy()
+            for name, tensor in loaded.items()
+        },
+        path,
+    )
 
 
-def _unprefixed(arrays: Mapping[str, AnyArray], path: Path) -> dict[str, AnyArray]:
+def _inside(content: object) -> object | None:
+    """Return what a training script's wrapper holds; None where there is none."""
+    if not isinstance(content, Mapping):
+        return None
+    for name in _WRAPPERS:
+        inner: object = content.get(name)
+        if isinstance(inner, Mapping):
+            return inner
+    return None
+
+
+def _of_network(arrays: NamedArrays, path: Path) -> dict[str, AnyArray]:
+    """Return the network's own tensors, without what stands before all their names.
+
+    DataParallel writes `module.`, others `backbone.` or `model.backbone.`; beside that there may be
+    a training's head, which is left out.
+    """
     if not arrays:
         raise ModelError(f"{path}: expected a state dict of named tensors")
-    # DataParallel prefixes every name.
-    return {name.removeprefix("module."): values for name, values in arrays.items()}
+    # torch.compile puts this before the names of whatever it was applied to.
+    arrays = {name.replace("_orig_mod.", ""): values for name, values in arrays.items()}
+    prefixes = {name.removesuffix(_LANDMARK) for name in arrays if name.endswith(_LANDMARK)}
+    # `xlayer1.0.conv1.weight` is no name of ours.
+    prefixes = {prefix for prefix in prefixes if not prefix or prefix.endswith(".")}
+    if len(prefixes) > 1:
+        named = ", ".join(sorted(prefix or "no prefix" for prefix in prefixes))
+        raise ModelError(f"{path}: holds several networks ({named}); save the one that is meant")
+    prefix = next(iter(prefixes), "")
+    return {
+        name.removeprefix(prefix): values
+        for name, values in arrays.items()
+        if name.startswith(prefix)
+    }
 
 
 def _asked_for(error: pickle.UnpicklingError) -> str:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamgate.errors import ModelError
-from streamgate.models.registry import path_of
-from streamgate.quality.checkpoint import AnyArray, NamedArrays, read_checkpoint
+from streamgate.models.registry import installed
+from streamgate.quality.checkpoint import AnyArray, NamedArrays, read_bytes, read_checkpoint
 from streamgate.quality.layout import DEPTHS, Layout, expected_shapes
 from streamgate.quality.parameters import FloatArray
 
@@ -72,7 +72,7 @@ def default_weights_path() -> Path:
     Raises:
         ModelError: it is damaged or missing.
     """
-    return path_of(DEFAULT_WEIGHTS)
+    return installed(DEFAULT_WEIGHTS)
 
 
 def load_weights(weights: str | Path = DEFAULT_WEIGHTS, *, backbone: str | None = None) -> Weights:
@@ -89,10 +89,7 @@ def load_weights(weights: str | Path = DEFAULT_WEIGHTS, *, backbone: str | None 
     if backbone is not None and backbone not in DEPTHS:
         raise ModelError(f"unknown backbone {backbone!r}: expected one of {', '.join(DEPTHS)}")
     path = default_weights_path() if str(weights) == DEFAULT_WEIGHTS else Path(weights)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: the weights cannot be read: {error.strerror}") from error
+    content = read_bytes(path)
     sha256 = hashlib.sha256(content).hexdigest()
     tensors = read_checkpoint(path, content, sha256=sha256)
     del content

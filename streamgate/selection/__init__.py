@@ -1,4 +1,4 @@
-"""What to score, which face of a track wins, and what is said of it.
+"""What to score, which face of a track is forwarded, and what is recorded about it.
 
-Rules without I/O; time is an argument.
+Pure rules without I/O; time is an argument.
 """

@@ -1,8 +1,8 @@
 """The decision on a track as one line of JSON: the same for a live camera and for a recording.
 
 A line holds what the gate knew and the thresholds that it applied, so that the decision can be
-rebuilt from it, and no picture and no embedding. `decision_record` is pure: equal arguments give
-equal lines, to the byte.
+reconstructed from it. It holds no picture and no embedding. `decision_record` is pure: equal
+arguments give equal lines, to the byte.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ DECISION_SCHEMA_NAME = "streamgate.decision"
 DECISION_SCHEMA_VERSION = 1
 
 ShotState = Literal["accepted", "held", "dropped", "failed", "replayed"]
-"""What delivery made of a best shot when the gate let it go.
+"""What became of a best shot when the gate released it.
 
-`accepted`, `held` and `dropped` are those of `Acceptance`; `failed`: delivery raised an error;
-`replayed`: a recording was judged, and nothing was to be delivered.
+`accepted`, `held` and `dropped` are those of `Acceptance`. `failed`: delivery raised an error.
+`replayed`: the track is from a replayed recording, of which nothing is delivered.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class DecidedUnder:
-    """Who decided, and by which rules.
+    """Which camera decided, and by which settings.
 
     Attributes:
-        outbox: the kind of the outbox that `accepted` speaks of; None where there is none.
+        outbox: the kind of outbox that `accepted` refers to; None where there is none.
         sinks: names of the sinks that best shots go to.
     """
 
@@ -78,7 +78,7 @@ class ForwardedShot:
 
 
 def forwarded_shot(shot: BestShot, state: ShotState) -> ForwardedShot:
-    """Take from a best shot what the line tells of it; the pictures are let go."""
+    """Return what the line says about a best shot, without its pictures."""
     candidate = shot.face.candidate
     return ForwardedShot(
         key=shot.key,
@@ -99,7 +99,7 @@ def forwarded_shot(shot: BestShot, state: ShotState) -> ForwardedShot:
 def decision_record(
     decision: TrackDecision, shots: Sequence[ForwardedShot], under: DecidedUnder
 ) -> dict[str, Any]:
-    """The line's content, ready for JSON; `shots` are those of this track, in their order."""
+    """Return the content of a line, ready for JSON; `shots` are those of this track, in order."""
     best = None
     if decision.best_quality is not None and decision.best_raw is not None:
         best = {"quality": float(decision.best_quality), "raw": float(decision.best_raw)}
@@ -145,13 +145,13 @@ def decision_record(
 
 
 def decision_line(record: dict[str, Any]) -> bytes:
-    """A record as one line of UTF-8 text, its end of line included."""
+    """Return a record as one line of UTF-8 text, including the line break."""
     text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.encode() + b"\n"
 
 
 def decision_schema() -> dict[str, Any]:
-    """The JSON Schema of a line."""
+    """Return the JSON Schema of a line."""
     name = f"decision-v{DECISION_SCHEMA_VERSION}.schema.json"
     text = resources.files("streamgate.selection").joinpath(name).read_text(encoding="utf-8")
     return cast(dict[str, Any], json.loads(text))

@@ -1,13 +1,14 @@
-"""What a face may be worth that has not been scored yet.
+"""How much an unscored face is expected to improve on the best of its track.
 
-A track's quality is a curve over time: faces a moment apart score alike, and cheap measures tell
-part of what changes between them. So the quality of an unscored face is expected between those of
-its scored neighbours, the less surely the further away they are, and `expected_gain` is how much
-it would add, on average, to the best of its track.
+A track's quality is a curve over time: faces a moment apart score alike, and cheap measures explain
+part of what changes between them. So the quality of an unscored face is predicted from those of its
+scored neighbours, with less certainty the further away in time they are. `expected_gain` is how
+much the face would add, on average, to the best of its track (the *expected improvement* of
+Bayesian optimisation).
 
-The curve is taken for a process whose correlation falls exponentially with time (Ornstein and
-Uhlenbeck), plus what differs from frame to frame by chance; given its two scored neighbours such a
-face does not depend on any other. The constants are in seconds and in points of calibrated quality,
+The curve is modelled as a process whose correlation falls exponentially with time (the
+Ornstein-Uhlenbeck kernel), plus noise from frame to frame. Given its two scored neighbours, a face
+then depends on no others. The constants are in seconds and in points of calibrated quality,
 never in raw scores, and were chosen on 24 recordings (signing, a stage, and people who walk through
 a room, come near, turn soft, dark or half hidden; 41 tracks, 6,300 faces).
 """
@@ -25,25 +26,25 @@ __all__ = ["ExpectedImprovement", "prior_score"]
 _CORRELATION_S = 0.35
 """Time in which the correlation falls to 1/e; measured, it is 0.57 after 0.2 s."""
 _CHANCE = 0.1
-"""Variance from frame to frame, as a part of the track's own."""
+"""Variance of the noise from frame to frame, as a part of the track's own variance."""
 _PRIOR_POINTS = 0.7
 """Points of quality for one unit of prior score, as a part of the track's standard deviation."""
 _DEVIATION = 8.0
 _DEVIATION_FACES = 4.0
-"""The standard deviation that a track is taken to have before anything is known of it, points of
-quality, and how many pairs of faces that belief is worth."""
+"""The standard deviation that is assumed before a track has scores, points of quality, and how many
+pairs of faces that assumption weighs."""
 _FORGETTING = 0.99
 _MOST_SCORED = 128
 _UNKNOWN = 1e3
 
 
 def prior_score(measures: FaceMeasures) -> float:
-    """How well a face will score by its cheap measures, in standard deviations of its track.
+    """Predict a face's score from its cheap measures, in standard deviations of its track.
 
     Only differences within a track mean anything. The weights are those of a least-squares fit
     with no weight below zero, within the tracks of the recordings named above, rounded; it
     explains a third of the variance of people who walk, and little of people who stand. Head turn
-    was too rare there to be fitted and has a weight by judgement.
+    was too rare there to be fitted; its weight is an estimate.
     """
     return (
         5.0 * measures.detector_score
@@ -58,21 +59,21 @@ def prior_score(measures: FaceMeasures) -> float:
 
 
 class ExpectedImprovement:
-    """What one track's scored faces say of its others; bounded."""
+    """Predicts the quality of a track's unscored faces from its scored ones; bounded."""
 
     def __init__(self) -> None:
         # In the order of capture: time, quality, prior score.
         self._at: list[float] = []
         self._quality: list[float] = []
         self._prior: list[float] = []
-        # Summed once a score, not once a question: questions are thirty times as many.
+        # Summed once per score, not once per prediction: predictions are thirty times as many.
         self._quality_sum = 0.0
         self._prior_sum = 0.0
         self._squares = _DEVIATION_FACES * _DEVIATION**2
         self._pairs = _DEVIATION_FACES
 
     def learn(self, at: float, quality: float, prior: float) -> None:
-        """Take up a scored face, captured at `at` seconds."""
+        """Add a scored face, captured at `at` seconds."""
         place = bisect_left(self._at, at)
         for neighbour in range(max(0, place - 1), min(place + 1, len(self._at))):
             correlation = _correlation(self._at[neighbour] - at)
@@ -85,13 +86,13 @@ class ExpectedImprovement:
         if len(self._at) > _MOST_SCORED:
             for column in (self._at, self._quality, self._prior):
                 del column[0]
-        # Anew rather than by difference, so that errors do not add up over a long track.
+        # Summed again rather than updated, so that rounding errors do not add up over a long track.
         self._quality_sum, self._prior_sum = sum(self._quality), sum(self._prior)
 
     def expected_gain(self, at: float, prior: float, to_beat: float) -> float:
-        """Return how many points above `to_beat` a face is to be expected, E[max(0, q - to_beat)].
+        """Return the expected improvement of a face over `to_beat`, points: E[max(0, q - to_beat)].
 
-        Before anything is known of a track, its faces come before all those of other tracks.
+        While a track has no scores, its faces come before those of all other tracks.
         """
         if to_beat == math.inf:
             return 0.0
@@ -105,10 +106,10 @@ class ExpectedImprovement:
         return max(0.0, deviation * (u * below + density))
 
     def _expect(self, at: float, prior: float) -> tuple[float, float]:
-        """Mean and standard deviation of the quality of a face."""
+        """Return the mean and standard deviation of the predicted quality of a face."""
         deviation = math.sqrt(self._squares / self._pairs)
         slope = _PRIOR_POINTS * deviation
-        # What the prior score does not explain of each scored face, and its mean.
+        # What the prior score leaves unexplained of each scored face, and the mean of that.
         mean = (self._quality_sum - slope * self._prior_sum) / len(self._at)
         place = bisect_left(self._at, at)
         neighbours = range(max(0, place - 1), min(place + 1, len(self._at)))
@@ -121,7 +122,7 @@ class ExpectedImprovement:
 
 
 def _interpolate(at: float, known: Sequence[float]) -> tuple[list[float], float]:
-    """Weights of one or two neighbours at times `known`, and the variance that is left."""
+    """Return weights for one or two neighbours at times `known`, and the remaining variance."""
     whole = 1.0 + _CHANCE
     near = [_correlation(at - time) for time in known]
     if len(near) == 1:

@@ -1,8 +1,7 @@
-"""The rule that picks the faces of a track that go through.
+"""The rule that picks the faces of a track that are forwarded.
 
 Pure and deterministic: time is an argument, nothing is read or written, and the same observations
-give the same events. One track knows nothing of another, so a pause after one person can never
-cost the next.
+give the same events. Tracks are independent, so a pause after one person never delays the next.
 
 Every track has exactly one `TrackDecision`, forwarded or not. Faces are released
 - when the track ends,
@@ -60,7 +59,7 @@ _POOL_FACTOR = 4
 
 @dataclass(slots=True)
 class _Track:
-    """What the gate remembers of one live track; bounded whatever its length."""
+    """What the gate remembers about one live track; bounded, however long the track is."""
 
     first_seen_at: float
     first_seen_wall: float
@@ -84,17 +83,17 @@ class _Track:
 
 
 class QualityGate:
-    """Best faces of each track, by the settings of the `gate` section."""
+    """Picks the best faces of each track, by the settings of the section `gate`."""
 
     def __init__(self, settings: GateSection) -> None:
         self.settings = settings
         self._tracks: dict[int, _Track] = {}
 
     def adopt(self, settings: GateSection) -> None:
-        """Go on with other settings; live tracks keep what they have seen and forwarded.
+        """Change the settings; live tracks keep what was seen and forwarded.
 
-        A face that waits for its release goes if it would no longer be good enough, and the best
-        one so far comes into question again if it has become good enough.
+        A face that waits for its release is discarded if it is no longer good enough, and the
+        best one so far is considered again if it has become good enough.
         """
         self.settings = settings
         for track in self._tracks.values():
@@ -177,12 +176,12 @@ class QualityGate:
         return tuple(self._tracks)
 
     def best_quality(self, track_id: int) -> float | None:
-        """Quality of the track's best scored face so far, if there is one."""
+        """Return the quality of the track's best scored face so far, if there is one."""
         track = self._tracks.get(track_id)
         return track.best.quality if track is not None and track.best is not None else None
 
     def release_target(self, track_id: int) -> ReleaseTarget:
-        """Return what a face of the track must beat to matter, and until when."""
+        """Return which quality a face of the track must exceed to matter, and until when."""
         track = self._tracks.get(track_id)
         if track is None:
             return ReleaseTarget(to_beat=math.inf, deadline=math.inf)
@@ -205,11 +204,11 @@ class QualityGate:
         self._tracks[track_id].rejected[reason] += 1
 
     def skipped(self, track_id: int) -> None:
-        """Note that a face of the track was fit to be scored but was not."""
+        """Note that a face of the track passed the prechecks but was not scored."""
         self._tracks[track_id].skipped += 1
 
     def scored(self, face: ScoredFace, *, at: float) -> list[GateEvent]:
-        """Take a scored face of a live track and return what is due at `at`."""
+        """Take a scored face of a live track; return what is due at `at`, monotonic seconds."""
         track_id = face.candidate.track_id
         track = self._tracks[track_id]
         track.scored += 1
@@ -220,14 +219,14 @@ class QualityGate:
         return list(self._due(track_id, track, at))
 
     def tick(self, at: float) -> list[GateEvent]:
-        """Return what has become due by the passing of time."""
+        """Return what has become due because time has passed."""
         return [
             event for track_id, track in self._tracks.items()
             for event in self._due(track_id, track, at)
         ]  # fmt: skip
 
     def end(self, track_id: int, reason: ReleaseReason, *, at: float) -> list[GateEvent]:
-        """End a track: its last releases, then its terminal decision."""
+        """End a track; return its last releases, then its decision."""
         track = self._tracks.pop(track_id)
         events: list[GateEvent] = []
         if track.pool and track.age_s >= self.settings.min_age_s:
@@ -269,7 +268,7 @@ class QualityGate:
             track.pool[moment] = face
         wanted = self._wanted(track)
         if len(track.pool) > (1 if wanted == 1 else _POOL_FACTOR * wanted):
-            # Of equals the earlier stays: it was there first, and it is out sooner.
+            # Among equals the earlier one stays: it can be released sooner.
             worst = min(track.pool, key=lambda m: (track.pool[m].quality, -m))
             del track.pool[worst]
 

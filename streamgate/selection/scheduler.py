@@ -1,11 +1,11 @@
-"""Faces that wait for the scorer, and which of them are worth its time.
+"""Which of the faces that wait for the scorer are worth its time.
 
-The scorer is the slowest stage. New faces do not queue before it, they compete. Two things keep a
-face from being scored: it can hardly win (see `expected_improvement`), or the budget of its track
-is spent. Each fit face of a track earns it a part of a score, `share`; what is saved in a poor
-moment is spent in a good one, and since the faces that might have won wait beside it, the moments
-around a good face can be scored afterwards. So a slow scorer or a small budget costs choice, never
-delay or memory.
+The scorer is the slowest stage. New faces do not queue for it, they compete. A face is not scored
+if it can hardly win (see `expected_improvement`), or if the budget of its track is spent. Each face
+of a track that passes the prechecks adds a part of a score, `share`, to the budget. What is saved
+in a poor moment is spent in a good one; and because faces wait for a while, the moments around a
+good face can still be scored afterwards. So a slow scorer or a small budget reduces the choice, but
+never adds delay or memory.
 
 What is scored next is the face of a track of which nobody knows whose it is; then that of a track
 that is about to be decided, the earliest decision first; then that which is expected to add most to
@@ -24,16 +24,16 @@ from streamgate.values import Candidate, ReleaseTarget, ScoredFace, Skipped, Ski
 __all__ = ["Scheduler"]
 
 _PER_TRACK = 20
-"""Faces of one track that wait; with 6 a track loses 0.7 points more than with 20, with 40 none."""
+"""Most faces of one track that wait. With 6, regret is 0.7 points larger; 40 gain nothing more."""
 _FIRST_SCORES = 1.0
 _MOST_SCORES = 4.0
-"""Scores that a track has at its beginning, and the most that it can save."""
+"""Scores in a track's budget at its start, and the most that it can save."""
 _PRICE_POINTS = 0.3
-"""Points that a face must be expected to gain when the last score would be spent on it; the more
-scores are saved, the less."""
+"""Least expected improvement, points, of a face on which the last score in the budget would be
+spent. The more scores are saved, the less is needed."""
 _LEAST_GAIN = 0.02
 _SOON_S = 0.3
-"""A track that is decided within this time spends what it has saved."""
+"""A track whose decision is due within this time spends all its savings, seconds."""
 
 
 def _nothing_is_urgent(_track_id: int) -> bool:
@@ -46,14 +46,14 @@ def _anything_wins(_track_id: int) -> ReleaseTarget:
 
 @dataclass(slots=True)
 class _Waiting:
-    """One track: its faces that wait, in the order of capture, and what is known of it."""
+    """One track: its waiting faces, in the order of capture, and what its scores predict."""
 
     faces: list[Candidate] = field(default_factory=list)
     priors: list[float] = field(default_factory=list)
     scored: ExpectedImprovement = field(default_factory=ExpectedImprovement)
     scores: float = _FIRST_SCORES
     ending: bool = False
-    # What each face is expected to gain, as long as nothing is learnt and `_to_beat` stays.
+    # Expected improvement of each face; valid until a score arrives or `_to_beat` changes.
     _gains: list[float] = field(default_factory=list)
     _to_beat: float = math.nan
 
@@ -80,7 +80,7 @@ class _Waiting:
         self._gains.clear()
 
     def gains(self, to_beat: float) -> list[float]:
-        """Points that each face is expected to add; only what is new is computed."""
+        """Return the expected improvement of each face, points; only new ones are computed."""
         if to_beat != self._to_beat:
             self._gains.clear()
             self._to_beat = to_beat
@@ -94,7 +94,7 @@ class _Waiting:
 
 @dataclass(frozen=True, slots=True)
 class _Offer:
-    """The best face of a track; offers are compared by `rank`, lowest first."""
+    """The face of a track that should be scored next; offers compare by `rank`, lowest first."""
 
     rank: tuple[int, float, int]
     track_id: int
@@ -102,7 +102,7 @@ class _Offer:
 
 
 class Scheduler:
-    """Bounded: at most 20 faces a track and `max_pending` in all.
+    """Holds the faces that wait: at most 20 per track and `max_pending` in all.
 
     Args:
         max_pending: the most faces that wait.
@@ -130,12 +130,12 @@ class Scheduler:
         return sum(len(track.faces) for track in self._tracks.values())
 
     def waits(self, track_id: int, at: float) -> bool:
-        """Whether a face of the track waits that is to be scored now."""
+        """Return whether a waiting face of the track should be scored now."""
         track = self._tracks.get(track_id)
         return track is not None and self._best(track_id, track, at) is not None
 
     def offer(self, candidate: Candidate) -> list[Skipped]:
-        """Add a face and return those that will not be scored, perhaps itself."""
+        """Add a face; return those that will not be scored, which may include itself."""
         track = self._tracks.setdefault(candidate.track_id, _Waiting())
         track.scores = min(_MOST_SCORES, track.scores + self.share)
         if self._target_of(candidate.track_id).to_beat == math.inf:
@@ -152,9 +152,9 @@ class Scheduler:
         return lost
 
     def take(self, count: int, at: float) -> list[Candidate]:
-        """Remove and return up to `count` faces that are to be scored at `at` seconds, best first.
+        """Remove and return up to `count` faces to be scored at `at` seconds, best first.
 
-        Within a budget a track gives one face at a time, because its score tells which is next.
+        With a budget, a track gives one face at a time: its score decides which one is next.
         """
         taken: list[Candidate] = []
         while len(taken) < count:
@@ -169,13 +169,13 @@ class Scheduler:
         return taken
 
     def learn(self, face: ScoredFace) -> None:
-        """Take up the score of a face that was taken."""
+        """Learn from the score of a face that was taken."""
         track = self._tracks.get(face.candidate.track_id)
         if track is not None:
             track.learn(face)
 
     def end(self, track_id: int) -> None:
-        """Let a track spend what it has saved, because it has ended."""
+        """Let a track spend all its savings, because it has ended."""
         if track_id in self._tracks:
             self._tracks[track_id].ending = True
 
@@ -224,10 +224,10 @@ class Scheduler:
         return min(self._tracks[track_id].gains(self._target_of(track_id).to_beat))
 
     def _drop(self, track_id: int) -> Skipped:
-        """Give up the face of a track that is expected to gain least."""
+        """Drop the face of a track with the least expected improvement."""
         track = self._tracks[track_id]
         gains = track.gains(self._target_of(track_id).to_beat)
-        # Of equals the older goes: the newest stands for what is seen now.
+        # Among equals the oldest is dropped: the newest shows the present.
         place = min(range(len(gains)), key=gains.__getitem__)
         gain = gains[place]
         if self.share < 1.0 and gain < _LEAST_GAIN:
@@ -241,9 +241,9 @@ class Scheduler:
 
 
 def _price(scores: float) -> float:
-    """The gain that a face must be expected to add, by the scores that are saved.
+    """Return the least expected improvement that is worth a score, by the scores that are saved.
 
-    Where no more can be saved it is nothing: what seems hopeless is looked at now and then, because
-    a prediction that is never tried stays wrong. Without that a track loses a point more.
+    With a full budget it is zero: faces that seem hopeless are scored now and then, because a
+    prediction that is never tested stays wrong. Without this, regret is a point larger.
     """
     return _PRICE_POINTS * max(0.0, 1.0 - scores / _MOST_SCORES)

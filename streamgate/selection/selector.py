@@ -1,7 +1,7 @@
-"""The whole way of a face between analysis and delivery, as one object without I/O.
+"""Everything that is decided about faces between analysis and delivery: one object without I/O.
 
-The live pipeline and the replay of recordings drive the same `Selector`: they show it what was
-seen, ask it what to score next, and give it the scores. It answers with events. Time is an
+The live pipeline and the replay of recordings drive the same `Selector`: they report what was seen,
+ask what to score next, and report the scores. It answers with events. Time is an
 argument, so that equal calls give equal events.
 
 The tracker breaks a person into pieces where it cannot be sure, and every piece has a number. Here
@@ -132,14 +132,14 @@ class Selector:
         return replace(analysis, faces=tuple(faces))
 
     def adopt(self, gate: GateSection, *, max_pending: int, share: float) -> None:
-        """Go on with other settings; live tracks keep what they have."""
+        """Change the settings; live tracks keep what was seen and forwarded."""
         self._gate.adopt(gate)
         self._scheduler.max_pending, self._scheduler.share = max_pending, share
 
     # What happens
 
     def seen(self, analysis: Analysis, now: float) -> list[SelectorEvent]:
-        """Take what was seen in a frame: first the tracks that had ended before it, then faces."""
+        """Take what was seen in a frame: first the tracks that ended before it, then its faces."""
         events: list[SelectorEvent] = []
         for piece in analysis.ended:
             self._end(piece, ReleaseReason.TRACK_ENDED, now)
@@ -161,8 +161,8 @@ class Selector:
     def next_batch(self, count: int, now: float) -> list[Candidate]:
         """Return up to `count` faces to be scored now, best first.
 
-        Each must come back by `scored` or `failed`. Without such a face the list is empty; which
-        faces are worth a score changes with what is seen, with scores and with time.
+        Each must be reported by `scored` or `failed`. The list is empty if no face is worth a score
+        now; that changes with what is seen, with scores and with time.
         """
         batch = self._scheduler.take(count, now)
         self._in_flight.update(candidate.track_id for candidate in batch)
@@ -217,7 +217,7 @@ class Selector:
         return self._settle(now)
 
     def close(self, reason: ReleaseReason, now: float) -> list[SelectorEvent]:
-        """End every live track with the scores that there are; faces that wait are skipped."""
+        """End every live track with the scores that it has; waiting faces are skipped."""
         self._in_flight.clear()
         left = self._scheduler.clear()
         events = self._skip([Skipped(candidate, SkipReason.SHUTDOWN) for candidate in left])

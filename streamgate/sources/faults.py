@@ -12,7 +12,7 @@ from enum import StrEnum
 
 import av
 
-from streamgate.errors import redact_urls
+from streamgate.values.redaction import redact
 
 __all__ = ["Fault", "FaultReason", "fault", "fault_of"]
 
@@ -81,7 +81,7 @@ _REMEDIES: dict[FaultReason, str] = {
 def fault(reason: FaultReason, detail: str = "") -> Fault:
     """Return a fault with its remedy, and FFmpeg's bare words where there are any."""
     text = _REMEDIES[reason]
-    return Fault(reason, f"{text} ({redact_urls(detail)})" if detail else text)
+    return Fault(reason, f"{text} ({redact(detail)})" if detail else text)
 
 
 def fault_of(error: av.FFmpegError, *, encrypted: bool = False) -> Fault:

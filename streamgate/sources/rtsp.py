@@ -7,11 +7,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from streamgate.config.source import RtspSection
-from streamgate.errors import redact_urls
 from streamgate.ports import Clock, FrameSink
 from streamgate.sources.live import LiveCamera, LiveSource
 from streamgate.sources.opening import Opening
 from streamgate.telemetry.metrics import Metrics
+from streamgate.values.redaction import shown_address
 
 __all__ = ["RtspSource"]
 
@@ -24,7 +24,7 @@ class RtspSource:
 
     def __init__(self, config: RtspSection, metrics: Metrics, clock: Clock) -> None:
         camera = LiveCamera(
-            address=redact_urls(config.url),
+            address=shown_address(config.url),
             opening=lambda: _opening(config),
             encrypted=_is_encrypted(config),
             reconnect=config.reconnect,

@@ -1,7 +1,7 @@
 """Every metric of a camera, on one object with a registry of its own.
 
-Labels take their values from the program or the config, never from the outside world, so that the
-number of series is bounded. Times are seconds; latencies have buckets from 1 ms to 10 s.
+Labels take their values from the program or the configuration, never from outside, so that the
+number of series is bounded. Times are in seconds; latencies have buckets from 1 ms to 10 s.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["LATENCY_BUCKETS_S", "QUALITY_BUCKETS", "WAIT_BUCKETS_S", "Metrics"]
 LATENCY_BUCKETS_S = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 )  # fmt: skip
-# The gate waits for better faces, and sinks may be away: these go on to five minutes.
+# The gate waits for better faces, and sinks may be down: these reach five minutes.
 WAIT_BUCKETS_S = (*LATENCY_BUCKETS_S, 30.0, 60.0, 300.0)
 QUALITY_BUCKETS = tuple(float(q) for q in range(10, 101, 10))
 RAW_BUCKETS = tuple(10.0**exponent for exponent in range(-6, 4))
@@ -88,36 +88,39 @@ class Metrics:
     def _process(self) -> None:
         self.build = self._info("build", "Version of the program.", "version")
         self.build.info({"version": __version__})
-        self.camera = self._info("camera", "What kind of source the camera has.", "source")
-        self.config = self._info("config", "sha256 of the configuration that is in use.", "sha256")
+        self.camera = self._info("camera", "Kind of source that the camera has.", "source")
+        self.config = self._info("config", "SHA-256 of the configuration in use.", "sha256")
         self.config_reloads = self._counter(
-            "config_reloads", "Times the configuration was read again, by outcome.",
+            "config_reloads", "Times that the configuration was reloaded, by outcome.",
             outcome=RELOADS,
         )  # fmt: skip
         self.config_reload_successful = self._gauge(
             "config_last_reload_successful",
-            "1 unless the last configuration that was read again was refused.",
+            "0 if the last reload was refused, else 1.",
         )
         self.config_reload_successful.set(1)
         self.config_reload_at = self._gauge(
             "config_last_reload_timestamp_seconds",
-            "Unix time at which the configuration was last taken into use; its start at first.",
+            "Unix time at which the configuration in use was applied, at start or by a reload.",
         )
         self.config_waiting = self._gauge(
-            "config_keys_waiting", "Settings in the file that take effect after a restart."
+            "config_keys_waiting",
+            "Changed settings in the file that need a restart to take effect.",
         )
         self.heartbeat = self._gauge(
-            "heartbeat_timestamp_seconds", "Unix time at which the pipeline last took a turn."
+            "heartbeat_timestamp_seconds", "Unix time at which the pipeline last ran."
         )
 
     def _source(self) -> None:
         self.source_up = self._gauge("source_up", "1 while frames arrive, else 0.")
-        self.source_connects = self._counter("source_connects", "Times the source was opened.")
+        self.source_connects = self._counter("source_connects", "Times that the source was opened.")
         self.source_faults = self._counter(
-            "source_faults", "Failed openings and lost streams, by reason.", reason=SOURCE_FAULTS
+            "source_faults",
+            "Failed attempts to open the source and lost streams, by reason.",
+            reason=SOURCE_FAULTS,
         )
         self.source_frozen = self._gauge(
-            "source_frozen", "1 while frames arrive that all show the very same picture, else 0."
+            "source_frozen", "1 while all frames that arrive show the same picture, else 0."
         )
         self.clock_trusted = self._gauge(
             "clock_trusted",
@@ -126,11 +129,11 @@ class Metrics:
         self.clock_trusted.set(1)
         self.frames_received = self._counter("frames_received", "Frames decoded.")
         self.frames_dropped = self._counter(
-            "frames_dropped", "Frames that were not looked at, by reason.", reason=FRAME_DROPS
+            "frames_dropped", "Frames that were not analysed, by reason.", reason=FRAME_DROPS
         )
         self.frame_age = self._histogram(
             "frame_age_seconds",
-            "Age of a frame, from its capture, when detection begins.",
+            "Age of a frame, since its capture, when detection starts.",
             LATENCY_BUCKETS_S,
         )
         self.last_frame_wall = self._gauge(
@@ -139,12 +142,12 @@ class Metrics:
 
     def _faces(self) -> None:
         self.stage_seconds = self._histogram(
-            "stage_seconds", "Time spent in a stage, for each frame or batch.",
+            "stage_seconds", "Time that a frame, or a batch of the scorer, spends in a stage.",
             LATENCY_BUCKETS_S, stage=STAGES,
         )  # fmt: skip
         self.analysis_busy = self._gauge(
             "analysis_busy_seconds",
-            "How long the present frame has been in detection; 0 between frames.",
+            "How long the current frame has been in detection; 0 between frames.",
         )
         self.faces_detected = self._counter("faces_detected", "Faces found in frames.")
         self.last_face_wall = self._gauge(
@@ -152,64 +155,64 @@ class Metrics:
             "Unix time at which the last frame with a face was captured; 0 before the first.",
         )
         self.faces_rejected = self._counter(
-            "faces_rejected", "Faces that failed a precheck, by reason.", reason=REJECTIONS
+            "faces_rejected", "Faces that a precheck rejected, by reason.", reason=REJECTIONS
         )
         self.faces_scored = self._counter("faces_scored", "Faces that were scored.")
         self.faces_skipped = self._counter(
-            "faces_skipped", "Faces that were fit to be scored but were not, by reason.",
+            "faces_skipped", "Faces that passed the prechecks and were not scored, by reason.",
             reason=SKIPS,
         )  # fmt: skip
         self.pending_faces = self._gauge("pending_faces", "Faces that wait for the scorer.")
         self.scorer_busy = self._counter(
             "scorer_busy_seconds",
-            "Time in which the scorer had work; its rate is the scorer's utilisation, 0-1.",
+            "Time during which the scorer had work; its rate is the utilisation, 0-1.",
         )
         self.scorer_batch = self._histogram(
-            "scorer_batch_faces", "Faces that were scored at once.", BATCH_BUCKETS
+            "scorer_batch_faces", "Faces in a batch of the scorer.", BATCH_BUCKETS
         )
 
     def _quality(self) -> None:
         self.model = self._info(
-            "model", "sha256 of the weights, and whether quality is calibrated.",
+            "model", "SHA-256 of the weights, and whether they are calibrated.",
             "sha256", "calibrated",
         )  # fmt: skip
         self.face_quality = self._histogram(
             "face_quality", "Quality of scored faces, 0-100.", QUALITY_BUCKETS
         )
         self.face_raw_score = self._histogram(
-            "face_raw_score", "Raw GraFIQs score of scored faces, lower is better.", RAW_BUCKETS
+            "face_raw_score", "Raw GraFIQs score of scored faces; lower is better.", RAW_BUCKETS
         )
         self.quality_threshold = self._gauge(
             "quality_threshold",
-            "The gate's thresholds as they are set, quality 0-100; one that is not set is absent.",
+            "Thresholds of the gate, quality 0-100; one that is not set is absent.",
             setting=(),
         )
         self.quality_decline = self._gauge(
             "quality_decline_ratio",
             "How far recent tracks fall below the calibration's reference, 0-1: the largest "
-            "surplus of them below any quality (one-sided Kolmogorov-Smirnov); NaN while there "
-            "are too few.",
+            "surplus of them below any quality (one-sided Kolmogorov-Smirnov statistic); NaN while "
+            "there are too few tracks.",
         )
         self.quality_drift = self._gauge(
             "quality_drift_psi",
-            "How much the qualities of recent tracks differ from the calibration's reference in "
-            "any way (population stability index); NaN while there are too few.",
+            "How much the qualities of recent tracks differ from the calibration's reference, for "
+            "better or worse (population stability index); NaN while there are too few tracks.",
         )
         self.quality_drift_tracks = self._gauge(
             "quality_drift_tracks", "Recent tracks that are compared with the reference."
         )
 
     def _gate(self) -> None:
-        self.live_tracks = self._gauge("live_tracks", "Tracks that are followed now.")
+        self.live_tracks = self._gauge("live_tracks", "Tracks that are being followed.")
         self.tracks_decided = self._counter(
             "tracks_decided", "Tracks that have ended, by outcome.", outcome=OUTCOMES
         )
         self.shots_released = self._counter(
-            "shots_released", "Best shots that the gate let go, by reason.", reason=RELEASES
+            "shots_released", "Best shots that the gate released, by reason.", reason=RELEASES
         )
         self.capture_to_decision = self._histogram(
             "capture_to_decision_seconds",
-            "From the capture of a best shot to its release, with the wait for a better one.",
+            "From the capture of a best shot to its release, including the wait for a better face.",
             WAIT_BUCKETS_S,
         )
         self.capture_to_score = self._histogram(
@@ -217,7 +220,7 @@ class Metrics:
             LATENCY_BUCKETS_S,
         )  # fmt: skip
         self.forwarded_ratio = self._gauge(
-            "forwarded_per_seen_ratio", "Best shots released for each face detected, since start."
+            "forwarded_per_seen_ratio", "Best shots released per face detected, since the start."
         )
 
     def _delivery(self) -> None:
@@ -228,7 +231,7 @@ class Metrics:
             "deliveries", "Attempts to deliver, by sink and outcome.", sink=(), outcome=DELIVERIES
         )
         self.delivery_seconds = self._histogram(
-            "delivery_seconds", "Time of one attempt to deliver.", LATENCY_BUCKETS_S, sink=()
+            "delivery_seconds", "Duration of one attempt to deliver.", LATENCY_BUCKETS_S, sink=()
         )
         self.decision_to_ack = self._histogram(
             "decision_to_ack_seconds", "From the release of a best shot to its acknowledgement.",
@@ -241,28 +244,26 @@ class Metrics:
 
     def _outbox(self) -> None:
         self.outbox_shots = self._gauge(
-            "outbox_shots", "Best shots that wait for a sink's acknowledgement.", sink=()
+            "outbox_shots", "Best shots that wait for the acknowledgement of a sink.", sink=()
         )
         self.outbox_limit = self._gauge(
-            "outbox_limit_shots", "Best shots that may wait; beyond it the worst are given up."
+            "outbox_limit_shots", "Most best shots that may wait; beyond it, the worst are dropped."
         )
         self.outbox_dropped = self._counter(
-            "outbox_dropped", "Best shots that were given up, by sink and reason.",
+            "outbox_dropped", "Best shots that were dropped undelivered, by sink and reason.",
             sink=(), reason=OUTBOX_DROPS,
         )  # fmt: skip
         self.outbox_held = self._gauge(
             "outbox_held_shots",
-            "Best shots that are in memory only because the outbox's file cannot be written.",
+            "Best shots that exist in memory only, because the outbox file cannot be written.",
         )
         self.outbox_dead_letters = self._gauge(
-            "outbox_dead_letters", "Best shots that are kept although a sink has refused them.",
+            "outbox_dead_letters", "Best shots that a sink has refused for good and that are kept.",
             sink=(),
         )  # fmt: skip
-        self.outbox_bytes = self._gauge(
-            "outbox_bytes", "Bytes that the best shots in the outbox occupy."
-        )
+        self.outbox_bytes = self._gauge("outbox_bytes", "Size of the best shots in the outbox.")
         self.outbox_faults = self._counter(
-            "outbox_faults", "Times the outbox's file could not be used, by reason.",
+            "outbox_faults", "Times that the outbox file could not be used, by reason.",
             reason=OUTBOX_FAULTS,
         )  # fmt: skip
         self.decision_log_lines = self._counter(
@@ -272,14 +273,15 @@ class Metrics:
 
     def _webrtc(self) -> None:
         self.webrtc_state = self._gauge(
-            "webrtc_state", "1 for the state that the WebRTC source is in, else 0.",
+            "webrtc_state", "1 for the current state of the WebRTC source, else 0.",
             state=WEBRTC_STATES,
         )  # fmt: skip
         self.webrtc_packets_received = self._counter(
             "webrtc_packets_received", "RTP packets received."
         )
         self.webrtc_packets_lost = self._counter(
-            "webrtc_packets_lost", "RTP packets that did not come at first; some came when asked."
+            "webrtc_packets_lost",
+            "RTP packets that did not arrive at first; some arrived when requested again.",
         )
         self.webrtc_jitter = self._gauge(
             "webrtc_jitter_seconds", "Variation of the packets' transit times (RFC 3550)."
@@ -288,24 +290,26 @@ class Metrics:
             "webrtc_received_bytes", "Bytes of video received."
         )
         self.webrtc_keyframes_asked = self._counter(
-            "webrtc_plis_sent", "Times that the sender was asked for a keyframe."
+            "webrtc_plis_sent", "Times that a keyframe was requested from the sender."
         )
         self.webrtc_nacks_sent = self._counter(
-            "webrtc_nacks_sent", "Packets that the sender was asked to send again."
+            "webrtc_nacks_sent", "Packets that were requested again from the sender."
         )
         self.webrtc_decode_errors = self._counter(
-            "webrtc_decode_errors", "Frames that could not be decoded whole, by codec.", codec=()
+            "webrtc_decode_errors",
+            "Frames that could not be decoded completely, by codec.",
+            codec=(),
         )
         self.whip_requests = self._counter(
             "whip_requests", "WHIP requests, by method and status.", method=(), status=()
         )
 
     def watch(self, gauge: Gauge, read: Callable[[], float]) -> None:
-        """Let a gauge read its value when it is scraped."""
+        """Make a gauge read its value whenever it is scraped."""
         gauge.set_function(read)
 
     def expect_sink(self, name: str) -> None:
-        """Let the series of a sink exist before its first delivery."""
+        """Create the series of a sink before its first delivery."""
         for outcome in DELIVERIES:
             self.deliveries.labels(name, outcome)
         for reason in OUTBOX_DROPS:
@@ -316,7 +320,7 @@ class Metrics:
         self.sink_up.labels(name).set(1)
 
     def forget_sink(self, name: str) -> None:
-        """Take away what is told of a sink's present once it was removed; its past stays."""
+        """Remove the gauges of a sink that was removed; its counters stay."""
         for gauge in (self.outbox_shots, self.outbox_dead_letters, self.sink_up):
             gauge.remove(name)
 

@@ -1,8 +1,8 @@
-"""What travels through the gate: frozen values without behaviour beyond derivations.
+"""The data that travels between the parts: frozen values without behaviour, except derivations.
 
 Every picture is RGB, uint8, height × width × 3, read-only. Colour order is fixed by the type and
-never by an option: RGB taken for BGR moves scores by up to a tenth. `captured_at` and the other
-`*_at` fields are monotonic seconds; `captured_wall` is Unix time, for people.
+never by an option: swapping red and blue changes scores by up to a tenth. `captured_at` and the
+other `*_at` fields are monotonic seconds; `captured_wall` is Unix time, for people.
 """
 
 from streamgate.values.faces import (

@@ -1,4 +1,4 @@
-"""What is found in a frame, measured, cut out and scored."""
+"""Faces: detected, tracked, measured, cropped and scored."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Candidate:
         tracked: the face and its track.
         measures: its cheap measures.
         crop: its aligned crop.
-        context: wider crop around the face, RGB uint8, where the config asks for one.
+        context: wider crop around the face, RGB uint8, if the configuration asks for one.
         frame_index: index of its frame.
         captured_at, captured_wall, decoded_at, detected_at: times, see `Frame`.
     """
@@ -155,7 +155,7 @@ class Scores:
         raw: GraFIQs as defined, lower is better, float64 [N].
         quality: calibrated quality, 0-100, higher is better, float64 [N].
         embedding: L2-normalised embeddings, float32 [N, E].
-        calibrated: whether `quality` means the same for every network; if not, it only ranks.
+        calibrated: whether `quality` is comparable between networks; if not, it only ranks faces.
     """
 
     raw: NDArray[np.float64]
@@ -167,7 +167,7 @@ class Scores:
         return len(self.raw)
 
     def of(self, batch: Sequence[Candidate], scored_at: float) -> list[ScoredFace]:
-        """Join the scores with the candidates whose crops they are of, in their order."""
+        """Pair the scores with their candidates, which are in the same order."""
         return [
             ScoredFace(
                 candidate=candidate,
@@ -197,7 +197,7 @@ class ScoredFace:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeenFace:
-    """A tracked face after the prechecks: a candidate, or the reason why it is none.
+    """A tracked face after the prechecks: a candidate, or the reason why it was rejected.
 
     Exactly one of `candidate` and `rejection` is set.
     """

@@ -1,4 +1,4 @@
-"""What a publisher is answered."""
+"""The answer to a publisher."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class PublishAnswer:
-    """What a publisher is told when its offer was taken.
+    """The answer to a publisher whose offer was accepted.
 
     Attributes:
-        session_id: names the session in its URL; cannot be guessed.
-        entity_tag: names its ICE session, without quotes.
-        sdp: the answer.
+        session_id: identifies the session in its URL; cannot be guessed.
+        entity_tag: identifies its ICE session, without quotes.
+        sdp: the SDP answer.
     """
 
     session_id: str

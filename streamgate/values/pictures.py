@@ -1,4 +1,4 @@
-"""What a source gives: frames, and where their stream breaks off."""
+"""What a source delivers: frames, and the points where their stream is interrupted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Frame:
         image: RGB uint8 [H, W, 3], read-only.
         index: how many frames this source had decoded before, since the process started.
         connection: how many times the source had been opened before; tracks never span two.
-        captured_at: monotonic seconds at which the camera took the picture, as well as is known.
+        captured_at: best estimate of when the camera took the picture, monotonic seconds.
         captured_wall: the same instant in Unix seconds.
         decoded_at: monotonic seconds at which the picture was ready.
     """
@@ -44,12 +44,12 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Discontinuity:
-    """The stream was lost or has ended: whatever tracks are live belong to the past.
+    """The stream was lost or has ended, and with it all live tracks.
 
     Attributes:
         reason: why, for the log.
         at: monotonic seconds.
-        ended: whether the source is at its end (a file) rather than lost.
+        ended: whether the source has come to its end (a file) rather than being lost.
     """
 
     reason: str
@@ -71,7 +71,7 @@ class Picture:
 
     @property
     def suffix(self) -> str:
-        """What its file's name ends with, the dot included."""
+        """The file name extension, with its dot."""
         return ".jpg" if self.media_type == "image/jpeg" else ".png"
 
 

@@ -1,4 +1,4 @@
-"""What leaves the gate: best shots, and what became of them."""
+"""Best shots: what the gate forwards, and what became of it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class EncodedShot:
         captured_wall, decided_wall: Unix seconds.
         metadata: JSON, UTF-8, as the published schema describes it.
         crop: the aligned face.
-        context: the wider picture around it, where one was asked for.
+        context: the wider picture around the face, if the configuration asks for one.
     """
 
     key: str
@@ -101,8 +101,8 @@ class Acceptance(StrEnum):
     """What became of a best shot when it was handed to delivery."""
 
     ACCEPTED = "accepted"
-    """It is in the outbox as safely as the outbox can keep it."""
+    """It is in the outbox, on disk if the outbox is a file."""
     HELD = "held"
-    """The outbox could not be written: it is delivered from memory and lost with the process."""
+    """The outbox file could not be written: it is kept in memory and lost with the process."""
     DROPPED = "dropped"
-    """The outbox is full of better or equal ones."""
+    """The outbox is full of best shots that are at least as good."""

@@ -1,4 +1,4 @@
-"""What is decided about a track."""
+"""What is decided about tracks and their faces."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = [
 
 
 class SkipReason(StrEnum):
-    """Why a face that was fit to be scored was not."""
+    """Why a face that passed the prechecks was not scored."""
 
     MORE_PROMISING_FACE = "more_promising_face"
-    """The scorer was busy, and the places of those that wait went to others."""
+    """The scorer is too slow, and a face with a larger expected improvement took its place."""
     CANNOT_WIN = "cannot_win"
-    """It could hardly be better than the best of its track, or the track was released before."""
+    """It could hardly be better than the best of its track, or came after the track's release."""
     OVER_BUDGET = "over_budget"
-    """Others of its track were worth its budget more."""
+    """The budget of its track was spent on others."""
     SCORER_FAILED = "scorer_failed"
     SHUTDOWN = "shutdown"
 
@@ -45,13 +45,13 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseTarget:
-    """Where a track stands with the gate.
+    """What a face of a track must beat to change what is released, and until when.
 
     Attributes:
-        to_beat: the quality above which a face would change what is released; infinite where none
-            could any more.
-        deadline: monotonic seconds at which the track is released whatever it has by then;
-            infinite where only its end decides.
+        to_beat: the quality above which a face would change what is released; infinite if no
+            face can any more.
+        deadline: when the best face so far is released, monotonic seconds; infinite if only the
+            end of the track decides.
     """
 
     to_beat: float
@@ -59,7 +59,7 @@ class ReleaseTarget:
 
 
 class ReleaseReason(StrEnum):
-    """Why the gate let a face go."""
+    """Why the gate released a face at that moment."""
 
     TRACK_ENDED = "track_ended"
     QUALITY_REACHED = "quality_reached"
@@ -71,7 +71,7 @@ class ReleaseReason(StrEnum):
 
 
 class TrackOutcome(StrEnum):
-    """How a track ended: exactly one for every track."""
+    """The outcome of a track; every track has exactly one."""
 
     FORWARDED = "forwarded"
     SAME_VISIT = "same_visit"
@@ -120,11 +120,11 @@ class TracksJoined:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Release:
-    """A face that the gate lets go: what a `BestShot` is made of.
+    """A face that the gate releases; a `BestShot` is made from it.
 
     Attributes:
         visit: number of the visit that the track belongs to: that of its first track.
-        revision: 1 for the first face of the track that was let go, then 2, 3, ...
+        revision: 1 for the first face of the track that was released, then 2, 3, ...
         rank: 1 for the best of those released together, then 2, 3, ...
         at: monotonic seconds of the decision.
     """
@@ -140,7 +140,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackDecision:
-    """The terminal decision on a track, forwarded or not.
+    """The final decision on a track, forwarded or not.
 
     Attributes:
         outcome: what became of it.

@@ -11,7 +11,7 @@ from streamgate.telemetry.metrics import Metrics
 from tests import needs
 from tests.dashboards.grafana import DASHBOARDS, dashboard, panels, queries, variables
 from tools.monitoring.__main__ import files
-from tools.monitoring.reference import MARK_BEGIN, MARK_END, filled, metrics_table
+from tools.monitoring.reference import metrics_table
 
 _NAME = re.compile(r"\b(?:streamgate|process|python)_[a-z0-9_]+")
 _GRID_WIDTH = 24
@@ -93,6 +93,30 @@ def test_panels_lie_side_by_side(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DASHBOARDS)
+def test_what_one_looks_for_rarely_is_folded_up(name: str) -> None:
+    """The first look is a screen or two; the rest lies in rows by topic, numbered all the same."""
+    everything = dashboard(name)["panels"]
+    assert max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in everything) <= 40
+    folded = {row["title"]: row for row in everything if row.get("collapsed")}
+    assert folded
+    assert all(row["panels"] for row in folded.values())
+    shown_at_once = [panel["title"] for panel in everything if "WebRTC" in panel["title"]]
+    assert shown_at_once in ([], ["WebRTC"])
+    ids = [panel["id"] for panel in panels(name)]
+    assert len(set(ids)) == len(ids)
+
+
+def test_no_panel_shows_a_limit_on_the_axis_of_what_it_limits() -> None:
+    """Beside ten thousand, the ten that wait are a flat line."""
+    for panel in panels("streamgate-camera"):
+        expressions = [target["expr"] for target in panel["targets"]]
+        for expression in expressions:
+            if "outbox_limit_shots" in expression:
+                assert panel["fieldConfig"]["defaults"]["unit"] == "percentunit"
+                assert "/" in expression
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
 def test_every_query_is_filtered_by_the_variables(name: str) -> None:
     """A choice of job and camera holds for each panel; alerts and `up` know the job alone."""
     assert list(variables(name)) == ["datasource", "job", "camera"]
@@ -117,16 +141,6 @@ def test_the_dashboards_lead_to_each_other() -> None:
     assert links
     assert links[0].startswith(f"/d/{dashboard('streamgate-camera')['uid']}?")
     assert "${__data.fields.camera}" in links[0]
-
-
-def test_a_page_is_filled_between_its_marks_alone() -> None:
-    """What stands around the table is kept; half a pair of marks is a mistake."""
-    page = f"before\n{MARK_BEGIN}\nold\n{MARK_END}\nafter\n"
-    assert filled(page) == f"before\n{MARK_BEGIN}\n{metrics_table()}{MARK_END}\nafter\n"
-    assert filled(filled(page)) == filled(page)
-    assert filled("no marks\n") == "no marks\n"
-    with pytest.raises(ValueError, match="wanted"):
-        filled(f"{MARK_BEGIN}\n")
 
 
 def test_the_table_of_metrics_names_each_once() -> None:

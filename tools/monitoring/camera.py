@@ -1,4 +1,4 @@
-"""The dashboard of one camera: where time, faces and best shots go."""
+"""The dashboard of one camera: what happens to time, faces and best shots."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tools.monitoring.panels import (
     Drawn,
     Line,
     Restarts,
+    folded,
     lines,
     number,
     query,
@@ -50,18 +51,19 @@ def camera_dashboard() -> dashboard.Dashboard:
     made.with_row(dashboard.Row("Now"))
     for shown in _numbers(q):
         made.with_panel(shown.span(3))
+    made.with_row(dashboard.Row("Source"))
+    for panel in _source(q):
+        made.with_panel(panel)
     for title, panels in (
-        ("Source", _source(q)),
         ("Stages", _stages(q)),
         ("Faces", _faces(q)),
         ("Quality", _quality(q)),
         ("Gate", _gate(q)),
         ("Delivery", _delivery(q)),
         ("Process", _process(q)),
+        ("WebRTC", _webrtc(q)),
     ):
-        made.with_row(dashboard.Row(title))
-        for panel in panels:
-            made.with_panel(panel)
+        made.with_row(folded(title, panels))
     return made
 
 
@@ -81,16 +83,16 @@ def _numbers(q: Queries) -> list[stat.Panel]:
             [(None, RED), (1, GREEN)],
         ),
         number(
-            "Frame age", "When detection begins (95 of 100).", q.frames_age(), "s",
+            "Frame age", "At detection; 95 of 100 frames are younger.", q.frames_age(), "s",
             [(None, GREEN), (0.5, ORANGE), (1, RED)],
         ),
         number(
-            "Last face", "Time since.",
+            "Last face", "Time since a face was last seen.",
             f"time() - ({q.metric('streamgate_last_face_timestamp_seconds')} > 0)", "s",
             [(None, "blue")],
         ),
         number(
-            "Forwarded / seen", "Best shots for each face detected, last hour.",
+            "Forwarded / seen", "Best shots per detected face in the last hour.",
             f"{released} / {seen}", "percentunit", [(None, "blue")],
         ),
         number(
@@ -103,10 +105,11 @@ def _numbers(q: Queries) -> list[stat.Panel]:
             [(None, GREEN), (10, ORANGE)],
         ),
         number(
-            "Scorer busy", "Share of time.", q.utilisation(), "percentunit",
+            "Scorer busy", "Share of the time during which the scorer has work.", q.utilisation(),
+            "percentunit",
             [(None, GREEN), (0.9, ORANGE)],
         ),
-        number("Up for", "Since the process started.", up_s, "s", [(None, "blue")]),
+        number("Up for", "Time since the process started.", up_s, "s", [(None, "blue")]),
     ]  # fmt: skip
 
 
@@ -117,35 +120,41 @@ def _source(q: Queries) -> list[Drawn]:
     return [
         states(
             "Pictures",
-            "Red while the camera sends nothing or repeats one picture.",
+            "Red while the camera sends nothing, or the same picture again and again.",
             Line(f"1 - {q.metric('streamgate_source_up')}", "down"),
             Line(q.metric("streamgate_source_frozen"), "frozen"),
             span=12,
         ),
         lines(
-            "Reconnects", "Openings and losses of the source within ten minutes, by reason.",
+            "Reconnects", "Times that the source was opened, and lost by reason, within ten "
+            "minutes.",
             "none", Line(connects, "opened"), Line(f"{faults} > 0", "{{reason}}"),
         ),
         lines(
-            "Frames", "Received, and not looked at by reason: replaced is normal where detection "
-            "is slower than the camera.", "suffix: frames/s",
+            "Frames", "Received, and dropped by reason. replaced is normal where detection is "
+            "slower than the camera.", "suffix: frames/s",
             Line(q.rate("streamgate_frames_received_total"), "received"),
             Line(f"{dropped} > 0", "{{reason}}"),
         ),
         lines(
-            "Frame age", "From capture, when detection begins.", "s",
+            "Frame age", "Since capture, when detection starts.", "s",
             *_quantiles(q, "streamgate_frame_age_seconds"), colours=[(None, GREEN), (1, RED)],
         ),
+    ]  # fmt: skip
+
+
+def _webrtc(q: Queries) -> list[Drawn]:
+    return [
         lines(
-            "WebRTC: packets", "Received, lost and asked for again; flat for other sources.",
+            "WebRTC: packets", "Received, lost and requested again; zero for other sources.",
             "suffix: /s",
             Line(q.rate("streamgate_webrtc_packets_received_total"), "received"),
             Line(q.rate("streamgate_webrtc_packets_lost_total"), "lost"),
-            Line(q.rate("streamgate_webrtc_nacks_sent_total"), "asked again"),
-            Line(q.rate("streamgate_webrtc_plis_sent_total"), "keyframes asked"),
+            Line(q.rate("streamgate_webrtc_nacks_sent_total"), "requested again"),
+            Line(q.rate("streamgate_webrtc_plis_sent_total"), "keyframes requested"),
         ),
         lines(
-            "WebRTC: video", "Bytes of video received; flat for other sources.", "Bps",
+            "WebRTC: video", "Bytes of video received; zero for other sources.", "Bps",
             Line(q.rate("streamgate_webrtc_received_bytes_total"), "received"),
         ),
     ]  # fmt: skip
@@ -157,28 +166,32 @@ def _stages(q: Queries) -> list[Drawn]:
     batch = "streamgate_scorer_batch_faces"
     return [
         lines(
-            "Time in each stage", "Median, for each frame, or batch of the scorer.", "s",
+            "Time in each stage", "Median, per frame, or per batch of the scorer.", "s",
             Line(q.quantile(0.5, stage, by=("stage",)), "{{stage}}"),
         ),
         lines(
-            "Time in each stage, slowest", "95 of 100 are faster.", "s",
+            "Time in each stage, slowest", "95 of 100 frames or batches are faster.", "s",
             Line(q.quantile(0.95, stage, by=("stage",)), "{{stage}}"),
         ),
-        lines("Time in each stage, mean", "Mean.", "s", Line(f"{mean} >= 0", "{{stage}}")),
         lines(
-            "Capture to score", "From the capture of a face to its score; a dot is one track.",
+            "Time in each stage, mean", "Mean, per frame, or per batch of the scorer.", "s",
+            Line(f"{mean} >= 0", "{{stage}}"),
+        ),
+        lines(
+            "Capture to score", "From the capture of a face to its score. Each dot is a track.",
             "s", *_quantiles(q, "streamgate_capture_to_score_seconds"), exemplars=True,
             colours=[(None, GREEN), (2.5, RED)],
         ),
         lines(
-            "Scorer", "Share of time in which it has work, and of faces that gave way to others.",
-            "percentunit", Line(q.utilisation(), "busy"), Line(f"{q.shed()} >= 0", "gave way"),
+            "Scorer", "Share of the time during which it has work, and share of faces that were "
+            "displaced by more promising ones.",
+            "percentunit", Line(q.utilisation(), "busy"), Line(f"{q.shed()} >= 0", "displaced"),
             most=1, colours=[(None, GREEN), (0.9, RED)],
         ),
         lines(
-            "Scorer: faces", "How many wait, and how many are scored at once.", "none",
+            "Scorer: faces", "How many wait, and how many are scored in one batch.", "none",
             Line(q.metric("streamgate_pending_faces"), "waiting"),
-            Line(f"{q.rate(f'{batch}_sum')} / {q.rate(f'{batch}_count')} >= 0", "at once"),
+            Line(f"{q.rate(f'{batch}_sum')} / {q.rate(f'{batch}_count')} >= 0", "in a batch"),
         ),
     ]  # fmt: skip
 
@@ -193,15 +206,16 @@ def _faces(q: Queries) -> list[Drawn]:
             Line(q.rate("streamgate_faces_scored_total"), "scored"),
         ),
         lines(
-            "Rejected before the score", "By reason.", "suffix: /s",
+            "Rejected by prechecks", "By reason.", "suffix: /s",
             Line(f"{rejected} > 0", "{{reason}}"), stacked=True,
         ),
         lines(
-            "Fit, but not scored", "By reason.", "suffix: /s", Line(skipped, "{{reason}}"),
+            "Not scored", "Faces that passed the prechecks and were not scored, by reason.",
+            "suffix: /s", Line(skipped, "{{reason}}"),
             stacked=True,
         ),
         lines(
-            "Tracks", "That are followed now.", "none",
+            "Tracks", "Tracks that are being followed.", "none",
             Line(q.metric("streamgate_live_tracks"), "tracks"),
         ),
     ]  # fmt: skip
@@ -212,7 +226,7 @@ def _quality(q: Queries) -> list[Drawn]:
     deciles = ((0.1, "p10"), (0.5, "median"), (0.9, "p90"))
     return [
         lines(
-            "Quality and thresholds", "Of scored faces, 0-100, and what the gate asks for.",
+            "Quality and thresholds", "Quality of scored faces, 0-100, and thresholds of the gate.",
             "none",
             *(Line(q.quantile(share, quality), name) for share, name in deciles),
             Line(q.metric("streamgate_quality_threshold"), "{{setting}}"),
@@ -221,8 +235,8 @@ def _quality(q: Queries) -> list[Drawn]:
         _heatmap(q, quality),
         lines(
             "Drift from the calibration",
-            "Decline: how far recent tracks fall below the reference. PSI: how much they differ in "
-            "any way; above 0.25 is much.", "none",
+            "Decline: how far recent tracks fall below the reference. PSI: how much they differ, "
+            "for better or worse; above 0.25 is a lot.", "none",
             Line(q.metric("streamgate_quality_decline_ratio"), "decline"),
             Line(q.metric("streamgate_quality_drift_psi"), "PSI"),
         ),
@@ -239,7 +253,7 @@ def _heatmap(q: Queries, name: str) -> heatmap.Panel:
     return (
         heatmap.Panel()
         .title("Qualities of scored faces")
-        .description("How many, by quality.")
+        .description("Number of scored faces, by quality.")
         .datasource(SOURCE)
         .with_target(target)
         .span(12)
@@ -253,7 +267,7 @@ def _gate(q: Queries) -> list[Drawn]:
     seen = q.rate("streamgate_faces_detected_total")
     return [
         lines(
-            "Forwarded / seen", "Best shots for each face detected.", "percentunit",
+            "Forwarded / seen", "Best shots per detected face.", "percentunit",
             Line(f"{q.rate('streamgate_shots_released_total')} / {seen} >= 0", "now"),
             Line(q.metric("streamgate_forwarded_per_seen_ratio"), "since the start"),
         ),
@@ -266,7 +280,7 @@ def _gate(q: Queries) -> list[Drawn]:
             Line(f"60 * {reasons} > 0", "{{reason}}"), stacked=True,
         ),
         lines(
-            "Capture to release", "With the wait for a better face; a dot is one track.", "s",
+            "Capture to release", "Including the wait for a better face. Each dot is a track.", "s",
             *_quantiles(q, "streamgate_capture_to_decision_seconds"), exemplars=True,
         ),
     ]  # fmt: skip
@@ -277,11 +291,13 @@ def _delivery(q: Queries) -> list[Drawn]:
     attempts = q.rate("streamgate_deliveries_total", by=("sink", "outcome"))
     return [
         lines(
-            "Capture to acknowledgement", "Of a best shot; a dot is one track.", "s",
+            "Capture to acknowledgement", "From the capture of a best shot to its "
+            "acknowledgement. Each dot is a track.", "s",
             *_quantiles(q, "streamgate_capture_to_ack_seconds", by="sink"), exemplars=True,
         ),
         lines(
-            "Release to acknowledgement", "Of a best shot; a dot is one track.", "s",
+            "Release to acknowledgement", "From the release of a best shot to its "
+            "acknowledgement. Each dot is a track.", "s",
             *_quantiles(q, "streamgate_decision_to_ack_seconds", by="sink"), exemplars=True,
         ),
         lines(
@@ -289,33 +305,42 @@ def _delivery(q: Queries) -> list[Drawn]:
             Line(f"60 * {attempts}", "{{sink}} {{outcome}}"),
         ),
         lines(
-            "Time of an attempt", "With or without success.", "s",
+            "Duration of an attempt", "Successful or not.", "s",
             *_quantiles(q, "streamgate_delivery_seconds", by="sink"),
         ),
         lines(
-            "Outbox", "Best shots that wait, dead letters, and the room for both.", "none",
+            "Outbox", "Best shots that wait, and dead letters.", "none",
             Line(q.metric("streamgate_outbox_shots"), "{{sink}} waiting"),
             Line(q.metric("streamgate_outbox_dead_letters"), "{{sink}} dead letters"),
             Line(q.metric("streamgate_outbox_held_shots"), "in memory only"),
-            Line(q.metric("streamgate_outbox_limit_shots"), "room"),
         ),
         lines(
-            "Best shots given up", "Within an hour, by sink and reason.", "none",
+            "Outbox: room", "Share of the room for best shots that wait, by sink.", "percentunit",
+            Line(
+                f"{q.metric('streamgate_outbox_shots')} / on (job, instance, camera) group_left () "
+                f"{q.metric('streamgate_outbox_limit_shots')}",
+                "{{sink}}",
+            ),
+            most=1, colours=[(None, GREEN), (0.5, ORANGE), (0.9, RED)],
+        ),
+        lines(
+            "Best shots dropped", "Within an hour, by sink and reason.", "none",
             Line(dropped, "{{sink}} {{reason}}"), stacked=True,
         ),
         lines(
-            "Outbox: bytes", "That best shots occupy.", "bytes",
+            "Outbox: bytes", "Size of the best shots in it.", "bytes",
             Line(q.metric("streamgate_outbox_bytes"), "bytes"),
         ),
         lines(
-            "Decision log", "Lines, by outcome; flat where it is not set.", "suffix: /min",
+            "Decision log", "Lines, by outcome; zero where there is no decision log.",
+            "suffix: /min",
             Line(
                 f"60 * {q.rate('streamgate_decision_log_lines_total', by=('outcome',))}",
                 "{{outcome}}",
             ),
         ),
         lines(
-            "Outbox: faults", "Times its file could not be used, within ten minutes.", "none",
+            "Outbox: faults", "Times that its file could not be used, within ten minutes.", "none",
             Line(q.increase("streamgate_outbox_faults_total", "10m", by=("reason",)), "{{reason}}"),
         ),
     ]  # fmt: skip
@@ -324,34 +349,34 @@ def _delivery(q: Queries) -> list[Drawn]:
 def _process(q: Queries) -> list[Drawn]:
     return [
         lines(
-            "CPU", "Seconds of CPU a second: 1 is one core.", "none",
+            "CPU", "Seconds of CPU time per second: 1 is one core.", "none",
             Line(q.rate("process_cpu_seconds_total"), "CPU"),
         ),
         lines(
-            "Memory", "Resident.", "bytes",
+            "Memory", "Resident memory.", "bytes",
             Line(q.metric("process_resident_memory_bytes"), "resident"),
         ),
         lines(
-            "Open files", "And how many there may be.", "none",
+            "Open files", "Open file descriptors, and their limit.", "none",
             Line(q.metric("process_open_fds"), "open"),
             Line(q.metric("process_max_fds"), "limit"),
         ),
         lines(
-            "Heartbeat", "Time since the pipeline last took a turn, and for how long the present "
-            "frame has been in detection.", "s",
+            "Heartbeat", "Time since the pipeline last ran, and how long the current frame has "
+            "been in detection.", "s",
             Line(f"time() - {q.metric('streamgate_heartbeat_timestamp_seconds')}", "heartbeat"),
             Line(q.metric("streamgate_analysis_busy_seconds"), "frame in detection"),
         ),
         lines(
-            "Configuration", "Settings in the file that take effect after a restart, and how often "
-            "it was read again within an hour, by outcome.", "none",
-            Line(q.metric("streamgate_config_keys_waiting"), "wait for a restart"),
+            "Configuration", "Changed settings that need a restart, and reloads within an hour by "
+            "outcome.", "none",
+            Line(q.metric("streamgate_config_keys_waiting"), "need a restart"),
             Line(
                 q.increase("streamgate_config_reloads_total", "1h", by=("outcome",)), "{{outcome}}"
             ),
         ),
         lines(
-            "In use for", "Time since the configuration was taken into use.", "s",
+            "In use for", "Time since the configuration was applied.", "s",
             Line(
                 f"time() - {q.metric('streamgate_config_last_reload_timestamp_seconds')}",
                 "configuration",
@@ -366,7 +391,7 @@ def _configuration(q: Queries) -> Drawn:
     return (
         table.Panel()
         .title("Version, configuration and model")
-        .description("sha256 of the configuration and of the weights in use.")
+        .description("SHA-256 of the configuration and of the weights in use.")
         .datasource(SOURCE)
         .with_target(query(Line(q.metric("streamgate_build_info"), ""), instant=True))
         .with_target(query(Line(q.metric("streamgate_config_info"), ""), ref="B", instant=True))

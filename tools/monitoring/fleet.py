@@ -1,4 +1,4 @@
-"""The dashboard of all cameras: which of them needs somebody."""
+"""The dashboard of all cameras: which of them need attention."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tools.monitoring.panels import (
     Drawn,
     Line,
     Restarts,
+    folded,
     lines,
     number,
     query,
@@ -41,7 +42,9 @@ def fleet_dashboard() -> dashboard.Dashboard:
     """Return the fleet's dashboard."""
     q = Queries(_SELECTOR, "$__rate_interval")
     made = start(
-        "Streamgate: fleet", FLEET_UID, "Which cameras are down, late, frozen, blind or backing up."
+        "Streamgate: fleet",
+        FLEET_UID,
+        "Which cameras are down, late, frozen, see no faces, or fail to deliver.",
     )
     made.with_variable(
         variable("job", "Job", "label_values(streamgate_build_info, job)", multi=True)
@@ -59,10 +62,7 @@ def fleet_dashboard() -> dashboard.Dashboard:
         made.with_panel(panel.span(4))
     made.with_panel(_alerts())
     made.with_panel(_cameras(q))
-    made.with_row(dashboard.Row("Over time"))
-    made.with_panel(_faults(q))
-    for graph in _graphs(q):
-        made.with_panel(graph)
+    made.with_row(folded("Over time", [_faults(q), *_graphs(q)]))
     return made
 
 
@@ -82,21 +82,22 @@ def _counts(q: Queries) -> list[stat.Panel]:
     )
     return [
         number(
-            "Cameras", "Processes that Prometheus knows.", f"count({_UP})", "none",
+            "Cameras", "Processes that Prometheus scrapes.", f"count({_UP})", "none",
             [(None, "blue")],
         ),
-        number("Down", "No process, or no pictures.", _count(down), "none", bad),
+        number("Down", "The process is down, or no frames arrive.", _count(down), "none", bad),
         number(
-            "Frozen", "Frames arrive that all show the very same picture.",
+            "Frozen", "All frames that arrive show the same picture.",
             _count(f"{q.metric('streamgate_source_frozen')} == 1"), "none", bad,
         ),
         number(
-            "Late", "Frames older than 1 s when looked at, or scores later than 2.5 s (95 of 100).",
+            "Late", "More than 5 of 100 frames are analysed after 1 s, or faces scored after "
+            "2.5 s.",
             _count(late), "none", uneasy,
         ),
-        number("Blind", "Pictures, but no face for an hour.", _count(blind), "none", uneasy),
+        number("No faces", "Frames, but no face for an hour.", _count(blind), "none", uneasy),
         number(
-            "Backing up", "More than 10 best shots wait, or a sink takes none.",
+            "Not delivering", "More than 10 best shots wait, or deliveries to a sink fail.",
             _count(backing_up), "none", uneasy,
         ),
     ]  # fmt: skip
@@ -120,8 +121,8 @@ def _alerts() -> table.Panel:
     }
     return (
         table.Panel()
-        .title("Alerts that fire")
-        .description("Of the rules in streamgate.rules.yml; empty is good.")
+        .title("Firing alerts")
+        .description("From the rules in streamgate.rules.yml. Empty is good.")
         .datasource(SOURCE)
         .no_value("None")
         .with_target(query(Line(expr, ""), instant=True))
@@ -136,12 +137,12 @@ def _alerts() -> table.Panel:
 
 
 def _cameras(q: Queries) -> table.Panel:
-    """One line for each camera; the columns are queries that are joined by instance."""
+    """One row for each camera; the columns are queries joined by instance."""
     columns: list[tuple[str, str, str, list[tuple[float | None, str]] | None]] = [
         ("Up", q.metric("streamgate_source_up"), "bool_on_off", [(None, RED), (1, GREEN)]),
         ("Frames/s", q.rate("streamgate_frames_received_total"), "suffix: /s", None),
         ("Frame age p95", q.frames_age(), "s", [(None, GREEN), (0.5, ORANGE), (1, RED)]),
-        ("Score after p95", q.score_age(), "s", [(None, GREEN), (1, ORANGE), (2.5, RED)]),
+        ("Capture to score p95", q.score_age(), "s", [(None, GREEN), (1, ORANGE), (2.5, RED)]),
         (
             "Last face", f"time() - ({q.metric('streamgate_last_face_timestamp_seconds')} > 0)",
             "s", None,
@@ -159,7 +160,7 @@ def _cameras(q: Queries) -> table.Panel:
     panel = (
         table.Panel()
         .title("Cameras")
-        .description("A click on a name leads to the camera's own view.")
+        .description("Click a name to open the dashboard of that camera.")
         .datasource(SOURCE)
         .span(24)
         .height(12)
@@ -190,7 +191,7 @@ def _cameras(q: Queries) -> table.Panel:
             },
         )
     )  # fmt: skip
-    link = {"title": "Open the camera's view", "url": _TO_CAMERA}
+    link = {"title": "Open the dashboard of this camera", "url": _TO_CAMERA}
     panel.override_by_name("camera", [models.DynamicConfigValue(id_val="links", value=[link])])
     return panel.sort_by([common.TableSortByFieldState().display_name("camera")])
 
@@ -220,8 +221,9 @@ def _column(
 
 def _faults(q: Queries) -> Drawn:
     return states(
-        "Down, frozen, sinks that fail",
-        "Red while a camera sends nothing, repeats one picture, or a sink takes nothing.",
+        "Down, frozen, failing sinks",
+        "Red while a camera sends nothing, sends the same picture again and again, or deliveries "
+        "to a sink fail.",
         Line(f"1 - {q.metric('streamgate_source_up')}", "{{camera}} down"),
         Line(q.metric("streamgate_source_frozen"), "{{camera}} frozen"),
         Line(f"1 - {q.metric('streamgate_sink_up')}", "{{camera}} {{sink}}"),
@@ -234,32 +236,33 @@ def _graphs(q: Queries) -> list[Drawn]:
 
     return [
         lines(
-            f"Frame age, the {_WORST} latest", "Age of frames when detection begins (95 of 100).",
+            f"Frame age, the {_WORST} highest",
+            "Age of frames when detection starts; 95 of 100 are younger.",
             "s", Line(worst(q.frames_age()), "{{camera}}"), colours=[(None, GREEN), (1, RED)],
         ),
         lines(
             f"Capture to acknowledgement, the {_WORST} slowest",
-            "From the capture of a best shot to its acknowledgement, with the wait for a better "
-            "face (95 of 100).", "s",
+            "From the capture of a best shot to its acknowledgement, including the wait for a "
+            "better face; 95 of 100 are faster.", "s",
             Line(
                 worst(q.quantile(0.95, "streamgate_capture_to_ack_seconds", by=("sink",))),
                 "{{camera}} {{sink}}",
             ),
         ),
         lines(
-            "Frames received", "Frames a second.", "suffix: frames/s",
+            "Frames received", "Frames per second.", "suffix: frames/s",
             Line(q.rate("streamgate_frames_received_total"), "{{camera}}"),
         ),
         lines(
-            "Best shots released", "Best shots a minute.", "suffix: /min",
+            "Best shots released", "Best shots per minute.", "suffix: /min",
             Line(f"60 * {q.rate('streamgate_shots_released_total')}", "{{camera}}"),
         ),
         lines(
-            "Best shots that wait", "Of each sink.", "none",
+            "Best shots that wait", "Per sink.", "none",
             Line(worst(q.metric("streamgate_outbox_shots")), "{{camera}} {{sink}}"),
         ),
         lines(
-            f"Scorer, the {_WORST} busiest", "Share of time in which the scorer has work.",
+            f"Scorer, the {_WORST} busiest", "Share of the time during which the scorer has work.",
             "percentunit", Line(worst(q.utilisation()), "{{camera}}"), most=1,
             colours=[(None, GREEN), (0.9, RED)],
         ),
@@ -270,7 +273,8 @@ def _graphs(q: Queries) -> list[Drawn]:
             most=1, colours=[(None, GREEN), (0.3, RED)],
         ),
         lines(
-            f"Reconnects, the {_WORST} most", "Openings of the source within ten minutes.", "none",
+            f"Reconnects, the {_WORST} most frequent", "Times that the source was opened within "
+            "ten minutes.", "none",
             Line(worst(q.increase("streamgate_source_connects_total", "10m")), "{{camera}}"),
         ),
     ]  # fmt: skip

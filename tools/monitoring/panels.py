@@ -1,4 +1,4 @@
-"""The parts that both dashboards are made of."""
+"""The parts of which both dashboards are made."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ __all__ = [
     "Drawn",
     "Line",
     "Restarts",
+    "folded",
     "lines",
     "number",
     "query",
@@ -62,7 +63,7 @@ class Restarts:
                 "(time() - process_start_time_seconds{{{selector}}}) < 60",
             ),
             (
-                "Reloads", "purple", "Configuration read again: {{outcome}}",
+                "Reloads", "purple", "Configuration reloaded: {{outcome}}",
                 "increase(streamgate_config_reloads_total{{{selector}}}[1m]) > 0",
             ),
         )
@@ -77,7 +78,7 @@ class Restarts:
 
 
 class _Mark(dashboard.AnnotationQuery):
-    """An annotation with a text, of which the library knows nothing."""
+    """An annotation with a text, which the library does not support."""
 
     def __init__(self, name: str, colour: str, text: str, expr: str) -> None:
         super().__init__()
@@ -114,8 +115,16 @@ def start(title: str, uid: str, description: str) -> dashboard.Dashboard:
     )
 
 
+def folded(title: str, panels: Sequence[Drawn]) -> dashboard.Row:
+    """Return a row that is opened when somebody looks for what is in it."""
+    row = dashboard.Row(title).collapsed(True)
+    for panel in panels:
+        row.with_panel(panel)
+    return row
+
+
 def variable(name: str, label: str, query: str, *, multi: bool) -> dashboard.QueryVariable:
-    """Return a variable whose values Prometheus knows."""
+    """Return a variable whose values come from Prometheus."""
     made = (
         dashboard.QueryVariable(name)
         .label(label)

@@ -1,4 +1,4 @@
-"""Queries that rules and dashboards share: one definition of late, blind or saturated."""
+"""Queries that rules and dashboards share, so that each state is defined once."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 __all__ = ["CAMERA", "Queries"]
 
 CAMERA = ("job", "instance", "camera")
-"""What names one camera's process."""
+"""The labels that identify the process of one camera."""
 
 _BY = "job, instance, camera"
 
 
 class Queries:
-    """Queries over the cameras that a selector picks.
+    """Queries over the cameras that a selector matches.
 
     Args:
         selector: label matchers, without braces.
@@ -30,12 +30,12 @@ class Queries:
         return f"{name}{{{matchers}}}"
 
     def rate(self, name: str, more: str = "", *, by: Sequence[str] = ()) -> str:
-        """Return events a second, for each camera and label."""
+        """Return events per second, for each camera and label."""
         labels = ", ".join((*CAMERA, *by))
         return f"sum by ({labels}) (rate({self.metric(name, more)}[{self.window}]))"
 
     def increase(self, name: str, over: str, more: str = "", *, by: Sequence[str] = ()) -> str:
-        """Return events over a time, for each camera and label."""
+        """Return events within a time, for each camera and label."""
         labels = ", ".join((*CAMERA, *by))
         return f"sum by ({labels}) (increase({self.metric(name, more)}[{over}]))"
 
@@ -49,16 +49,16 @@ class Queries:
         return self.rate("streamgate_scorer_busy_seconds_total")
 
     def shed(self) -> str:
-        """Return the share of faces fit to be scored that had to give way to others."""
+        """Return the share of faces that were displaced by more promising ones."""
         shed = self.rate("streamgate_faces_skipped_total", 'reason="more_promising_face"')
         return f"{shed}\n/\n({shed} + {self.rate('streamgate_faces_scored_total')})"
 
     def frames_age(self) -> str:
-        """Return by how many seconds all but the oldest frames are late."""
+        """Return the age, in seconds, that 95 of 100 frames do not exceed."""
         return self.quantile(0.95, "streamgate_frame_age_seconds")
 
     def score_age(self) -> str:
-        """Return within how many seconds all but the latest faces are scored."""
+        """Return the time from capture to score, in seconds, that 95 of 100 faces do not exceed."""
         return self.quantile(0.95, "streamgate_capture_to_score_seconds")
 
     def waiting(self) -> str:

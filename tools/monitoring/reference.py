@@ -9,26 +9,26 @@ from streamgate.telemetry.metrics import Metrics
 from tools.monitoring.rules import Alert, alerts
 from tools.monitoring.timing import duration
 
-__all__ = ["MARK_BEGIN", "MARK_END", "alerts_page", "filled", "metrics_page", "metrics_table"]
+__all__ = ["alerts_page", "metrics_page", "metrics_table"]
 
-MARK_BEGIN, MARK_END = "<!-- metrics:begin -->", "<!-- metrics:end -->"
 _MADE = "<!-- Made by `python -m tools.monitoring`; a test compares it with the code. -->"
 
 _INTRODUCTION = """\
 # Metrics
 
-`GET /metrics` on `web.port` gives every metric of a camera, in Prometheus' text format or, to a
-client that asks for it, in OpenMetrics. Every series has the label `camera` beside those that are
-listed. Series whose labels are known are there from the start, at zero. Times are in seconds.
+`GET /metrics` on `web.port` serves all metrics of a camera in Prometheus' text format, or in
+OpenMetrics for clients that ask for it. Every series has the label `camera` in addition to the
+labels that are listed. Series whose labels are known in advance exist from the start, at zero.
+Times are in seconds.
 
-In OpenMetrics, latencies and qualities carry an exemplar `track` (`CAMERA-BOOT-TRACK`): the track
-that the log and the best shots' keys name likewise. Prometheus keeps exemplars with
+In OpenMetrics, latencies and qualities carry an exemplar `track` (`CAMERA-BOOT-TRACK`), which is
+also used in the log and in the keys of best shots. Prometheus stores exemplars with
 `--enable-feature=exemplar-storage`.
 
 """
 
 _STANDARD = """
-Beside these, the process tells of itself under the usual names: `process_cpu_seconds_total`,
+The process itself is described under the usual names: `process_cpu_seconds_total`,
 `process_resident_memory_bytes`, `process_virtual_memory_bytes`, `process_open_fds`,
 `process_max_fds`, `process_start_time_seconds`, `python_info` and `python_gc_*`.
 """
@@ -36,9 +36,10 @@ Beside these, the process tells of itself under the usual names: `process_cpu_se
 _ALERTS = """\
 # Alerts
 
-`dashboards/streamgate.rules.yml` has these for Prometheus. They pick the targets of
+`dashboards/streamgate.rules.yml` defines these alerts for Prometheus. They apply to the targets of
 `job="streamgate"`. Each has the labels `severity`, `job`, `instance` and `camera`, and the
-annotations `summary`, `description` and `action`.
+annotations `summary`, `description` and `action`. N stands for a value, and a word in capitals for
+the value of a label.
 
 """
 
@@ -80,7 +81,7 @@ def alerts_page() -> str:
 
 
 def _section(alert: Alert) -> str:
-    lasting = f", once it has lasted {duration(alert.for_s)}" if alert.for_s else ", at once"
+    lasting = f", after {duration(alert.for_s)}" if alert.for_s else ", at once"
     return (
         f"## {alert.name}\n\n**{alert.severity}**{lasting}. {_plain(alert.description)}\n\n"
         f"*What to do:* {_plain(alert.action)}\n\n```promql\n{alert.expr}\n```\n"
@@ -98,18 +99,3 @@ def _plain(text: str) -> str:
     for label in ("camera", "sink", "reason", "instance"):
         text = text.replace(f"{{{{ $labels.{label} }}}}", label.upper())
     return text
-
-
-def filled(page: str) -> str:
-    """Return a page with the table of metrics between its marks, if it has them.
-
-    Raises:
-        ValueError: it has one mark of the two.
-    """
-    if MARK_BEGIN not in page and MARK_END not in page:
-        return page
-    before, begin, rest = page.partition(MARK_BEGIN)
-    _, end, after = rest.partition(MARK_END)
-    if not begin or not end:
-        raise ValueError(f"wanted {MARK_BEGIN} and, after it, {MARK_END}")
-    return f"{before}{begin}\n{metrics_table()}{end}{after}"

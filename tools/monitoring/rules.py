@@ -1,4 +1,4 @@
-"""The alert rules: what is worth a person's attention, and what that person can do about it."""
+"""The alert rules: what needs a person's attention, and what that person can do about it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Severity = Literal["critical", "warning", "info"]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A series that Prometheus computes ahead."""
+    """A recording rule: a series that Prometheus computes in advance."""
 
     name: str
     expr: str
@@ -33,7 +33,7 @@ class Alert:
     """An alert; texts are templates of Prometheus.
 
     Attributes:
-        for_s: how long the fault must last.
+        for_s: how long the fault must last before the alert fires, seconds.
         action: what to do.
     """
 
@@ -69,7 +69,7 @@ def records(timing: Timing = FLEET) -> list[Record]:
             q.increase("streamgate_faces_detected_total", hour),
         ),
         Record("camera:streamgate_faces_detected:usual_increase_hour", _usual_faces(timing)),
-        # NaN, which says that too few tracks were seen, would spoil the quantile.
+        # NaN means that too few tracks were seen; it would make the quantile NaN too.
         Record(
             "camera:streamgate_quality_decline:known",
             f"{q.metric('streamgate_quality_decline_ratio')} >= 0",
@@ -78,7 +78,7 @@ def records(timing: Timing = FLEET) -> list[Record]:
             "camera:streamgate_quality_decline:usual",
             f"quantile_over_time(0.25, camera:streamgate_quality_decline:known[{week}])",
         ),
-        # A target that is down has no camera label; the process that was last there knows it.
+        # A target that is down has no camera label: take that of the process that ran there last.
         Record(
             "instance:streamgate_camera:last",
             f"topk by (job, instance) (1, max_over_time({start}[{day}]))",
@@ -87,7 +87,7 @@ def records(timing: Timing = FLEET) -> list[Record]:
 
 
 def _usual_faces(timing: Timing) -> str:
-    """Average the same hour of the last seven days, of as many of them as are known."""
+    """Average the same hour of the last seven days, as far as it was recorded."""
     seen = "camera:streamgate_faces_detected:increase_hour"
     days = "\nor\n".join(
         f'label_replace({seen} offset {duration(n * timing.day_s)}, "day", "{n}", "", "")'
@@ -104,7 +104,7 @@ def _indented(text: str) -> str:
 
 
 def alerts(timing: Timing = FLEET) -> list[Alert]:
-    """Return the alerts, the gravest kinds of fault first."""
+    """Return the alerts, the most serious kinds of fault first."""
     return [
         *_camera_alerts(timing),
         *_sight_alerts(timing),
@@ -128,12 +128,12 @@ def _camera_alerts(timing: Timing) -> list[Alert]:
                 """),
             for_s=timing.soon_s,
             summary="Streamgate at {{ $labels.instance }} does not answer",
-            description="It could not be scraped. Nothing is known of its camera "
-            "{{ $labels.camera }}, and most likely nobody is watching it.",
-            action="On its machine look at `systemctl status streamgate@{{ $labels.camera }}` and "
+            description="Prometheus cannot scrape the process. The state of its camera "
+            "{{ $labels.camera }} is unknown; most likely it is not being watched.",
+            action="On its machine, look at `systemctl status streamgate@{{ $labels.camera }}` and "
             "`journalctl -u streamgate@{{ $labels.camera }}`. If the process runs, check that "
-            "Prometheus reaches web.host and web.port. If it ends again and again, the last lines "
-            "of its log say why; `streamgate check FILE` finds faults in its configuration.",
+            "Prometheus can reach web.host and web.port. If it keeps ending, the last lines of its "
+            "log say why; `streamgate check FILE` finds faults in its configuration.",
         ),
         Alert(
             "StreamgateCameraDown",
@@ -141,21 +141,22 @@ def _camera_alerts(timing: Timing) -> list[Alert]:
             expr=f"{q.metric('streamgate_source_up')} == 0",
             for_s=timing.at_once_s,
             summary="Camera {{ $labels.camera }} sends no pictures",
-            description="The process runs but receives no frames; it goes on trying to connect.",
-            action="The log's line `source lost` names the reason, as does the panel of reconnects "
-            "by reason: refused or unreachable is the camera's power or network, unauthorized its "
-            "password, not_found the path of the address, timeout a camera that accepts and then "
-            "stays silent. Open the same address with `ffprobe` from this machine.",
+            description="The process runs but receives no frames. It keeps trying to connect.",
+            action="The log message `source lost` and the panel of reconnects name the reason. "
+            "refused, unreachable: the camera has no power or network. unauthorized: the user "
+            "name or password is wrong. not_found: the path of the address is wrong. timeout: the "
+            "camera accepts the connection and sends nothing. Try the same address with `ffprobe` "
+            "from this machine.",
         ),
         Alert(
             "StreamgatePictureFrozen",
             "critical",
             expr=f"{q.metric('streamgate_source_frozen')} == 1",
             for_s=timing.at_once_s,
-            summary="Camera {{ $labels.camera }} repeats one picture",
-            description="Frames arrive, but all show the very same picture, noise included.",
-            action="Restart the camera or the recorder between: its encoder hangs or it replays "
-            "its last picture. Nothing needs to be done to streamgate.",
+            summary="Camera {{ $labels.camera }} keeps sending the same picture",
+            description="Frames arrive, but all show exactly the same picture, noise included.",
+            action="Restart the camera, or the recorder that its stream passes through: the "
+            "encoder hangs or repeats its last picture. Streamgate itself needs no attention.",
         ),
         Alert(
             "StreamgateLate",
@@ -169,12 +170,14 @@ def _camera_alerts(timing: Timing) -> list[Alert]:
                 """),
             for_s=timing.later_s,
             summary="Camera {{ $labels.camera }} is {{ $value | humanizeDuration }} late",
-            description="Frames are older than 1 s when they are looked at, or faces wait longer "
-            "than 2.5 s for their score (95 of 100), or one frame has been in detection for 5 s. "
-            "Best shots come late, and people have walked on.",
-            action="If frames are old, the delay is in the camera or the network, or this machine "
-            "is out of CPU: compare with the other cameras of its host. If scores are late, see "
-            "StreamgateScorerSaturated. A lower frame rate or detector.max_side_px helps at once.",
+            description="More than 5 of 100 frames are older than 1 s when they are analysed, or "
+            "more than 5 of 100 faces wait longer than 2.5 s for their score, or one frame has "
+            "been in detection for 5 s. Best shots arrive late, when people have already walked "
+            "on.",
+            action="If frames are old, the camera or the network delays them, or this machine is "
+            "short of CPU: compare with the other cameras of this machine. If scores are late, see "
+            "StreamgateScorerSaturated. A lower frame rate or a smaller detector.max_side_px helps "
+            "at once.",
         ),
     ]
 
@@ -199,10 +202,11 @@ def _sight_alerts(timing: Timing) -> list[Alert]:
                 """),
             for_s=timing.long_s,
             summary="Camera {{ $labels.camera }} sees hardly any faces",
-            description="It found {{ $value | humanize }} in the last hour, less than a tenth of "
-            "what it finds in this hour on other days. On this day of last week it was not so.",
-            action="Look at the picture: the camera may have been turned, covered or blinded by "
-            "light, or the way past it may be closed. Then look at rejections by reason.",
+            description="It found {{ $value | humanize }} faces in the last hour, less than a "
+            "tenth of what it usually finds at this hour. On the same day last week this was not "
+            "so.",
+            action="Look at the picture: the camera may have been turned, covered or dazzled, or "
+            "people may no longer pass there. Then look at rejections by reason.",
         ),
         Alert(
             "StreamgateNothingUsable",
@@ -214,11 +218,12 @@ def _sight_alerts(timing: Timing) -> list[Alert]:
                 """),
             for_s=timing.long_s,
             summary="No face at camera {{ $labels.camera }} is fit to be scored",
-            description="{{ $value | humanizePercentage }} of the people of the last hour were "
-            "rejected in every frame, before any score.",
-            action="Rejections by reason say why: blurred is focus or a dirty lens, too_dark and "
-            "too_bright the light, too_small the distance or the zoom, turned_away the place where "
-            "the camera hangs. If it has always been so, precheck is too strict for this place.",
+            description="For {{ $value | humanizePercentage }} of the tracks of the last hour, the "
+            "prechecks rejected every face.",
+            action="Rejections by reason say why. blurred: the camera is out of focus, or its lens "
+            "is dirty. too_dark, too_bright: the light. too_small: the distance or the zoom. "
+            "turned_away: the place of the camera. If it has always been so, the precheck settings "
+            "are too strict for this place.",
         ),
         Alert(
             "StreamgateQualityDrift",
@@ -231,11 +236,12 @@ def _sight_alerts(timing: Timing) -> list[Alert]:
                 """),
             for_s=timing.later_s,
             summary="Faces at camera {{ $labels.camera }} have become worse",
-            description="{{ $value | humanizePercentage }} more of the recent people than of the "
-            "calibration's reference lie below some quality, and that is more than is usual here.",
-            action="Look at recent best shots: a lens out of focus or dirty, a lamp that has "
-            "failed, or a camera that was moved. Clean, focus or turn it. If nothing is wrong and "
-            "it shall stay so, calibrate the camera anew on its own traffic.",
+            description="Recent tracks have fallen below the calibration's reference by "
+            "{{ $value | humanizePercentage }} (the largest surplus of tracks below any quality), "
+            "more than is usual for this camera.",
+            action="Look at recent best shots for a lens that is dirty or out of focus, a lamp "
+            "that has failed, or a camera that was moved. Clean, focus or turn it. If the change "
+            "is intended, calibrate the camera again on its own faces.",
         ),
         Alert(
             "StreamgateCalibrationUnlike",
@@ -247,11 +253,11 @@ def _sight_alerts(timing: Timing) -> list[Alert]:
                 """),
             for_s=timing.day_s,
             summary="Camera {{ $labels.camera }} is unlike its calibration",
-            description="Its faces are usually worse than the calibration's reference "
-            "({{ $value | humanizePercentage }} more of them below some quality), so thresholds "
-            "do not mean the shares that they name.",
-            action="Calibrate the camera on its own traffic, or choose gate.min_quality from its "
-            "panel of qualities.",
+            description="Its faces are usually worse than the calibration's reference (the largest "
+            "surplus below any quality is {{ $value | humanizePercentage }}), so a threshold "
+            "rejects a larger share of them than it says.",
+            action="Calibrate the camera on its own faces, or choose gate.min_quality by the panel "
+            "of qualities.",
         ),
     ]
 
@@ -268,12 +274,12 @@ def _delivery_alerts(timing: Timing) -> list[Alert]:
             "critical",
             expr=f"{q.metric('streamgate_sink_up')} == 0",
             for_s=timing.later_s,
-            summary="Sink {{ $labels.sink }} of camera {{ $labels.camera }} takes nothing",
+            summary="Deliveries from camera {{ $labels.camera }} to sink {{ $labels.sink }} fail",
             description="Attempts to deliver fail. Best shots wait in the outbox and are delivered "
             "when the sink is back.",
-            action="The log's line `best shot not delivered` tells the error. Check the sink's "
-            "service, its address, its credentials and the way to it. Nothing is lost while the "
-            "outbox has room: see its panel for how long that will be.",
+            action="The log message `best shot not delivered` has the error. Check the service, "
+            "its address, the credentials and the network between. Nothing is lost while the "
+            "outbox has room; its panel shows how full it is.",
         ),
         Alert(
             "StreamgateOutboxGrowing",
@@ -291,11 +297,12 @@ def _delivery_alerts(timing: Timing) -> list[Alert]:
                 """),
             for_s=timing.later_s,
             summary="The outbox of camera {{ $labels.camera }} grows",
-            description="{{ $value | humanize }} best shots wait, and more come in than go out, or "
-            "it is nearly full. When it is full, those of lowest quality are given up.",
+            description="{{ $value | humanize }} best shots wait, and more arrive than are "
+            "delivered, or the outbox is nearly full. When it is full, best shots of lowest "
+            "quality are dropped.",
             action="If a sink fails, see StreamgateDeliveryFailing. If it works, it is too slow: "
-            "raise its at_once, or let fewer through (gate.min_quality, gate.max_per_track). "
-            "delivery.outbox.max_shots sets the room.",
+            "raise its at_once, or forward fewer faces (gate.min_quality, gate.max_per_track). "
+            "delivery.outbox.max_shots sets the limit.",
         ),
         Alert(
             "StreamgateShotsLost",
@@ -303,11 +310,13 @@ def _delivery_alerts(timing: Timing) -> list[Alert]:
             expr=f"{lost} > 0",
             for_s=0,
             summary="Best shots of camera {{ $labels.camera }} were lost",
-            description="{{ $value | humanize }} best shots for {{ $labels.sink }} were given up "
-            "within the last hour: {{ $labels.reason }}.",
-            action="full: the outbox ran over, so mend the sink and raise "
-            "delivery.outbox.max_shots. expired: a sink was away for longer than ttl_s. "
-            "unwritable or damaged: look at the disk that holds the outbox's file.",
+            description="{{ $value | humanize }} best shots for {{ $labels.sink }} were dropped "
+            "within the last hour. The reason: {{ $labels.reason }}.",
+            action="full: the outbox was full; repair the sink, and raise "
+            "delivery.outbox.max_shots. expired: a sink was down for longer than "
+            "delivery.outbox.ttl_s. unwritable, damaged: check the disk that holds the outbox "
+            "file. sink_removed: a sink was removed from the configuration while best shots "
+            "waited for it in memory.",
         ),
         Alert(
             "StreamgateDeadLetters",
@@ -320,9 +329,10 @@ def _delivery_alerts(timing: Timing) -> list[Alert]:
             for_s=0,
             summary="Sink {{ $labels.sink }} refuses best shots of camera {{ $labels.camera }}",
             description="{{ $value | humanize }} best shots were refused for good.",
-            action="The log's line `best shot refused` tells the answer: usually a receiver that "
-            "was changed, a schema it does not know, or a size limit. A durable outbox keeps them: "
-            "mend the receiver, then offer them again or purge them.",
+            action="The log message `best shot refused` has the sink's answer. Usual causes: the "
+            "receiver was changed, it does not know the schema, or it has a size limit. An outbox "
+            "on disk keeps refused best shots: repair the receiver, then offer them again with "
+            "`streamgate outbox retry`, or delete them with `streamgate outbox purge`.",
         ),
         Alert(
             "StreamgateOutboxUnwritable",
@@ -334,9 +344,10 @@ def _delivery_alerts(timing: Timing) -> list[Alert]:
                 """),
             for_s=timing.at_once_s,
             summary="The outbox file of camera {{ $labels.camera }} cannot be written",
-            description="Best shots are kept in memory only and would be lost with the process.",
-            action="Check the disk: space, inodes, mount options and errors, and who owns the "
-            "file of delivery.outbox.path. What is held is written when the file can be.",
+            description="New best shots are kept in memory only. They would be lost if the process "
+            "ended.",
+            action="Check the disk: free space, inodes, mount options, errors, and the owner of "
+            "the file delivery.outbox.path. Best shots are written as soon as the file can be.",
         ),
     ]
 
@@ -354,12 +365,13 @@ def _process_alerts(timing: Timing) -> list[Alert]:
                 camera:streamgate_faces_shed:ratio > 0.5
                 """),
             for_s=timing.long_s,
-            summary="The scorer of camera {{ $labels.camera }} is at its limit",
-            description="It works {{ $value | humanizePercentage }} of the time, and more than "
-            "half of the faces that were fit to be scored gave way to others. Nothing is late, but "
-            "the best face of a track may be among those that nobody looked at.",
-            action="Give it more: quality.threads, a GPU (quality.device), a smaller network. Or "
-            "less to do: a lower frame rate, stricter prechecks, fewer cameras on this machine.",
+            summary="The scorer of camera {{ $labels.camera }} is overloaded",
+            description="It is busy {{ $value | humanizePercentage }} of the time, and more than "
+            "half of the faces were displaced by more promising ones. Nothing is late, but the "
+            "best face of a track may not have been scored.",
+            action="Speed it up: more quality.threads, a GPU (quality.device), a smaller network. "
+            "Or reduce its load: a lower frame rate, stricter prechecks, fewer cameras on this "
+            "machine.",
         ),
         Alert(
             "StreamgateAnalysisFailing",
@@ -372,19 +384,21 @@ def _process_alerts(timing: Timing) -> list[Alert]:
                 """),
             for_s=timing.at_once_s,
             summary="Detection or scoring fails at camera {{ $labels.camera }}",
-            description="{{ $value | humanize }} faces or frames could not be worked on.",
-            action="The log's lines `scoring failed` and `frame not analysed` tell the error. Of a "
-            "GPU: look at `nvidia-smi` and the kernel's log, then restart the process.",
+            description="{{ $value | humanize }} faces could not be scored, or frames not "
+            "analysed, within 15 minutes.",
+            action="The log messages `scoring failed` and `frame not analysed` have the error. On "
+            "a GPU, check `nvidia-smi` and the kernel's log, then restart the process.",
         ),
         Alert(
             "StreamgateReloadRefused",
             "warning",
             expr=f"{q.metric('streamgate_config_last_reload_successful')} == 0",
             for_s=timing.at_once_s,
-            summary="Camera {{ $labels.camera }} runs on an old configuration",
-            description="Its file was changed and refused; the settings from before are in use, "
-            "and a restart would fail.",
-            action="`streamgate check FILE` names every fault with its line. Mend it and reload.",
+            summary="Camera {{ $labels.camera }} runs with an old configuration",
+            description="Its file was changed and refused. The previous settings are still in "
+            "use, but a restart would fail.",
+            action="`streamgate check FILE` names every fault with its line. Correct the file; it "
+            "is then reloaded.",
         ),
     ]
 

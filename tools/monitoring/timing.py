@@ -1,4 +1,4 @@
-"""How long things take before somebody is told; tests shorten it, since they cannot wait a week."""
+"""How long faults must last before somebody is alerted. Tests shorten it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Timing:
 
     Attributes:
         window_s: over which rates are taken.
-        trend_s: over which something is said to grow.
-        hour_s, day_s, week_s: what the words mean.
-        at_once_s, soon_s, later_s, long_s: how long a fault must last, by how much it matters.
+        trend_s: over which growth is measured.
+        hour_s, day_s, week_s: lengths of an hour, a day and a week.
+        at_once_s, soon_s, later_s, long_s: how long a fault must last, from urgent to minor.
     """
 
     window_s: int = 300

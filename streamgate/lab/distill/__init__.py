@@ -1,6 +1,7 @@
-"""Distillation: a small network with honest BatchNorm statistics out of a recogniser that has none.
+"""Distillation: a small network with BatchNorm statistics, made from a recogniser without them.
 
-GraFIQs reads BatchNorm statistics, and many recognisers are black boxes or have theirs folded
-away. So a small IResNet is taught to embed as the recogniser does and to put away, at its last
-BatchNorm, the faces that the recogniser would not know again.
+GraFIQs reads BatchNorm statistics. Many recognisers are closed, or have their BatchNorm layers
+merged into the convolutions. So a small IResNet, the student, is trained to embed as the recogniser
+does, and to show unusual statistics at its last BatchNorm for faces that the recogniser would not
+match.
 """

@@ -1,4 +1,4 @@
-"""What the student is shown beside clean faces: spoiled ones, covered ones, no faces at all."""
+"""What the student sees besides clean faces: degraded faces, covered faces, and non-faces."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Augmented", "augment", "augment_some", "jitter", "occlude"]
 _OCCLUSION = "occlusion"
 _NON_FACE = "non_face"
 _KINDS = (*DEGRADATIONS, _OCCLUSION, _NON_FACE)
-# Compression weighs more than the rest: at equal shares it was learnt last and worst.
+# Compression gets a larger share: with equal shares it was learnt last and worst.
 _WEIGHTS = dict.fromkeys(_KINDS, 1.0) | {"compression": 2.6, "haze": 0.5, "misalignment": 0.7}
 _SHARES = np.array([_WEIGHTS[kind] for kind in _KINDS]) / sum(_WEIGHTS.values())
 _SECOND_SHARE = 0.25
@@ -27,12 +27,12 @@ _SECOND_KINDS = (*DEGRADATIONS, _OCCLUSION)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Augmented:
-    """A augmented picture.
+    """An augmented picture.
 
     Attributes:
         image: RGB uint8 [112, 112, 3].
-        strength: how badly, 0-1.
-        is_face: whether a face is left to be recognised.
+        strength: of the degradation, 0-1.
+        is_face: whether a recognisable face is left.
     """
 
     image: Image
@@ -41,19 +41,20 @@ class Augmented:
 
 
 def augment(image: Image, other: Image, chance: Generator) -> Augmented:
-    """Spoil a face in one way at random, at times in two.
+    """Degrade a face in one random way, sometimes in two.
 
     Args:
         image: the face.
-        other: another face, which may hide parts of this one.
-        chance: source of every choice.
+        other: another face, which may cover parts of this one.
+        chance: source of all random choices.
     """
     kind = str(chance.choice(_KINDS, p=_SHARES))
     if kind == _NON_FACE:
         return Augmented(non_face(image, chance), 1.0, is_face=False)
     strength = chance.random()
     augmented = _apply(kind, image, strength, other, chance)
-    # Compression disturbs recognisers less than eyes, and would else be taken for harmless.
+    # Compression disturbs recognisers less than it disturbs people; without this it would count as
+    # harmless.
     seen = 0.2 + 0.8 * strength if kind == "compression" else strength
     if chance.random() < _SECOND_SHARE:
         second = chance.random() * 0.6
@@ -63,7 +64,7 @@ def augment(image: Image, other: Image, chance: Generator) -> Augmented:
 
 
 def augment_some(images: NDArray[np.uint8], share: float, seed: int) -> NDArray[np.uint8]:
-    """Return a copy of crops [N, 112, 112, 3] of which a share is augmented; each stays a face."""
+    """Return a copy of crops [N, 112, 112, 3] with a share of them augmented; all remain faces."""
     chance = np.random.default_rng(seed)
     images = images.copy()
     for number in np.flatnonzero(chance.random(len(images)) < share):
@@ -108,7 +109,7 @@ def occlude(image: Image, strength: float, other: Image, chance: Generator) -> I
 
 
 def _patch(mask: Image, area: float, chance: Generator) -> None:
-    """Mark a rectangle or an ellipse of about this share of the picture."""
+    """Return a mask: a rectangle or an ellipse that covers about this share of the picture."""
     height, width = mask.shape
     aspect = float(np.exp(chance.normal() * 0.3))
     rows = min(height, int(height * np.sqrt(area) * aspect))
@@ -123,7 +124,7 @@ def _patch(mask: Image, area: float, chance: Generator) -> None:
 
 
 def _cover(shape: tuple[int, ...], other: Image, chance: Generator) -> Image:
-    """Return what hides the face: a colour, a grey, black, noise, or skin of another face."""
+    """Return what covers the face: a colour, grey, black, noise, or skin of another face."""
     kind = chance.integers(5)
     if kind == 0:
         return np.zeros(shape, dtype=np.uint8)

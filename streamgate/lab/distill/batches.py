@@ -1,4 +1,4 @@
-"""What the student is shown in one step: clean faces, faces to rank, and augmented ones."""
+"""What the student sees in one step: clean faces, faces to rank, and augmented ones."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from streamgate.lab.distill.precise_bn import normalised
 __all__ = ["Batch", "BatchSources", "Batches", "Embedder"]
 
 Embedder = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""RGB crops uint8 [N, 112, 112, 3] to embeddings of length 1, float32 [N, E]."""
+"""A function from RGB crops uint8 [N, 112, 112, 3] to embeddings of length 1, float32 [N, E]."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """One step's pictures and what the teacher says of them.
+    """The pictures of one step, and the teacher's outputs for them.
 
     Attributes:
         clean: [N, 3, 112, 112], normalised.
         clean_targets: the teacher's embeddings of them, [N, E].
-        judged: R faces as they are, then S augmented ones, [R+S, 3, 112, 112].
+        judged: R unaltered faces, then S augmented ones, [R+S, 3, 112, 112].
         utility: of the judged, [R+S].
         spoiled_targets: the teacher's embeddings of the augmented, [S, E].
-        is_face: whether a augmented one is still a face, 0 or 1, [S].
+        is_face: whether an augmented one is still a face, 0 or 1, [S].
     """
 
     clean: Tensor
@@ -44,11 +44,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchSources:
-    """The crops and what the teacher says of them as they are.
+    """The crops, and the teacher's outputs for the unaltered crops.
 
     Attributes:
         images: RGB uint8 [N, 112, 112, 3].
-        embeddings, mirrored: the teacher's, of the crops and of their mirrors, float32 [N, E].
+        embeddings, mirrored: the teacher's, for the crops and their mirror images, float32 [N, E].
         identities: empty where unknown, [N].
     """
 
@@ -63,9 +63,9 @@ class Batches:
 
     Args:
         sources: crops and the teacher's embeddings of them.
-        teacher: embeds what is augmented.
+        teacher: embeds augmented faces.
         sizes: of a batch: clean, ranked and augmented faces.
-        seed: of every choice.
+        seed: of all random choices.
     """
 
     def __init__(
@@ -77,13 +77,14 @@ class Batches:
         self._seed = seed
         utility = clean_utility(sources.embeddings, sources.identities)
         known = np.isfinite(utility)
-        # Faces of people seen once count as average; they are not ranked among the clean.
+        # The utility of faces of people with one picture is unknown: they count as average and are
+        # not ranked.
         self._utility = np.where(known, utility, utility[known].mean() if known.any() else 1.0)
         self._rankable = np.flatnonzero(known) if known.any() else np.arange(len(utility))
 
     @property
     def steps_per_epoch(self) -> int:
-        """How many batches show each face once among the clean."""
+        """The number of batches that show each face once among the clean ones."""
         return max(len(self._batch_sources.images) // self._sizes[0], 1)
 
     def draw(self, step: int) -> Batch:

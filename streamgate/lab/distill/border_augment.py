@@ -1,10 +1,10 @@
-"""Crops as a camera gives them, made of crops that were cut too tightly or kept in grey.
+"""Make crops that look like a camera's from crops that are tightly cut or grey.
 
-Many face sets are grey, or were aligned from pictures that end at the chin: what the warp could not
-reach is black. A network that has seen nothing else takes the black for a part of a good face, and
-a camera's crop, which is in colour and full, for a strange one: with the border, its quality was 57
-where it was 18 without. So each crop is taught a second time with its border filled from the edge
-of the picture and with a complexion.
+Many sets of faces are grey, or were aligned from pictures that end at the chin, which leaves black
+borders. A network that has seen nothing else takes black borders for a part of a good face, and a
+camera's crop, in colour and complete, for a strange one: one face had a quality of 57 with the
+border and of 18 without. So each crop is shown a second time, with its border filled from the edge
+of the picture and in skin colours.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ __all__ = ["fill_border", "tint", "with_full_crops"]
 _BLACK = 8
 _GREY_SPREAD = 6
 _SEED = 11
-# How skin in daylight is brighter in red and darker in blue than its luma.
+# Skin in daylight: by how much it is brighter in red and darker in blue than its luma.
 _COMPLEXION = np.array([1.16, 0.97, 0.84])
 
 
 def with_full_crops(crops: CropSet) -> CropSet:
-    """Return the crops, then each of them once more, filled and in colour."""
+    """Return the crops, then all of them again with filled borders and in colour."""
     chance = np.random.default_rng(_SEED)
     full = np.stack([tint(fill_border(image), chance) for image in crops.images])
     return CropSet(
@@ -42,7 +42,7 @@ def fill_border(image: Image) -> Image:
     """Return the picture with black that touches its edge replaced by the nearest other pixels."""
     black = np.asarray(image.max(axis=2) < _BLACK, dtype=np.uint8)
     outside = _touching_edge(black)
-    # JPEG smears a border's edge; a pixel more is taken with it.
+    # JPEG blurs the edge of a border, so one more pixel is replaced.
     outside = np.asarray(cv2.dilate(outside, np.ones((3, 3), np.uint8)), dtype=np.uint8)
     if not outside.any() or outside.all():
         return image
@@ -66,7 +66,7 @@ def _touching_edge(black: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def tint(image: Image, chance: Generator) -> Image:
-    """Return a grey picture in the colours of some light; a coloured one as it is."""
+    """Return a grey picture in skin colours under some light; return a coloured one unchanged."""
     values = image.astype(np.float32)
     if np.abs(values - values.mean(axis=2, keepdims=True)).max() > _GREY_SPREAD:
         return image

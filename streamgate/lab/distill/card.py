@@ -1,4 +1,4 @@
-"""The model card: what a network was made of, what it can do, and what it is not for."""
+"""The model card: how a network was made, how good it is, and what it is not for."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ __all__ = ["Card", "card_path"]
 
 
 def card_path(weights: Path) -> Path:
-    """Return where the card of these weights lies: `<name>.card.md`."""
+    """Return the path of the card of these weights: `<name>.card.md`."""
     return weights.with_suffix(".card.md")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Card:
-    """What there is to say about a student.
+    """The facts about a student.
 
     Attributes:
         weights: its file.
         layout: of the network.
-        recipe: as it was asked for.
-        teacher: whom it imitates.
-        taught: what it was taught with.
+        recipe: as configured.
+        teacher: the recogniser that it imitates.
+        taught: the crops that it was trained on.
         start: weights that it started from.
-        steps, minutes: that the training took.
+        steps, minutes: how long the training took.
         evaluation: on held-out crops.
-        license_text: as the user gave it.
+        license_text: as given by the user.
     """
 
     weights: Path
@@ -54,7 +54,7 @@ class Card:
             "What it is for": self._purpose(),
             "Network": self._network(),
             "Made of": self._origin(),
-            "Examined on held-out crops": self._figures(),
+            "Examination on held-out crops": self._figures(),
             "Licence": iter([self.license_text]),
         }
         parts = [f"# {self.weights.name}"]
@@ -64,10 +64,10 @@ class Card:
 
     def _purpose(self) -> Iterator[str]:
         yield (
-            "Scoring aligned face crops (112×112 pixels, ArcFace template) by GraFIQs at `block4`: "
-            "how useful a face is to the recogniser named below. It is not a face detector, says "
-            "nothing about who somebody is, and its embeddings are no replacement for its "
-            "teacher's."
+            "Scores aligned face crops (112×112 pixels, ArcFace template) with GraFIQs at "
+            "`block4`: how useful a face is to the recogniser named below. It is not a face "
+            "detector, it does not say who somebody is, and its embeddings do not replace those "
+            "of its teacher's."
         )
 
     def _network(self) -> Iterator[str]:
@@ -75,8 +75,8 @@ class Card:
         yield f"- layout: {self.layout.name}, stem {self.layout.stem_width}, widths "
         yield f"  {'/'.join(map(str, self.layout.widths))}, embeddings of {self._embedding()}"
         yield f"- file: {len(content):,} bytes, sha256 `{hashlib.sha256(content).hexdigest()}`"
-        yield f"- BatchNorm statistics: counted over the {len(self.taught):,} crops below, as they"
-        yield "  are; then every BatchNorm input scaled to variance 1 (outputs unchanged)"
+        yield f"- BatchNorm statistics: counted over the {len(self.taught):,} crops below,"
+        yield "  unaltered; then every BatchNorm input scaled to variance 1 (outputs unchanged)"
 
     def _embedding(self) -> str:
         return f"{self.layout.embedding_size} numbers"
@@ -87,18 +87,19 @@ class Card:
         yield f"- teacher: {self.teacher.path.name}, sha256 `{self.teacher.sha256}`, input "
         yield f"  {seen.size}×{seen.size} {seen.color}, (x - {seen.mean:g}) / {seen.std:g}"
         yield f"- data: {self.taught.source}, {len(self.taught):,} crops, {people:,} known people"
-        yield f"- started from: {self.start.name if self.start else 'random weights'}"
+        yield f"- start: {self.start.name if self.start else 'random weights'}"
         yield f"- training: {self.steps:,} steps in {self.minutes:.0f} minutes, seed "
         yield f"  {self.recipe.seed}, peak learning rate {self.recipe.learning_rate:g}, "
         sizes = self.recipe.sizes
-        yield f"  {sizes[0]} clean, {sizes[1]} ranked and {sizes[2]} augmented faces a step"
+        yield f"  {sizes[0]} clean, {sizes[1]} ranked and {sizes[2]} degraded faces per step"
 
     def _figures(self) -> Iterator[str]:
         result = self.evaluation
         yield f"- crops: {result.crops:,}"
         yield f"- mean cosine to the teacher's embedding: {result.likeness:.3f}"
-        yield f"- clean against augmented faces by the score: AUC {result.separation:.3f}"
-        yield "- Spearman of the score with the teacher's similarity of augmented to unspoiled:"
+        yield f"- clean compared with degraded faces by the score: AUC {result.separation:.3f}"
+        yield "- rank correlation (Spearman) of the score with the similarity of degraded to "
+        "clean faces:"
         yield f"  {result.rank_correlation:.3f}"
         if result.recognition is not None:
             own = result.recognition

@@ -1,7 +1,7 @@
-"""Ways in which a camera spoils a face, each from hardly visible (strength 0) to useless (1).
+"""Ways in which a camera degrades a face, each from hardly visible (strength 0) to useless (1).
 
-Training needs a wide family rather than a few settings: a network that has only seen Gaussian blur
-knows Gaussian blur. Every function draws its own variant, so no two pictures suffer alike.
+Training needs many variants: a network that has only seen Gaussian blur learns Gaussian blur only.
+Every function chooses its own variant at random, so that no two pictures are degraded alike.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from streamgate.values import Image
 __all__ = ["DEGRADATIONS", "Degradation"]
 
 Degradation = Callable[[Image, float, Generator], Image]
-"""Picture, strength 0-1 and source of chance to a new picture of the same size."""
+"""A function of picture, strength 0-1 and random generator; returns a picture of the same size."""
 
 _REFLECT = cv2.BORDER_REFLECT
 
@@ -58,7 +58,7 @@ def blur(image: Image, strength: float, chance: Generator) -> Image:
 
 
 def motion(image: Image, strength: float, chance: Generator) -> Image:
-    """Moved during the exposure, straight or on a curve."""
+    """Motion during the exposure, straight or curved."""
     length = _geometric(3.0, 26.0, strength)
     angle = chance.random() * np.pi
     bend = chance.normal() * 0.3 if chance.random() < 0.3 else 0.0
@@ -73,7 +73,7 @@ def motion(image: Image, strength: float, chance: Generator) -> Image:
 
 
 def low_resolution(image: Image, strength: float, chance: Generator) -> Image:
-    """Too far away: made small and large again, by various interpolations."""
+    """Too far away: scaled down and up again, with various interpolations."""
     size = round(_geometric(64, 9, strength))
     downs = (cv2.INTER_AREA, cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
     ups = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_NEAREST, cv2.INTER_LANCZOS4)
@@ -84,7 +84,7 @@ def low_resolution(image: Image, strength: float, chance: Generator) -> Image:
 
 
 def noise(image: Image, strength: float, chance: Generator) -> Image:
-    """A weak sensor: additive, coloured, shot, impulse or multiplicative noise."""
+    """A poor sensor: additive, coloured, shot, impulse or multiplicative noise."""
     values = image.astype(np.float32)
     height, width = image.shape[:2]
     kind = chance.random()
@@ -92,7 +92,7 @@ def noise(image: Image, strength: float, chance: Generator) -> Image:
         depth = 3 if chance.random() < 0.7 else 1
         grain = chance.standard_normal((height, width, depth), dtype=np.float32)
         if chance.random() < 0.25:
-            # Halves in amplitude by the smoothing, hence twice.
+            # Smoothing halves the amplitude, so it is doubled here.
             smooth = np.asarray(cv2.GaussianBlur(grain, (0, 0), 0.8), dtype=np.float32)
             grain = 2 * smooth.reshape(height, width, depth)
         return _rounded(values + _geometric(7, 75, strength) * grain)
@@ -108,7 +108,7 @@ def noise(image: Image, strength: float, chance: Generator) -> Image:
 
 
 def dark(image: Image, strength: float, chance: Generator) -> Image:
-    """Too little light: a gain or a gamma, at times with the noise that comes with it."""
+    """Too little light: a gain or a gamma, sometimes with the noise that comes with it."""
     values: NDArray[Any] = image.astype(np.float32) / 255
     gain = _geometric(0.6, 0.04, strength)
     if chance.random() < 0.3:
@@ -122,7 +122,7 @@ def dark(image: Image, strength: float, chance: Generator) -> Image:
 
 
 def bright(image: Image, strength: float, chance: Generator) -> Image:
-    """Over-exposed: a gain, an offset, both, or a gamma; what is white stays white."""
+    """Over-exposure: a gain, an offset, both, or a gamma; white stays white."""
     values: NDArray[Any] = image.astype(np.float32)
     kind = chance.random()
     if kind < 0.5:
@@ -138,14 +138,14 @@ def bright(image: Image, strength: float, chance: Generator) -> Image:
 
 
 def haze(image: Image, strength: float, chance: Generator) -> Image:
-    """Little contrast, around the picture's own mean or another."""
+    """Low contrast, around the mean of the picture or another value."""
     gain = _geometric(0.6, 0.08, strength)
     middle = image.mean() if chance.random() < 0.6 else 255 * chance.random()
     return _rounded((image.astype(np.float32) - middle) * gain + middle)
 
 
 def compression(image: Image, strength: float, chance: Generator) -> Image:
-    """Squeezed: JPEG mostly, at times of a smaller picture, at times WebP."""
+    """Compression: mostly JPEG, sometimes of a smaller picture, sometimes WebP."""
     quality = round(_geometric(32, 2, strength))
     kind = chance.random()
     source = image
@@ -162,7 +162,7 @@ def compression(image: Image, strength: float, chance: Generator) -> Image:
 
 
 def misalignment(image: Image, strength: float, chance: Generator) -> Image:
-    """Landmarks that were wrong: shifted, turned, too near or too far."""
+    """Wrong landmarks: shifted, rotated, too large or too small."""
     kind = chance.random()
     shift, angle, scale = 0.0, 0.0, 1.0
     if kind < 0.4:
@@ -195,4 +195,4 @@ DEGRADATIONS: Mapping[str, Degradation] = {
     "haze": haze,
     "misalignment": misalignment,
 }
-"""By name. Occlusion is missing here, since it needs a second picture."""
+"""Degradations by name. Occlusion is elsewhere, because it needs a second picture."""

@@ -1,4 +1,4 @@
-"""What the finished student can do, on faces that it was not taught with."""
+"""How good the finished student is on faces that it was not trained on."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Evaluation:
     Attributes:
         crops: how many there were.
         likeness: mean cosine of the student's and the teacher's embeddings.
-        separation: AUC of the score, faces as they are against augmented ones.
-        rank_correlation: of the score, turned round, with the teacher's similarity between each
-            augmented face and the unspoiled one.
+        separation: AUC of the score, unaltered faces compared with augmented ones.
+        rank_correlation: Spearman's, of the negative score with the teacher's similarity between
+            each augmented face and the unaltered one.
         recognition: of the student's own embeddings; None without identities.
     """
 
@@ -43,7 +43,7 @@ class Evaluation:
 
 
 def evaluate(scorer: Scorer, teacher: Embedder, crops: CropSet) -> Evaluation:
-    """Examine a student on crops that it was not taught with."""
+    """Examine a student on crops that it was not trained on."""
     chance = np.random.default_rng(_SEED)
     images = crops.images
     augmented = np.stack([augment(i, images[-n - 1], chance).image for n, i in enumerate(images)])

@@ -26,16 +26,16 @@ def finalize(
     half: bool,
     choosing_basis: Callable[[IResNet], None] = lambda _network: None,
 ) -> None:
-    """Count the statistics, whiten, choose_basis, and write the weights.
+    """Count the statistics, whiten, choose the basis, and write the weights.
 
     Args:
-        student: is left as it is.
-        crops: clean faces that it was taught with, RGB uint8 [N, 112, 112, 3].
+        student: is not changed.
+        crops: clean faces that it was trained on, RGB uint8 [N, 112, 112, 3].
         path: a `.safetensors` file.
         half: store convolutions and the linear layer as float16, which halves the file;
             statistics, scales and shifts stay float32.
         choosing_basis: chooses the basis of the last statistics, see `statistics_basis`;
-            default: leaves it.
+            default: no change.
     """
     network = copy.deepcopy(student)
     precise_bn(network, crops)

@@ -1,7 +1,7 @@
-"""Pictures that are no faces, which the student learns to put below every face.
+"""Pictures that are not faces, which the student learns to score below every face.
 
-A BatchNorm discrepancy is small for whatever excites the network little, so without these a plain
-wall scores well.
+The discrepancy at a BatchNorm layer is small for any picture to which the network responds weakly,
+so without these a plain wall would score well.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["non_face"]
 
 
 def non_face(image: Image, chance: Generator) -> Image:
-    """Return something that no recogniser should be shown, some of it made of a face's pixels."""
+    """Return a picture that is not a face; some kinds are made from the pixels of a face."""
     return _KINDS[int(chance.integers(len(_KINDS)))](image, chance)
 
 
@@ -81,7 +81,7 @@ def _resized(image: Image, shape: tuple[int, ...], mode: int) -> Image:
     return np.asarray(cv2.resize(image, shape[1::-1], interpolation=mode), dtype=np.uint8)
 
 
-# Shuffled faces twice, because they are hardest: every block of them is a face's.
+# Shuffled faces appear twice, because they are hardest: every block of them shows a part of a face.
 _KINDS: Sequence[Callable[[Image, Generator], Image]] = (
     _shuffled,
     _shuffled,

@@ -1,11 +1,11 @@
-"""What the student is rewarded for: embedding as the teacher does, and a score that means utility.
+"""The training objective: embeddings like the teacher's, and a score that ranks utility.
 
 The score of a face at `block4` is a differentiable expression of what enters the last BatchNorm,
 
     raw = 2/(K·C·N) · Σ_c Σ_i |(μ_c - m_c) + 2 (v_c - s_c)(x_ci - μ_c)|
 
-(GraFIQs, CVPR 2024 workshops), so the network can be taught to disturb that layer's statistics by
-what the teacher would not recognise. The definition of the score stays as it is.
+(GraFIQs, CVPR 2024 workshops), so the network can be trained to show unusual statistics at that
+layer for what the teacher would not recognise. The definition of the score is unchanged.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ __all__ = [
 ]
 
 _POSITIONS = (2, 3)
-# Keeps the logarithm finite for a picture that equals the statistics.
+# Keeps the logarithm finite for a picture that matches the statistics exactly.
 _FLOOR = 1e-6
-# How far a pair's log scores should lie apart per unit of utility, and how soft that is.
+# How far apart the log scores of a pair should be per unit of utility, and how softly.
 _SLOPE = 2.0
 _TEMPERATURE = 0.3
-# Pairs that differ by this much in utility count fully, nearer ones in proportion.
+# Pairs that differ by this much in utility count fully, closer ones in proportion.
 _FULL_DIFFERENCE = 0.3
-# Recognisers bear some damage that people reject a picture for; both are to count.
+# Recognisers tolerate some damage for which people reject a picture; both should count.
 _VISIBLE_SHARE = 0.5
 _NON_FACE_UTILITY = -0.5
 
@@ -50,11 +50,11 @@ def similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def log_raw(features: Tensor, norm: nn.BatchNorm2d) -> Tensor:
-    """Return log raw(block4) up to a constant, [N], as it will be once the network is whitened.
+    """Return log raw(block4) plus a constant, [N], as it will be after whitening.
 
     Args:
         features: output of stage 4, [N, C, 7, 7].
-        norm: the BatchNorm that reads it; its running statistics are taken as given.
+        norm: the BatchNorm that reads them; its running statistics are not differentiated.
     """
     assert norm.running_mean is not None
     assert norm.running_var is not None
@@ -68,10 +68,10 @@ def log_raw(features: Tensor, norm: nn.BatchNorm2d) -> Tensor:
 
 
 def ranking_loss(log_scores: Tensor, utility: Tensor) -> Tensor:
-    """Return how badly the scores, lower being better, order pictures by utility; both [N].
+    """Return how badly the scores, lower is better, rank pictures by utility; both [N].
 
-    All pairs of the batch are compared, also those of different people, because a threshold is the
-    same for everyone.
+    All pairs of the batch are compared, including those of different people, because one threshold
+    applies to everyone.
     """
     difference = utility[:, None] - utility[None, :]
     apart = log_scores[None, :] - log_scores[:, None]
@@ -81,7 +81,7 @@ def ranking_loss(log_scores: Tensor, utility: Tensor) -> Tensor:
 
 
 def ladder_loss(log_scores: Tensor, utility: Tensor) -> Tensor:
-    """Return the same as `ranking_loss` for pictures that are compared row by row, both [N, R]."""
+    """Return `ranking_loss` for pictures that are compared within each row; both [N, R]."""
     difference = utility[:, :, None] - utility[:, None, :]
     apart = log_scores[:, None, :] - log_scores[:, :, None]
     weight = (difference / _FULL_DIFFERENCE).clamp(0, 1)
@@ -92,7 +92,7 @@ def ladder_loss(log_scores: Tensor, utility: Tensor) -> Tensor:
 def clean_utility(
     embeddings: NDArray[np.float32], identities: NDArray[np.str_]
 ) -> NDArray[np.float32]:
-    """Return how alike each face is, to the teacher, to other pictures of the same person.
+    """Return how similar each face is, for the teacher, to other pictures of the same person.
 
     Args:
         embeddings: the teacher's, of length 1, [N, E].
@@ -120,10 +120,10 @@ def augmented_utility(
     """Return the utility of augmented faces, float32 [N].
 
     Args:
-        clean: utility of the unspoiled faces.
-        likeness: the teacher's similarity of each augmented face to the unspoiled one.
-        strength: how badly it was augmented, 0-1.
-        is_face: whether a face is left.
+        clean: utility of the unaltered faces.
+        likeness: the teacher's similarity of each augmented face to the unaltered one.
+        strength: of its degradation, 0-1.
+        is_face: whether a recognisable face is left.
     """
     utility = clean * np.clip(likeness, 0, 1) - _VISIBLE_SHARE * strength
     return np.where(is_face, utility, _NON_FACE_UTILITY).astype(np.float32)

@@ -1,4 +1,4 @@
-"""A whole distillation: ask the teacher, train, count, whiten, examine, write weights and card."""
+"""A whole distillation: run the teacher, train, finalize, examine, write weights and card."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ __all__ = ["Listener", "Pipeline"]
 _ASKED_AT_ONCE = 256
 _CHECKPOINT = "checkpoint.pt"
 _ANSWERS = "teacher.npz"
-# Faces as they are and augmented ones, and a seed that no training of the same recipe uses.
+# Numbers of unaltered and augmented faces, and a seed that no training of the same recipe uses.
 _JUDGED_AT_ONCE = (64, 192)
 _ATTUNING_SEED = 7
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who is told how far it is.
+    """Callbacks that report progress.
 
     Attributes:
-        asked: called with the crops embedded so far and their number.
+        asked: called with the number of crops embedded so far and of all.
         trained: called after each step.
-        basis_chosen: called after each step of the choice of the statistics basis with its loss.
+        basis_chosen: called after each step of choosing the statistics basis, with its loss.
     """
 
     asked: Callable[[int, int], None]
@@ -55,18 +55,18 @@ class Listener:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pipeline:
-    """What a distillation is made of.
+    """The inputs of a distillation.
 
     Attributes:
         teacher: the recogniser to imitate.
-        taught: crops to teach with.
+        taught: crops to train on.
         held_out: crops of other people, to examine on.
         layout: of the student.
-        recipe: how long and how hard.
+        recipe: how to train.
         start: weights to start from, with the same depths and the same or smaller widths.
-        out: the `.safetensors` file to write; what is needed to resume lies in a folder beside it.
+        out: the `.safetensors` file to write; a folder beside it holds what is needed to resume.
         half: store kernels as float16.
-        license_text: that the card shall name.
+        license_text: the licence that the card names.
     """
 
     teacher: OnnxRecogniser
@@ -81,11 +81,11 @@ class Pipeline:
 
     @property
     def folder(self) -> Path:
-        """Where checkpoint and the teacher's answers lie."""
+        """The folder of the checkpoint and the teacher's embeddings."""
         return self.out.with_suffix(".training")
 
     def run(self, listener: Listener, *, resume: bool) -> Evaluation:
-        """Run the pipeline, or what a checkpoint left of it.
+        """Run the pipeline, or the rest of it after a checkpoint.
 
         Raises:
             ModelError: there is nothing to resume, or `start` does not fit.
@@ -129,7 +129,7 @@ class Pipeline:
         return evaluation
 
     def _choose_basis(self, sources: BatchSources, listener: Listener, network: IResNet) -> None:
-        """Learn the basis of the last statistics from pictures that training has not drawn."""
+        """Learn the basis of the last statistics from pictures that training did not use."""
         recipe = self.recipe
         if not recipe.basis_from:
             return
@@ -142,7 +142,7 @@ class Pipeline:
         )  # fmt: skip
 
     def _batch_sources(self, listener: Listener) -> BatchSources:
-        """Return the teacher's answers, from the folder if the same teacher gave them there."""
+        """Return the teacher's embeddings, from the folder if the same teacher made those there."""
         images = self.taught.images
         key = hashlib.sha256(self.teacher.sha256.encode())
         key.update(repr(self.teacher.preprocessing).encode())
@@ -168,7 +168,7 @@ class Pipeline:
 
 @contextmanager
 def _small_numbers_as_zero() -> Iterator[None]:
-    """Round denormal numbers to zero: training makes them, and each costs a hundred times more."""
+    """Round denormal numbers to zero: training creates them, and they are a hundredfold slower."""
     torch.set_flush_denormal(True)
     try:
         yield

@@ -1,7 +1,7 @@
-"""BatchNorm statistics that are what they claim to be: those of clean faces, all counted alike.
+"""Exact BatchNorm statistics of the finished network over clean faces (*precise BN*).
 
-While training, running statistics are an average over networks that no longer exist. So they are
-counted anew at the end, over the clean crops that the network was taught with.
+Running statistics average over the networks of past training steps. So they are computed again at
+the end, over the clean crops that the network was trained on.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ def normalised(crops: NDArray[np.uint8]) -> Tensor:
 def precise_bn(network: IResNet, crops: NDArray[np.uint8]) -> None:
     """Set every BatchNorm's statistics to those of `crops`, RGB uint8 [N, 112, 112, 3].
 
-    The crops pass in training mode, so that each layer's statistics are those that it meets when
-    all layers before it have theirs.
+    The crops pass in training mode, so that each layer sees its inputs as they are when all earlier
+    layers have their new statistics.
     """
     with _counting(network):
-        # The mean of equally weighted batches is that of the crops if all are equally large.
+        # All batches weigh the same, so they must be of equal size for an exact mean.
         usable = max(len(crops) - len(crops) % _BATCH_SIZE, min(len(crops), _BATCH_SIZE))
         for first in range(0, usable, _BATCH_SIZE):
             network(normalised(crops[first : first + _BATCH_SIZE]))

@@ -1,12 +1,12 @@
 """Choose the basis in which the last statistics are compared.
 
-Any invertible mixing of the channels between stage 4 and the layers that read it leaves every
-embedding as it was: its inverse goes into the readers. GraFIQs sees a difference, since it compares
-means and variances channel by channel. So the basis is free, and can be learnt: in the one that is
-found here the score orders pictures by their usefulness to the teacher as well as that stage's
-features allow. Whitening (see `whitening`) is the diagonal special case, and the start.
+Any invertible mixing of the channels between stage 4 and the layers that read it leaves all
+embeddings unchanged, if its inverse is merged into those layers. GraFIQs changes, since it compares
+means and variances channel by channel. So the basis can be chosen freely, and it is learnt here:
+the score then ranks pictures by their usefulness to the teacher as well as the features of that
+stage allow. Whitening (see `whitening`) is the diagonal special case and the starting point.
 
-The score stays as defined (GraFIQs, CVPR 2024 workshops); what changes is the network.
+The definition of the score (GraFIQs, CVPR 2024 workshops) stays; the network changes.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ _LIKES_AT_ONCE = 192
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shown:
-    """What stage 4 makes of pictures.
+    """Features of pictures after stage 4, and their utility.
 
     Attributes:
         features: its outputs, [M, C, 49].
-        utility: what the pictures are worth, [M].
+        utility: of the pictures, [M].
     """
 
     features: Tensor
@@ -62,18 +62,19 @@ def choose_basis(  # noqa: PLR0913 # what to change, by which pictures, and how 
     seed: int,
     report: Callable[[int, float], None] = lambda _step, _loss: None,
 ) -> None:
-    """Learn a basis for stage 4 and change the network to it, in place.
+    """Learn a basis for the output of stage 4 and apply it to the network, in place.
 
     Args:
         network: whitened; in any precision.
-        clean: crops that make the statistics, RGB uint8 [N, 112, 112, 3].
+        clean: crops from which the statistics are computed, RGB uint8 [N, 112, 112, 3].
         judged: normalised pictures [B, 3, 112, 112] with their utilities [B].
         steps: of the optimisation.
         seed: of the order in which pictures are compared.
-        report: told of each step and its loss.
+        report: called with each step and its loss.
     """
     shown = _shown(network, judged)
-    # A gate compares the faces of one person, so some pictures are compared with their like.
+    # A gate compares faces of one person, so some pictures are compared with others of the same
+    # face.
     likes = _shown(network, ladders(clean, len(shown.utility) // _RUNGS, seed))
     mean, covariance = _moments(network, clean)
     basis = learn_basis(shown, likes, mean, covariance, steps=steps, seed=seed, report=report)
@@ -81,11 +82,11 @@ def choose_basis(  # noqa: PLR0913 # what to change, by which pictures, and how 
 
 
 def ladders(crops: NDArray[np.uint8], count: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield faces four times each: as they are, in a little less or more light, in little, spoiled.
+    """Yield four versions of each face: unaltered, slightly darker or brighter, dark, degraded.
 
     Yields:
-        Normalised pictures [4·B, 3, 112, 112], the four of a face together, and their worth among
-        each other, [4·B].
+        Normalised pictures [4·B, 3, 112, 112], the four of a face together, and their utility
+        relative to each other, [4·B].
     """
     chance = np.random.default_rng((seed, 4))
     for _ in range(-(-count // _BATCH_SIZE)):
@@ -101,7 +102,7 @@ def ladders(crops: NDArray[np.uint8], count: int, seed: int) -> Iterator[tuple[T
 
 
 def _lit(image: Image, gain: float, chance: Generator) -> Image:
-    """Return a picture in other light, with the noise of a sensor."""
+    """Return a picture in different light, with sensor noise."""
     noise = chance.normal(0, chance.uniform(0, 3), image.shape)
     return np.asarray(np.clip(image * gain + noise, 0, 255), dtype=np.uint8)
 
@@ -120,10 +121,10 @@ def learn_basis(  # noqa: PLR0913 # features, what they are worth, and how to le
     """Return a basis [C, C], float64, in which block4's score ranks `features` by `utility`.
 
     Args:
-        shown: pictures to be compared with each other.
-        likes: four pictures of each face, compared among the four; None to leave them out.
+        shown: pictures that are all compared with each other.
+        likes: four versions of each face, compared among the four; None for none.
         mean, covariance: of clean faces' features over pictures and positions, [C] and [C, C].
-        start: where to begin, [C, C]; default: unit variances.
+        start: initial basis, [C, C]; default: unit variances.
     """
     torch.manual_seed(seed)
     if start is None:
@@ -156,17 +157,17 @@ def learn_basis(  # noqa: PLR0913 # features, what they are worth, and how to le
 def well_conditioned(basis: Tensor, covariance: Tensor) -> Tensor:
     """Return a basis near `basis` in which no channel nearly follows from the others.
 
-    What reads the features must take them apart again, and a direction in which they hardly vary is
-    lost in rounding: left alone, float32 scores of the groups before the last are off by 9e-4 and
-    half precision means nothing. Directions of less than a thousandth of the largest correlated
-    variance are lifted to that; the order of the scores hardly depends on them.
+    The layers that read the features undo the basis, and a direction in which the features hardly
+    vary is lost in rounding: without this, float32 scores of the earlier groups are off by 9e-4,
+    and half precision is useless. Directions with less than a thousandth of the largest correlated
+    variance are raised to that. The ranking by the scores hardly depends on them.
 
     Args:
         basis: [C, C], invertible.
         covariance: of clean faces' features before `basis`, [C, C].
     """
     clean = basis.double() @ covariance.double() @ basis.double().T
-    # A channel that is dead on clean faces has no variance to lift, and stays as it is.
+    # A channel that is constant on clean faces has no variance to raise and stays unchanged.
     deviation = clean.diagonal().clamp(min=1e-24).sqrt()
     variances, directions = torch.linalg.eigh(clean / deviation[:, None] / deviation)
     least, there = _LEAST_VARIANCE * variances[-1], variances > _NONE * variances[-1]
@@ -176,7 +177,7 @@ def well_conditioned(basis: Tensor, covariance: Tensor) -> Tensor:
 
 
 def _log_raw(x: Tensor, basis: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
-    """Return log raw(block4) up to a constant, [B], of features [B, C, 49] in the new basis."""
+    """Return log raw(block4) plus a constant, [B], of features [B, C, 49] in the new basis."""
     clean_variance = torch.einsum("ci,ij,cj->c", basis, covariance, basis)
     own_mean = x.mean(dim=2, keepdim=True)
     own_variance = x.var(dim=2, correction=0, keepdim=True)
@@ -192,7 +193,7 @@ def change_basis(network: IResNet, basis: Tensor, clean: NDArray[np.uint8]) -> N
     Args:
         network: changed in place, in float64 afterwards.
         basis: [C, C], invertible: new features = basis · old features.
-        clean: crops that make the new statistics, RGB uint8 [N, 112, 112, 3].
+        clean: crops from which the new statistics are computed, RGB uint8 [N, 112, 112, 3].
     """
     network.double()
     basis = basis.double()
@@ -214,7 +215,7 @@ def change_basis(network: IResNet, basis: Tensor, clean: NDArray[np.uint8]) -> N
 
 
 def _mix_source(convolution: nn.Conv2d, norm: nn.BatchNorm2d, basis: Tensor) -> None:
-    """Let a convolution and its BatchNorm give `basis` times what they gave."""
+    """Change a convolution and its BatchNorm to return `basis` times their old output."""
     scale, mean = _scale(norm), _mean(norm)
     mix = basis * scale
     convolution.weight.copy_(torch.einsum("oc,cihw->oihw", mix, convolution.weight))
@@ -226,7 +227,7 @@ def _mix_source(convolution: nn.Conv2d, norm: nn.BatchNorm2d, basis: Tensor) -> 
 def _mix_reader(
     norm: nn.BatchNorm2d, consumer: nn.Conv2d | nn.Linear, basis: Tensor, inverse: Tensor
 ) -> None:
-    """Let a BatchNorm and what consumes it undo `basis`: old output = mix · new output."""
+    """Make a BatchNorm and the layer after it undo `basis`: old output = mix · new output."""
     scale, mean = _scale(norm), _mean(norm)
     mix = scale[:, None] * inverse
     norm.running_mean = basis @ mean
@@ -241,7 +242,7 @@ def _mix_reader(
 
 
 def _set_unit(norm: nn.BatchNorm2d) -> None:
-    """Let a BatchNorm subtract its mean and scale by one, whatever its variance is found to be."""
+    """Make a BatchNorm subtract its mean and scale by one, whatever variance it will have."""
     assert norm.running_var is not None
     norm.running_var.fill_(1.0)
     norm.weight.fill_((1.0 + norm.eps) ** 0.5)
@@ -260,8 +261,8 @@ def _mean(norm: nn.BatchNorm2d) -> Tensor:
 def _count_variances(
     network: IResNet, norms: list[nn.BatchNorm2d], clean: NDArray[np.uint8]
 ) -> None:
-    """Count means and variances of these layers' inputs, and compensate for what changes."""
-    # Twice as fast as in float64, and sums over so many positions lose nothing that matters.
+    """Compute means and variances of the inputs of these layers, and compensate for the change."""
+    # float32 is twice as fast as float64, and exact enough for sums over this many positions.
     single = copy.deepcopy(network).float().eval()
     twins = dict(zip(network.modules(), single.modules(), strict=True))
     sums = {twins[norm]: torch.zeros(2, norm.num_features, dtype=torch.float64) for norm in norms}

@@ -1,8 +1,8 @@
-"""The training loop: resumable at every epoch, the same on every run with the same seed.
+"""The training loop: resumable at every epoch, and reproducible with the same seed.
 
-Clean faces pass in training mode and alone make the running statistics; augmented ones pass in
-evaluation mode, because statistics that know blur no longer notice it. What is kept is a moving
-average of the weights.
+Clean faces pass in training mode, and the running statistics come from them alone. Augmented ones
+pass in evaluation mode, because statistics that include blur would no longer reveal it. The result
+is a moving average of the weights.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ _STATISTICS_MOMENTUM = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How long and how hard to train.
+    """How to train.
 
     Attributes:
-        epochs: how often each face is shown among the clean.
-        minutes: end after this time even if epochs are left; the learning rate falls accordingly.
+        epochs: how often each face is shown among the clean ones.
+        minutes: stop after this time even if epochs are left; the learning rate falls accordingly.
         learning_rate: its peak.
         sizes: of a step: clean, ranked and augmented faces.
-        seed: of every choice.
+        seed: of all random choices.
         compiled: compile the network first, which needs a C++ compiler, takes a minute and makes
             each step 1.7 times as fast (measured on two cores).
-        basis_from: pictures by which the basis of the last statistics is learnt afterwards; with 0
-            it is the whitened one.
-        attuning_steps: of that.
+        basis_from: pictures from which the basis of the last statistics is learnt afterwards; with
+            0 the network is only whitened.
+        attuning_steps: of learning the basis.
     """
 
     epochs: int = 12
@@ -71,11 +71,11 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Progress:
-    """Where the training is.
+    """The progress of the training.
 
     Attributes:
         step: steps done.
-        share: of the whole, 0-1.
+        share: of the whole training, 0-1.
         epoch: epochs done.
         losses: the parts of the loss of this step.
     """
@@ -87,16 +87,16 @@ class Progress:
 
 
 class Training:
-    """A student at school.
+    """Trains a student.
 
     Args:
         network: the student.
-        batches: what it is shown.
-        recipe: how long.
+        batches: the pictures that it sees.
+        recipe: how to train.
         checkpoint: file that is written after every epoch.
 
     Attributes:
-        average: moving average of the student, whose statistics are still to be counted.
+        average: moving average of the student; its statistics must be computed afterwards.
         step: steps done.
         seconds: time spent, over all resumptions.
     """
@@ -123,7 +123,7 @@ class Training:
         self._optimizer = _optimizer(network, recipe.learning_rate)
 
     def resume(self) -> None:
-        """Go on where the checkpoint was written.
+        """Continue from the checkpoint.
 
         Raises:
             ModelError: there is none, or it belongs to another network.
@@ -134,7 +134,9 @@ class Training:
             self.average.load_state_dict(state["average"])
             self._optimizer.load_state_dict(state["optimizer"])
         except FileNotFoundError:
-            raise ModelError(f"{self._checkpoint}: nothing to resume; leave --resume out") from None
+            raise ModelError(
+                f"{self._checkpoint}: nothing to resume; run without --resume"
+            ) from None
         except (OSError, RuntimeError, KeyError, ValueError) as error:
             raise ModelError(f"{self._checkpoint}: cannot be resumed: {error}") from error
         self.step = int(state["step"])
@@ -191,7 +193,7 @@ class Training:
 
     @torch.no_grad()
     def _average(self) -> None:
-        # Early on the average follows closely, or it would remember the random start.
+        # At first the average follows closely, or it would retain the random start.
         share = 1 - min(_AVERAGING, (self.step + 1) / (self.step + 10))
         pairs = zip(self.average.parameters(), self._network.parameters(), strict=True)
         for kept, current in pairs:
@@ -205,21 +207,21 @@ class Training:
             "step": self.step,
             "seconds": self.seconds,
         }
-        # A crash while writing must not cost the checkpoint before.
+        # A crash while writing must not destroy the previous checkpoint.
         partial = self._checkpoint.with_suffix(".partial")
         torch.save(state, partial)
         partial.replace(self._checkpoint)
 
 
 class _Student(nn.Module):
-    """The network with both of its results that losses are made of."""
+    """The network with the two outputs that the losses use."""
 
     def __init__(self, network: IResNet) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the output of stage 4 and the embeddings, of length 1."""
+        """Return the output of stage 4, and the embeddings of length 1."""
         network = self.network
         features = network.forward_features(pictures)
         embeddings = network.features(network.fc(torch.flatten(network.bn2(features), 1)))
@@ -227,7 +229,7 @@ class _Student(nn.Module):
 
 
 def _memory_format(layout: Layout) -> torch.memory_format:
-    """Return the order of activations: channels last is faster where it works.
+    """Return the memory format of activations: channels last is faster where it works.
 
     With torch 2.14 on a CPU the backward pass of a convolution in that order crashes the process
     where an early layer has fewer than 16 channels.
@@ -243,7 +245,8 @@ def _optimizer(network: IResNet, rate: float) -> torch.optim.Optimizer:
             "params": [weight for weight in trained if weight.ndim > 1],
             "weight_decay": _WEIGHT_DECAY,
         },
-        # Decay would pull scales and shifts towards zero, which is no simpler than one.
+        # Weight decay would pull scales and shifts towards zero, but a scale of zero is no simpler
+        # than one.
         {"params": [weight for weight in trained if weight.ndim == 1], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))

@@ -1,12 +1,13 @@
 """Give every BatchNorm input a variance of one, without changing what the network computes.
 
-GraFIQs compares variances as they are, so a channel of large activations drowns the others, though
-rescaling channels changes no output. Unit variance at every BatchNorm makes the choice once and for
-all: clean against blurred faces at `block4` went from AUC 0.70 to 0.83 by this alone.
+GraFIQs compares absolute variances, so a channel with large activations dominates the others,
+although rescaling channels changes no output. Unit variance at every BatchNorm fixes the scale: by
+this alone, the AUC of clean compared with blurred faces at `block4` rose from 0.70 to 0.83.
 
-A factor goes into whatever produces the channel, and its inverse into whatever consumes it: a
-convolution before its own BatchNorm; along a stage's residual stream every BatchNorm that ends in
-it, by the variance that the stream's last reader sees. PReLU lets positive factors through.
+A factor is merged into the layer that produces a channel, and its inverse into the layers that
+consume it. For most BatchNorm layers the producer is the convolution before it. Along the residual
+stream of a stage it is every BatchNorm that ends in the stream, and the factor comes from the
+variance at the stream's last reader. PReLU commutes with positive factors.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from streamgate.quality.iresnet import Block, IResNet
 
 __all__ = ["whiten"]
 
-# A channel that never moves stays as it is: its factor would be noise.
+# A constant channel is left unchanged: its factor would be noise.
 _LEAST_VARIANCE = 1e-8
 
 
 @torch.no_grad()
 def whiten(network: IResNet) -> None:
-    """Rescale the network in place; do it in float64 where the last digits matter."""
+    """Rescale the network in place; use float64 where the last digits matter."""
     blocks = [[cast(Block, block) for block in stage] for stage in network.stages]
     _scale_convolution(network.conv1, network.bn1)
     for block in (block for stage in blocks for block in stage):
@@ -59,7 +60,7 @@ def _scale_stream(
     readers: Sequence[nn.BatchNorm2d],
     after: Block | nn.BatchNorm2d,
 ) -> None:
-    """Scale a residual stream by what its last reader, `after`, sees."""
+    """Scale a residual stream by the variance that its last reader, `after`, sees."""
     last = after if isinstance(after, nn.BatchNorm2d) else after.bn1
     factor = _factor(last)
     for source in sources:
@@ -78,7 +79,7 @@ def _factor(norm: nn.BatchNorm2d) -> Tensor:
 
 
 def _compensate(norm: nn.BatchNorm2d, factor: Tensor) -> None:
-    """Let `norm` give what it gave, although its input is `factor` times what it was."""
+    """Change `norm` so that its output stays the same when its input is `factor` times as large."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     before = torch.sqrt(norm.running_var + norm.eps)

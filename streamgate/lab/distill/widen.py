@@ -1,7 +1,7 @@
-"""Start a student from a smaller one without forgetting what that one knew.
+"""Start a student from a smaller network without losing what that one learnt.
 
-New channels get random weights of their own, and nothing that exists listens to them yet: the
-grown network computes what the old one did, and training decides what the new channels are for.
+New channels get random weights, but no existing channel reads them yet: the widened network
+computes what the smaller one did, and training decides what the new channels do.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def widen(network: IResNet, tensors: Mapping[str, Tensor], layout: Layout) -> No
     """Load a network of the same depths and of the same or smaller widths into `network`.
 
     Args:
-        network: newly made, so that what is new in it is random.
+        network: newly initialised, so that its new weights are random.
         tensors: the smaller network.
         layout: of the smaller network.
 

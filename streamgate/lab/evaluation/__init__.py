@@ -1,1 +1,1 @@
-"""How good is a score: measured with a recogniser that had no part in making it."""
+"""How good a score is, measured with a recogniser that had no part in making it."""

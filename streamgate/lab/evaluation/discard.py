@@ -1,8 +1,8 @@
-"""Error against discard for probes: what a gate in front of a recogniser is for.
+"""Error versus discard for probes, which is how a gate in front of a recogniser works.
 
-The gallery is clean and stays, as enrolled pictures do; probes of low quality are turned away, and
-what counts is how many of the remaining comparisons of one person fail. The threshold is set once,
-on all probes.
+The gallery is clean and never discarded, like enrolled pictures. Probes of low quality are
+discarded, and the share of the remaining comparisons of one person that fail is measured. The
+threshold is set once, on all probes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Comparisons:
     Attributes:
         probe: number of the probe of each comparison, [M].
         failed: whether its similarity is below the threshold, [M].
-        threshold: at which the asked share of comparisons of two people match.
+        threshold: similarity at which the requested share of comparisons of two people match.
     """
 
     probe: NDArray[np.int64]
@@ -42,7 +42,7 @@ def compare(
     *,
     false_match_rate: float,
 ) -> Comparisons:
-    """Compare probe i with every gallery picture but its own, number i.
+    """Compare probe i with every gallery picture except its own, number i.
 
     Args:
         probes, gallery: embeddings of length 1 of the same pictures, the first as captured, the
@@ -68,7 +68,7 @@ def error_curve(
         quality: of the probes, higher is better, [N]; equal values are discarded in any order.
         discards: shares, 0 to below 1.
     """
-    # Order among equals must not follow the pictures' order, which knows who is who.
+    # Equal values are shuffled: the order of the pictures depends on their identities.
     shuffle = np.random.default_rng(0).permutation(len(quality))
     order = shuffle[np.argsort(quality[shuffle], kind="stable")]
     rank = np.empty(len(quality), dtype=np.int64)

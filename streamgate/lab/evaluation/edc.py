@@ -1,13 +1,13 @@
 """Error-versus-discard curves: does a quality score reject the comparisons that go wrong?
 
 Faces are compared in pairs; the quality of a pair is the lower of its two. Pairs are discarded from
-the lowest quality up, and the false non-match rate (FNMR) of the mated pairs that are left is drawn
-over the share of mated pairs that went. The threshold is set for a false match rate (FMR).
-Published evaluations differ in one point, so both ways are given and named:
+the lowest quality upwards, and the false non-match rate (FNMR) of the remaining mated pairs is
+drawn over the share of mated pairs that were discarded. The threshold is set for a false match rate
+(FMR). Published evaluations differ in one point, so both ways are given and named:
 
 - `fixed`: the threshold is set once, on all non-mated pairs;
-- `recomputed`: it is set anew at each step, on the non-mated pairs whose quality is no lower than
-  that of the worst mated pair left.
+- `recomputed`: it is set again at each step, on the non-mated pairs whose quality is no lower than
+  that of the worst remaining mated pair.
 """
 
 from __future__ import annotations
@@ -83,11 +83,11 @@ def edc(comparisons: Comparisons, quality: NDArray[np.float64], fmr: float) -> C
     # Stable, so that ties are discarded in the order of the input and a run can be repeated.
     order = np.argsort(pair_quality[mated], kind="stable")
     genuine, genuine_quality = comparisons.similarity[mated][order], pair_quality[mated][order]
-    # In whole numbers: 0.29 × 100 is less than 29.
+    # In whole numbers, because 0.29 × 100 is less than 29 in floating point.
     first_left = np.arange(len(DISCARDS)) * len(genuine) // 100
     start = _threshold(impostors, fmr)
     impostor_quality = pair_quality[non_mated]
-    # Until a mated pair has gone, no other pair has.
+    # Until a mated pair is discarded, no other pair is.
     lowest = np.where(first_left == 0, -np.inf, genuine_quality[first_left])
     recomputed = [
         _fnmr(genuine[left:], _threshold(impostors[impostor_quality >= worst], fmr))

@@ -1,7 +1,7 @@
-"""The files that an evaluation is made of: scores, embeddings, comparisons, pairs, identities.
+"""The files that an evaluation reads: scores, embeddings, comparisons, pairs, identities.
 
-All are text with one item a line, separated by white space (paths may hold spaces: numbers are
-taken from the end), except embeddings, an .npz with `paths` [N] and `embeddings` [N, E].
+All are text with one item on each line, separated by white space (paths may contain spaces, as
+numbers are read from the end), except embeddings, an .npz with `paths` [N] and `embeddings` [N, E].
 """
 
 from __future__ import annotations
@@ -131,8 +131,9 @@ def _split(path: Path, number: int, line: str, expected: str) -> Pair:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        # Names of files may be any bytes, and are compared as they are.
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
         raise StreamgateError(f"{path}: cannot be read: {error}") from error
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
@@ -143,7 +144,7 @@ def _number(path: Path, number: int, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise _fault(path, number, f"{text!r} is no number") from None
+        raise _fault(path, number, f"{text!r} is not a number") from None
     if np.isnan(value):
         raise _fault(path, number, "NaN cannot be ranked")
     return value
@@ -156,4 +157,4 @@ def _fault(path: Path, number: int, message: str) -> StreamgateError:
 def _complete(names: Sequence[str], values: Mapping[str, object], what: str) -> None:
     missing = [name for name in names if name not in values]
     if missing:
-        raise StreamgateError(f"no {what} for {len(missing)} faces, the first is {missing[0]}")
+        raise StreamgateError(f"no {what} for {len(missing)} faces; the first is {missing[0]}")

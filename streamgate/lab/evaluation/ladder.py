@@ -1,7 +1,7 @@
-"""A fixed ladder of degradations, three levels each, to judge scores by.
+"""A fixed ladder of degradations, three levels each, by which scores are compared.
 
-Written apart from the degradations that a student is taught with, and narrower: what is measured
-here is not what was practised.
+It is separate from the degradations that a student is trained with, and narrower, so that a network
+is not measured on what it was trained for.
 """
 
 from __future__ import annotations
@@ -116,5 +116,5 @@ NON_FACES: Mapping[str, Callable[[Image, Generator], NDArray[np.generic]]] = {
 
 
 def non_face(image: Image, kind: str, chance: Generator) -> Image:
-    """Return one of `NON_FACES`, made of a face where it is made of anything."""
+    """Return one of `NON_FACES`, made from the given face where it needs one."""
     return np.asarray(np.clip(NON_FACES[kind](image, chance), 0, 255), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Figures that say how good an order or a recogniser is."""
+"""Measures of how good a ranking or a recogniser is."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def _ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """How well embeddings tell people apart.
+    """How well embeddings distinguish people.
 
     Attributes:
         separation: AUC of pairs of one person against pairs of two.
         accept_rate: share of a person's pairs above the threshold.
-        threshold: similarity that `false_match_rate` of the pairs of two people reach.
+        threshold: similarity that a share `false_match_rate` of the pairs of two people reach.
         false_match_rate: as asked for.
         pairs: of one person.
     """
@@ -50,10 +50,10 @@ class Recognition:
 def recognition(
     embeddings: NDArray[np.float32], identities: NDArray[np.str_], *, false_match_rate: float = 1e-3
 ) -> Recognition | None:
-    """Compare every pair of embeddings, float32 [N, E] of length 1, of people who are known.
+    """Compare all pairs of embeddings, float32 [N, E] of length 1, of known people.
 
     Returns:
-        None where no person has two pictures, or there is only one person.
+        None if no person has two pictures, or there is only one person.
     """
     known = identities != ""
     embeddings, identities = embeddings[known], identities[known]

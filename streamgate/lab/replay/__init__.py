@@ -1,1 +1,1 @@
-"""Replay: every face of a recording scored once, and any number of rules judged by that table."""
+"""Replay: score every face of a recording once, then judge any number of rules by these scores."""

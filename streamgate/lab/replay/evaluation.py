@@ -1,12 +1,13 @@
-"""What each policy's choices were worth.
+"""How good the choices of each policy were.
 
-A track counts if a rule that knew every score would have forwarded it: it is old enough, and its
-best face reaches the threshold. Regret is what a choice falls short of the best there was. A track
-of which nothing was forwarded is *missed*, and its regret is all that there was.
+A track counts if a rule that knew every score would forward a face of it: it is old enough, and its
+best face reaches the threshold. Regret is how far a choice falls short of the best face. A track
+that counts and of which nothing was forwarded is *missed*; its regret is the whole quality of its
+best face.
 
-Quality is the score's own measure, so similarity is judged beside it by a recogniser: how alike a
-face is to its person, that is, to the mean embedding of all the person's faces. With a recogniser
-that had no part in the score this is an independent evaluation.
+Quality is the score's own measure, so a recogniser measures similarity too: how much a face
+resembles its person, that is, the mean embedding of all faces of the person. With a recogniser that
+had no part in the score this is an independent evaluation.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from streamgate.lab.replay.recording import Recording, SeenScored
 __all__ = ["Evaluator", "Identities", "PolicyEvaluation", "TrackEvaluation", "TradePoint", "trade"]
 
 SHARES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.5, 0.7, 1.0)
-"""Shares of the faces that may be scored, for the curve of regret against work."""
+"""Shares of the faces that may be scored, for the curve of regret over work."""
 
 Identities = Mapping[tuple[str, int], str]
 """Who is seen, by the video's file name and the track."""
@@ -53,17 +54,17 @@ class PolicyEvaluation:
     Attributes:
         policy: its name.
         tracks: how many count.
-        missed: how many of these it forwarded nothing of.
-        needless: faces that it forwarded of tracks that do not count.
+        missed: of how many of these it forwarded nothing.
+        needless: faces that it forwarded from tracks that do not count.
         forwarded_per_track: faces forwarded for each track of which any was.
         regret_quality_mean: points of quality below the track's best face, mean.
         regret_quality_p95: the same, 95th percentile.
-        regret_similarity_track: cosine to the track's mean embedding below the highest of the
-            track's faces, mean.
+        regret_similarity_track: by how much the cosine to the track's mean embedding is below that
+            of the track's most similar face, mean.
         regret_similarity_identity: the same with all tracks of the person.
         emitted_after_median_s: from the track's first sight to the release.
         emitted_after_p95_s: the same, 95th percentile.
-        share_scored: faces scored, as a part of all fit faces.
+        share_scored: share of the faces that passed the prechecks and were scored.
     """
 
     policy: str
@@ -105,10 +106,10 @@ class _Track:
 
 
 class Evaluator:
-    """Knows the truth about each track.
+    """Judges choices by the scores of all faces of each track.
 
     Args:
-        recordings: the tables.
+        recordings: the tables of scores.
         config: whose gate says which tracks count.
         identities: who is seen in a track; a track without one is a person of its own.
     """

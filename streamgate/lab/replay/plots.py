@@ -1,4 +1,4 @@
-"""The report's drawings, as SVG text that needs no file and no network."""
+"""The plots of the report, as SVG text that needs no other file and no network."""
 
 from __future__ import annotations
 
@@ -121,5 +121,5 @@ def _plain(axes: object) -> None:
 def _svg(figure: Figure) -> str:
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
-    # The XML prolog has no place inside a page.
+    # The XML declaration is not allowed inside an HTML page.
     return text.getvalue()[text.getvalue().index("<svg") :]

@@ -1,7 +1,7 @@
 """Rules that pick one face of each track, to be compared with the gate.
 
-All of them choose among the same faces: those that the tracker followed and the prechecks let
-through. None but the gate and the oracle knows the score.
+All of them choose among the same faces: those that were tracked and passed the prechecks. Only the
+gate and the oracle know scores.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class Choices:
     """What a policy did with a recording.
 
     Attributes:
-        by_track: its faces, in the order of their release; tracks that it forwards nothing of are
-            not in it.
+        by_track: its faces, in the order of their release; tracks of which it forwards nothing are
+            absent.
         scored: how many faces had to be scored for it.
-        run: the gate's own events, where the policy is the gate.
+        run: the gate's own events, if the policy is the gate.
     """
 
     by_track: Mapping[int, tuple[Choice, ...]]
@@ -72,7 +72,7 @@ def choose(
         if not faces:
             continue
         scored += len(faces) if policy == "oracle" else 0
-        # A seed for each track, so that its draw depends on no other track.
+        # One seed per track, so that its random choice does not depend on other tracks.
         face = rule(faces, zlib.crc32(f"{recording.path.name}/{track_id}/{seed}".encode()))
         at = face.candidate.captured_at if policy == "first" else ends[track_id]
         chosen[track_id] = (Choice(face, at),)
@@ -134,10 +134,11 @@ def _sharpest(faces: Sequence[ScoredFace], _seed: int) -> ScoredFace:
 
 
 def _frigate(faces: Sequence[ScoredFace], _seed: int) -> ScoredFace:
-    """Frigate's rule for its best picture, as its documentation and threads describe it.
+    """Frigate's rule for its best picture, as its documentation describes it.
 
-    A face replaces the present one if that is at the picture's edge and the new one is not, if its
-    score is higher by 0.05, or if its area is larger by a tenth; never the other way at the edge.
+    A face replaces the current one if the current one is at the edge of the picture and the new
+    one is not, if its score is higher by 0.05, or if its area is larger by a tenth. A face at the
+    edge never replaces one that is not.
     """
     best = faces[0]
     for face in faces[1:]:

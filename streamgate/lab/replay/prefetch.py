@@ -1,7 +1,7 @@
-"""Detection ahead of the analysis: most of a replay's time is the detector's.
+"""Detection ahead of the analysis, because most of the time of a replay is spent detecting.
 
-Frames depend on each other in the tracker alone, so the detector may look at the next ones while
-one is analysed. What it finds is the same in every thread, and is handed out picture by picture.
+Frames depend on each other only in the tracker, so the detector can process the next ones while one
+is analysed. Its results are the same in every thread and are returned in the order of the pictures.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ __all__ = ["DetectionPrefetch"]
 
 
 class DetectionPrefetch:
-    """A detector that has begun before it is asked; implements `FaceDetector`.
+    """A detector that starts before it is asked; implements `FaceDetector`.
 
     Args:
         make: makes a detector; each thread uses one of its own.
-        threads: how many pictures are looked at at once.
+        threads: how many pictures are processed at the same time.
     """
 
     def __init__(self, make: Callable[[], FaceDetector], threads: int) -> None:
@@ -40,11 +40,11 @@ class DetectionPrefetch:
         self._pool.shutdown(cancel_futures=True)
 
     def begin(self, image: Image) -> None:
-        """Start to look at a picture that `detect` will be asked for after those begun before."""
+        """Start to process a picture; `detect` must be asked for pictures in the same order."""
         self._begun.append((image, self._pool.submit(self._detect, image)))
 
     def detect(self, image: Image) -> Sequence[Face]:
-        """Return the faces in the picture that was begun first of those not yet asked for."""
+        """Return the faces in the picture that was started first and not asked for yet."""
         begun, found = self._begun.popleft()
         assert begun is image
         return found.result()

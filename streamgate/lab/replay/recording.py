@@ -1,9 +1,9 @@
-"""A video as a table: every fit face in it, scored once.
+"""A video as a table: every face that passes the prechecks, scored once.
 
 Frames come from the source, the faces from the analyser and the scores from the scorer of the
-daemon, so that what is judged is what would run. Times are those of the file alone, and batches are
-filled in the order of the faces, so that the same video, configuration and weights give the same
-table to the last bit.
+daemon, so that the parts that are judged are those that would run. All times are those of the file,
+and batches are filled in the order of the faces, so that the same video, configuration and weights
+give the same table to the last bit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgate.config import FileSection
-from streamgate.errors import SourceError
+from streamgate.errors import StreamgateError
 from streamgate.lab.replay.prefetch import DetectionPrefetch
 from streamgate.pipeline.slot import LatestSlot
 from streamgate.ports import Clock, FrameAnalyser, QualityScorer
@@ -51,7 +51,7 @@ Embedder = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 class VideoClock:
-    """A clock that shows the time of the frame under way; a recording knows no other."""
+    """A clock that shows the time of the current frame, the only time in a recording."""
 
     def __init__(self) -> None:
         self.at = 0.0
@@ -61,7 +61,7 @@ class VideoClock:
         return self.at
 
     def wall(self) -> float:
-        """The same: when the file was made is none of its content."""
+        """Return the same, because a file does not say when it was recorded."""
         return self.at
 
 
@@ -71,9 +71,9 @@ class SeenScored:
 
     Attributes:
         tracked: the face and its track.
-        rejection: why a precheck failed; None for a fit face.
-        face: the scored face, without its crop; None where it was rejected.
-        picture: its aligned crop as a JPEG file; empty where it was rejected.
+        rejection: why a precheck failed; None if none did.
+        face: the scored face, without its crop; None if it was rejected.
+        picture: its aligned crop as a JPEG file; empty if it was rejected.
         embedding: by the independent recogniser, float32 [E]; empty without one.
     """
 
@@ -142,13 +142,14 @@ class Recorder:
     """Makes the table of one video.
 
     Args:
-        analyser: a fresh one for each video, which asks `ahead`; it is called in `detection` only.
+        analyser: a new one for each video, which uses `prefetch` as its detector; called in
+            `detection` only.
         prefetch: the detector.
         detection: executor of one thread.
         scorer: of the daemon.
         embedder: the independent recogniser, if there is one.
         clock: the one that the analyser reads.
-        on_frame: told of each frame's time, for a progress bar.
+        on_frame: called with the time of each frame, for a progress bar.
     """
 
     def __init__(  # noqa: PLR0913 # what the daemon's composition root would join
@@ -204,7 +205,7 @@ class Recorder:
                     await self._watch(self._next.popleft(), group)
                 await self._score(group)
                 await self._settle()
-        except* SourceError as failures:
+        except* StreamgateError as failures:
             raise _first(failures) from None
         return Recording(path, tuple(map(self._moment, self._analyses)))
 
@@ -224,7 +225,7 @@ class Recorder:
             await self._score(group)
 
     async def _score(self, group: asyncio.TaskGroup) -> None:
-        """Start the next batch once the one before is done, while frames go on being analysed."""
+        """Start the next batch when the previous one is done; frames are analysed meanwhile."""
         await self._settle()
         batch = self._waiting[: self._scorer.batch_size]
         del self._waiting[: self._scorer.batch_size]
@@ -272,7 +273,7 @@ class Recorder:
 
 
 def _without_pictures(analysis: Analysis) -> Analysis:
-    """Let the crops go: an hour of faces does not fit into memory."""
+    """Drop the crops, because an hour of faces does not fit into memory."""
     faces = tuple(
         face
         if face.candidate is None
@@ -291,6 +292,6 @@ def _jpeg(image: Image) -> bytes:
     return cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))[1].tobytes()
 
 
-def _first(failures: BaseExceptionGroup[SourceError]) -> SourceError:
+def _first(failures: BaseExceptionGroup[StreamgateError]) -> StreamgateError:
     failure = failures.exceptions[0]
     return _first(failure) if isinstance(failure, BaseExceptionGroup) else failure

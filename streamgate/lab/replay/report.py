@@ -1,4 +1,4 @@
-"""The evaluation as one page that can be opened anywhere, and as JSON."""
+"""The evaluation as one self-contained HTML page, and as JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Findings", "as_html", "as_json"]
 REPORT_SCHEMA = "streamgate.lab.replay"
 REPORT_VERSION = 1
 
-# A page of more is no longer looked at; the JSON holds them all.
+# A longer page is hard to read; the JSON file holds all of them.
 _MOST_TRACKS = 30
 _STRIP = 12
 
@@ -28,17 +28,18 @@ _WORDS = {
     "first": "the track's first face, at once",
     "last": "the track's last face",
     "largest": "the face with the largest box",
-    "detector": "the face that the detector is surest of",
+    "detector": "the face with the highest confidence of the detector",
     "sharpest": "the face with the most fine detail",
-    "frigate": "bigger by a tenth, or surer by 0.05, and not at the edge (Frigate's rule)",
-    "random": "any face, drawn by a seed",
+    "frigate": "a face that is larger by a tenth, or surer by 0.05, and not at the edge "
+    "(Frigate's rule)",
+    "random": "a random face",
     "oracle": "the best face, known afterwards by scoring all",
 }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Findings:
-    """All that a report tells.
+    """The content of a report.
 
     Attributes:
         choices: of each policy, one for each recording.
@@ -56,7 +57,7 @@ class Findings:
 
 
 def as_json(findings: Findings) -> str:
-    """Every figure, each track of each policy included."""
+    """Return every figure, including each track of each policy."""
     content = {
         "schema": REPORT_SCHEMA,
         "schema_version": REPORT_VERSION,
@@ -72,13 +73,17 @@ def as_json(findings: Findings) -> str:
 
 
 def as_html(findings: Findings) -> str:
-    """The same as a page without scripts, with drawings and faces inside."""
+    """Return the same as a page without scripts that contains its plots and faces."""
     sections = [
         _head(findings),
         "<h2>Policies</h2>", _table(findings.evaluations), draw_regrets(findings.evaluations),
     ]  # fmt: skip
     if findings.trade:
-        sections += ["<h2>What scoring less costs</h2>", _TRADE_TEXT, draw_trade(findings.trade)]
+        sections += [
+            "<h2>Regret by the share of faces scored</h2>",
+            _TRADE_TEXT,
+            draw_trade(findings.trade),
+        ]
     sections += ["<h2>Tracks</h2>", *_tracks(findings)]
     return _PAGE.format(title=escape(f"Replay of {findings.camera}"), body="\n".join(sections))
 
@@ -108,7 +113,7 @@ def _head(findings: Findings) -> str:
         f"<p class=note>weights {findings.model_hash[:12]} · configuration "
         f"{findings.config_hash[:12]} · similarity by {escape(findings.recogniser)}</p>"
         "<table><tr><th>video</th><th>seconds</th><th>frames</th><th>tracks</th><th>faces</th>"
-        f"<th>fit to be scored</th></tr>{rows}</table>"
+        f"<th>passed the prechecks</th></tr>{rows}</table>"
     )
 
 
@@ -116,13 +121,15 @@ def _table(evaluations: Sequence[PolicyEvaluation]) -> str:
     head = (
         ("policy", ""), ("regret", "points of quality below the track's best face, mean"),
         ("regret, p95", "95th percentile of the same"),
-        ("similarity, track", "cosine to the mean of the track below its best, mean"),
-        ("similarity, person", "the same with all tracks of the person"),
+        ("similarity, track", "how much less the face resembles its track (cosine to the mean "
+        "embedding) than the most similar face, mean"),
+        ("similarity, person", "the same, compared with all tracks of the person"),
         ("missed", "tracks that count and of which nothing was forwarded"),
-        ("needless", "faces forwarded of tracks below the threshold"),
-        ("per track", "faces forwarded of each track that any was"),
-        ("emitted after", "seconds from the track's first sight, median and 95th percentile"),
-        ("scored", "share of the fit faces that had to be scored"),
+        ("needless", "faces forwarded from tracks that do not count"),
+        ("per track", "faces forwarded for each track of which any was"),
+        ("emitted after", "seconds from the first sight of a track to the release, median and "
+        "95th percentile"),
+        ("scored", "share of the faces that had to be scored"),
     )  # fmt: skip
     titles = "".join(f'<th title="{escape(text)}">{escape(name)}</th>' for name, text in head)
     rows = "".join(
@@ -205,9 +212,9 @@ def _figure(seen: SeenScored, caption: str, kind: str) -> str:
 
 _TABLE_TEXT = (
     "<p class=note>A track counts if it is old enough and its best face reaches min_quality. "
-    "Regret is how far the forwarded face falls short of the best fit face of its track; a missed "
-    "track costs all there was. All policies choose among the same faces: those that were followed "
-    "and passed the prechecks. Only the gate and the oracle know scores.</p>"
+    "Regret is how far the forwarded face falls short of the best face of its track; for a missed "
+    "track it is the quality of its best face. All policies choose among the same faces: those "
+    "that were tracked and passed the prechecks. Only the gate and the oracle know scores.</p>"
 )
 
 _TRADE_TEXT = (

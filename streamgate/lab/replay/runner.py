@@ -1,4 +1,4 @@
-"""Everything that a replay needs, put together: from video files to a table of each."""
+"""Build what a replay needs, and turn video files into tables."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from streamgate.values import BestShot
 __all__ = ["decision_lines", "record"]
 
 _THREADS = 2
-"""Threads that detect; a machine of two cores has them busy with this and the scorer."""
+"""Threads that detect; with the scorer they keep a machine of two cores busy."""
 
 
 async def record(
@@ -41,7 +41,7 @@ async def record(
     embedder: Embedder | None = None,
     on_frame: Callable[[Path, float], None] = lambda _path, _at: None,
 ) -> tuple[list[Recording], LoadedConfig, str]:
-    """Score every fit face of each video once.
+    """Score every face that passes the prechecks once, in each video.
 
     Returns:
         The tables, the settings with the threshold as a quality, and the sha256 of the weights.
@@ -55,7 +55,7 @@ async def record(
     async with await GrafiqsScorer.start(config.quality) as scorer:
         gate = with_threshold(config.gate, scorer.calibration)
         barred = replace(loaded, config=config.model_copy(update={"gate": gate}))
-        # One that fails here fails before any video is read.
+        # Models are loaded first, so that a fault in them shows before any video is read.
         await asyncio.to_thread(YuNetDetector, config.detector, detector_path)
         with (
             ThreadPoolExecutor(1, thread_name_prefix="analysis") as detection,
@@ -85,8 +85,8 @@ def decision_lines(
 ) -> list[bytes]:
     """The decision log of the gate on one video.
 
-    The boot's id, random for a daemon, is made of all that decides here: the video, the
-    configuration and the weights.
+    The id of the boot is random for a daemon. Here it is derived from the video, the configuration
+    and the weights, so that equal replays give equal lines.
     """
     config = loaded.config
     with recording.path.open("rb") as file:

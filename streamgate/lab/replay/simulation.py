@@ -1,7 +1,7 @@
-"""The gate of the daemon, run over a table instead of a scorer.
+"""The gate of the daemon, run on a table of scores instead of a scorer.
 
-The `Selector` is the daemon's own, shown the same faces in the same order as `CameraPipeline` shows
-them when no frame may be dropped; only waiting is missing.
+The `Selector` is the one of the daemon. It is shown the same faces in the same order as by
+`CameraPipeline` when no frame may be dropped; only the waiting is left out.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ __all__ = ["Run", "simulate"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """What the gate made of a recording.
+    """What the gate decided on a recording.
 
     Attributes:
-        releases: in the order in which faces were let go.
+        releases: in the order in which faces were released.
         decisions: one for each track, in the order in which tracks ended.
         scored: frame of each face that was scored, and the tracker's number of it.
         visits: the visit of each sighting, by frame and the tracker's number; see `Recording`.
@@ -46,7 +46,7 @@ def simulate(recording: Recording, config: CameraConfig, *, share: float | None 
     """Run the configured gate over a recording.
 
     Args:
-        share: of the fit faces that may be scored; default as configured.
+        share: share of the faces that may be scored; default: as configured.
     """
     return _Simulation(recording, config, share).run()
 

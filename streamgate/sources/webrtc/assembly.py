@@ -88,13 +88,18 @@ class FrameAssembler:
     def add(self, packet: MediaPacket, now: float) -> list[EncodedFrame]:
         """Take a packet and return the frames that it completes, oldest first."""
         number = self._unwrap(packet.sequence)
+        # A jump this far means that the sender has started again: none of the old packets will
+        # come.
         if self._next is None or abs(number - self._next) >= _CAPACITY:
             self.restart()
             self._next = self._cursor = number
             self._highest = number - 1
+        # Too late, because its frame has been handed out or given up; or a duplicate, as answers to
+        # repeated requests are.
         if number < self._next or number in self._held:
             return []
         self._missing.pop(number, None)
+        # At most _CAPACITY numbers: a larger jump has restarted everything above.
         for absent in range(self._highest + 1, number):
             self._missing[absent] = _Missing(noticed_at=now)
         self._highest = max(self._highest, number)
@@ -116,6 +121,7 @@ class FrameAssembler:
     def _unwrap(self, sequence: int) -> int:
         if self._next is None:
             return sequence
+        # The 16-bit numbers wrap around: of the two distances to the newest, the shorter is meant.
         step = (sequence - self._highest) & 0xFFFF
         return self._highest + (step - 0x10000 if step & 0x8000 else step)
 
@@ -132,6 +138,7 @@ class FrameAssembler:
                 del self._held[self._cursor]
                 self._next = self._cursor = self._cursor + 1
                 continue
+            # Not every sender marks the last packet of a frame; a new timestamp ends the frame too.
             if packet.timestamp != self._held[self._next][0].timestamp:
                 return self._cut(self._cursor)
             self._cursor += 1
@@ -164,6 +171,7 @@ class FrameAssembler:
         if start is None:
             return False
         self._held = {n: held for n, held in self._held.items() if n >= start}
+        # Earlier packets could not complete a frame any more, so they are not requested again.
         self._missing = {n: m for n, m in self._missing.items() if n >= start}
         self._next = self._cursor = start
         self._contiguous = self._seeking = False

@@ -17,7 +17,6 @@ from fractions import Fraction
 
 import structlog
 from av.video.frame import VideoFrame
-from yarl import URL
 
 from streamgate.config import WhepSection
 from streamgate.ports import Clock, FrameSink
@@ -31,6 +30,7 @@ from streamgate.sources.webrtc.state import SourceState, show_state
 from streamgate.sources.webrtc.whep_client import WhepClient, WhepError
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Discontinuity
+from streamgate.values.redaction import shown_address
 
 __all__ = ["WhepSource"]
 
@@ -73,7 +73,7 @@ class WhepSource:
         self._fraction = fraction
         self._frames = FrameMaker(settings, metrics, clock)
         self._clock_watch = ClockWatch(metrics)
-        self._address = str(URL(settings.url).with_query(None))
+        self._address = shown_address(settings.url)
         self._live_at: float | None = None
         self._reported: _Lost | None = None
 

@@ -1,0 +1,49 @@
+"""The page of settings: made from the code, whole, and honest about what changes while running."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamgate.config import CameraConfig
+from streamgate.daemon.reload import in_use_after
+from tools.configuration import PAGE, Found, is_live, page, sections, settings
+
+SECTIONS = list(sections())
+
+
+def test_what_is_checked_in_is_what_the_code_makes() -> None:
+    """`python -m tools.configuration` would change nothing."""
+    assert PAGE.read_text(encoding="utf-8") == page()
+
+
+@pytest.mark.parametrize("found", SECTIONS, ids=lambda found: f"{found.key}-{found.kinds}")
+def test_every_setting_is_explained(found: Found) -> None:
+    """Each section has a sentence, and each setting a sentence, a value and a default."""
+    assert (found.model.__doc__ or "").strip().endswith((".", "`"))
+    for setting in settings(found.model):
+        assert setting.description.endswith("."), (found.key, setting.name)
+        assert setting.value not in ("", "number", "integer"), (found.key, setting.name)
+        assert setting.default, (found.key, setting.name)
+
+
+def test_the_page_names_every_section() -> None:
+    """Those that live in lists and in unions too."""
+    text = page()
+    assert all(f"# `{found.key}`" in text for found in SECTIONS)
+    assert {"delivery.sinks", "delivery.outbox.keys", "source.ice_servers"} <= {
+        found.key for found in SECTIONS
+    }
+
+
+def test_what_is_called_live_is_what_a_reload_takes_over() -> None:
+    """A setting is marked live if, and only if, a running camera takes it over."""
+    now = CameraConfig.model_validate(
+        {"camera": {"name": "door"}, "source": {"kind": "rtsp", "url": "rtsp://camera.example/1"}}
+    )
+    for name in CameraConfig.model_fields:
+        section = getattr(now, name)
+        for setting in type(section).model_fields:
+            changed = object()
+            wanted = now.model_copy(update={name: section.model_copy(update={setting: changed})})
+            taken = getattr(getattr(in_use_after(now, wanted), name), setting) is changed
+            assert is_live(f"{name}.{setting}") == taken, f"{name}.{setting}"

@@ -1,0 +1,80 @@
+"""Fill the tables of docs/measurements.md with the committed results, between their marks.
+
+    python -m tools.figures           # write the page
+    python -m tools.figures --check   # change nothing; fail if the page is out of date
+
+Figures typed by hand go stale. These come from the JSON files under `bench/` and name the command
+that made them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench.precision import RESULTS as PRECISION
+from bench.precision import table as precision_table
+from bench.quality.policies import RESULTS as POLICIES
+from bench.quality.policies import table as policy_table
+from bench.quality.report import tables as quality_tables
+from bench.report import tables as speed_tables
+
+__all__ = ["PAGE", "filled", "main"]
+
+_ROOT = Path(__file__).parent.parent
+PAGE = _ROOT / "docs" / "measurements.md"
+
+
+def filled(text: str) -> str:
+    """Return the page with the present results between its marks.
+
+    Raises:
+        ValueError: a mark is missing.
+    """
+    bench = _ROOT / "bench"
+    quality, policies = _read(bench / "quality" / "results.json"), _read(POLICIES)
+    blocks = {
+        "bench": speed_tables(_read(bench / "results.json")),
+        "bench-cuda": speed_tables(_read(bench / "results-cuda.json")),
+        "precision": precision_table(_read(PRECISION)),
+        "quality": quality_tables(quality) + f"\n`{quality['command']}`",
+        "policies": policy_table(policies) + f"\n`{policies['command']}`",
+    }
+    for name, block in blocks.items():
+        text = _fill(text, name, block)
+    return text
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _fill(text: str, name: str, block: str) -> str:
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    before, found, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found or not found_end:
+        raise ValueError(f"wanted {begin} and, after it, {end}")
+    return f"{before}{begin}\n\n{block.strip()}\n\n{end}{after}"
+
+
+def main() -> int:
+    """Write the page, or with --check compare it; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tools.figures", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing; fail if out of date")
+    check = parser.parse_args().check
+    old = PAGE.read_text(encoding="utf-8")
+    new = filled(old)
+    if new == old:
+        return 0
+    if not check:
+        PAGE.write_text(new, encoding="utf-8")
+    print(f"{PAGE}: {'is out of date' if check else 'written'}")
+    return int(check)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
