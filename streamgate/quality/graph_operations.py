@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamgate.models.onnx_format import GraphBuilder, Value
+from streamgate.models.onnx_format import GraphBuilder, Shape, Value
 from streamgate.quality.grafiqs import Grafiqs, Group, embedding_head
 from streamgate.quality.layout import FINAL_SIZE, INPUT_SIZE, Layout
 from streamgate.quality.operations import Array, Statistics
@@ -91,7 +91,7 @@ def head_graph(tensors: Mapping[str, FloatArray], layout: Layout) -> bytes:
     """
     graph = GraphBuilder()
     operations = GraphOperations(graph, blocked=True)
-    shape = [_BATCH, layout.widths[-1], FINAL_SIZE, FINAL_SIZE]
+    shape: Shape = [_BATCH, layout.widths[-1], FINAL_SIZE, FINAL_SIZE]
     features = graph.input(FEATURES, "float32", shape)
     embedding = embedding_head(operations, Parameters(tensors))(features)
     graph.output(embedding, EMBEDDING, "float32", [_BATCH, layout.embedding_size])

@@ -194,6 +194,8 @@ def _rewrite(launch: Callable[[], NetworkScores[Tensor]], scores: NetworkScores[
     fresh = launch()
     for group, values in scores.raw.items():
         values.copy_(fresh.raw[group])
+    assert scores.embedding is not None
+    assert fresh.embedding is not None
     scores.embedding.copy_(fresh.embedding)
     if scores.saliency is not None and fresh.saliency is not None:
         scores.saliency.copy_(fresh.saliency)

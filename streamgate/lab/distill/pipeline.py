@@ -99,7 +99,7 @@ class Pipeline:
         network = IResNet(self.layout)
         if self.start is not None:
             start = load_weights(self.start)
-            widen(network, start.tensors, start.layout)
+            widen(network, start.build().state_dict(), start.layout)
         sources = self._batch_sources(listener)
         sizes, seed = self.recipe.sizes, self.recipe.seed
         batches = Batches(sources, self.teacher, sizes=sizes, seed=seed)
