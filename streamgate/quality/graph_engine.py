@@ -84,7 +84,10 @@ class GraphEngine:
         tensors, layout = weights.tensors, weights.layout
         try:
             if self._head is None:
-                self._head = open_graph(head_graph(tensors, layout), threads=self._threads)
+                # Packed, most of a small network would be in memory twice, and one row slower.
+                head = head_graph(tensors, layout)
+                self._head = open_graph(head, threads=self._threads, packed=False)
+                del head
             model = grafiqs_graph(tensors, layout, tap, batch=1, head=False)
             for threads in wanted:
                 self._sessions[tap, threads] = open_graph(model, threads=threads)

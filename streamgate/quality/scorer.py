@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgate.errors import ModelError, ScoreError
+from streamgate.quality.allocator import give_back_freed_memory
 from streamgate.quality.calibration import (
     Calibration,
     calibration_path,
@@ -131,7 +132,11 @@ class Scorer:
         else:
             threads = threads or len(os.sched_getaffinity(0))
             engine = GraphEngine(loaded, batch_size=size, threads=threads)
-        return cls(loaded, engine, group=tap, calibration=_calibration(loaded, tap, calibration))
+        scorer = cls(loaded, engine, group=tap, calibration=_calibration(loaded, tap, calibration))
+        # The engine has what it needs of them.
+        del loaded
+        give_back_freed_memory()
+        return scorer
 
     @property
     def batch_size(self) -> int:
