@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from streamgate.quality.iresnet import IResNet, Layout
+from streamgate.quality.iresnet import IResNet
+from streamgate.quality.layout import Layout
 from streamgate.quality.weights import Weights, default_weights_path, load_weights
 
 __all__ = ["BACKBONES", "flops", "weights_path"]

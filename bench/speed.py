@@ -18,9 +18,15 @@ import torch
 
 from bench.networks import flops, reload, weights_path
 from bench.published import Published
+from streamgate.models.onnx_format import GraphBuilder
+from streamgate.models.runtime import open_graph
 from streamgate.quality import GROUPS, Group, Scorer
 from streamgate.quality.grafiqs import Grafiqs
-from streamgate.quality.weights import load_weights
+from streamgate.quality.graph_operations import GraphOperations
+from streamgate.quality.layout import INPUT_SIZE
+from streamgate.quality.parameters import Parameters
+from streamgate.quality.torch_operations import TorchOperations
+from streamgate.quality.weights import Weights, load_weights
 
 __all__ = ["Speed", "measure"]
 
@@ -129,14 +135,15 @@ def _tasks(
         "matrix": lambda: torch.mm(left, right, out=product),
     }
     with torch.inference_mode():
-        network = reload(path).to(device)
-        trunk = Grafiqs(network, Group.BLOCK4, dtype=torch.float32).before_tap
+        weights = load_weights(path)
+        trunk = _cuda_trunk(weights) if device == "cuda" else _cpu_trunk(weights)
         channels_last = reload(path).to(device).to(memory_format=torch.channels_last)
         for batch in batch_sizes:
             pictures = torch.from_numpy(crops[:batch]).to(device).permute(0, 3, 1, 2) / 127.5 - 1.0
             tasks[f"forward@{batch}"] = partial(trunk, pictures)
             tasks[f"modules@{batch}"] = partial(channels_last.forward_features, pictures)
-    scorer = Scorer.load(path, device=device, batch_size=most)
+    threads = torch.get_num_threads()
+    scorer = Scorer.load(path, device=device, batch_size=most, threads=threads)
     for group in GROUPS:
         for batch in batch_sizes:
             tasks[f"{group}@{batch}"] = partial(scorer.score_groups, crops[:batch], [group])
@@ -145,6 +152,25 @@ def _tasks(
         for batch in batch_sizes:
             tasks[f"block4, {name}@{batch}"] = partial(variant.score, crops[:batch])
     return tasks
+
+
+def _cuda_trunk(weights: Weights) -> Callable[[torch.Tensor], object]:
+    operations = TorchOperations(torch.device("cuda"), torch.float32, torch.float32)
+    network = Parameters(weights.tensors)
+    return Grafiqs(operations, network, weights.layout, Group.BLOCK4).before_tap
+
+
+def _cpu_trunk(weights: Weights) -> Callable[[torch.Tensor], object]:
+    """Return the trunk as the engine runs it, but for its threads: a picture after the other."""
+    graph = GraphBuilder()
+    pictures = graph.input("pictures", "float32", [1, 3, INPUT_SIZE, INPUT_SIZE])
+    operations = GraphOperations(graph, blocked=True)
+    grafiqs = Grafiqs(operations, Parameters(weights.tensors), weights.layout, Group.BLOCK4)
+    size = INPUT_SIZE >> 4
+    shape = [1, weights.layout.widths[-1], size, size]
+    graph.output(grafiqs.before_tap(pictures), "features", "float32", shape)
+    session = open_graph(graph.model(), threads=torch.get_num_threads())
+    return lambda batch: [session.run(None, {"pictures": one[None]}) for one in batch.numpy()]
 
 
 def _rounds(

@@ -149,7 +149,7 @@ def command(
     from streamgate.lab.distill.progress import Bars
     from streamgate.lab.distill.training import Recipe
     from streamgate.lab.recogniser import OnnxRecogniser, Preprocessing
-    from streamgate.quality.iresnet import DEPTHS, Layout
+    from streamgate.quality.layout import DEPTHS, Layout
 
     if threads is not None:
         torch.set_num_threads(threads)

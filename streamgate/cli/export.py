@@ -14,33 +14,52 @@ __all__ = ["command"]
 @click.command("export", cls=options.renamed({"--output": "--out"}))
 @click.option(
     "--group",
-    type=click.Choice(["block4"]),
+    type=click.Choice(["image", "block1", "block2", "block3", "block4"]),
     default="block4",
     show_default=True,
-    help="Only block4 has a closed form; the others need a backward pass, which ONNX lacks.",
+    help="Where the gradient is taken.",
 )
-@click.option("--format", "layout", type=click.Choice(["onnx"]), default="onnx", show_default=True)
+@click.option(
+    "--format",
+    "layout",
+    type=click.Choice(["onnx", "safetensors"]),
+    default="onnx",
+    show_default=True,
+    help="onnx: the graph; safetensors: the weights alone, which a CPU reads without torch.",
+)
 @options.weights
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("grafiqs-block4.onnx"),
-    show_default=True,
+    help="Default: grafiqs-GROUP.onnx, or the weights' name with the suffix .safetensors.",
 )
-@click.option("--check/--no-check", default=True, help="Compare it with the engine afterwards.")
-def command(*, group: str, layout: str, weights: str, out: Path, check: bool) -> None:
+@click.option(
+    "--check/--no-check",
+    default=True,
+    help="Compare the graph with torch in float64, or with the engine where torch is missing.",
+)
+def command(*, group: str, layout: str, weights: str, out: Path | None, check: bool) -> None:
     """Write a graph from crops (uint8 RGB [N, 112, 112, 3]) to raw [N] and embedding [N, E]."""
     from streamgate.errors import ModelError
-    from streamgate.lab.export import TOLERANCE, compare, export_onnx
+    from streamgate.lab.export import TOLERANCE, compare, export_onnx, export_safetensors
+    from streamgate.quality import Group
 
-    export_onnx(weights, out)
+    if layout == "safetensors":
+        out = out or Path(weights).with_suffix(".safetensors")
+        export_safetensors(weights, out)
+        click.echo(f"{out}: weights as {layout}, {out.stat().st_size:,} bytes")
+        return
+    out = out or Path(f"grafiqs-{group}.onnx")
+    export_onnx(weights, out, Group(group))
     click.echo(f"{out}: {group} as {layout}, {out.stat().st_size:,} bytes")
     if not check:
         return
-    agreement = compare(out, weights)
+    agreement = compare(out, weights, Group(group))
     click.echo(
-        f"largest difference from the engine: raw {agreement.raw:.1e} relative, "
+        f"largest difference from {agreement.reference}: raw {agreement.raw:.1e} relative, "
         f"embedding {agreement.embedding:.1e}"
     )
     if max(agreement.raw, agreement.embedding) > TOLERANCE:
-        raise ModelError(f"{out}: differs from the engine by more than {TOLERANCE:g}; not usable")
+        raise ModelError(
+            f"{out}: differs from {agreement.reference} by more than {TOLERANCE:g}; not usable"
+        )

@@ -245,8 +245,7 @@ class QualitySection(Section):
         default=None,
         ge=1,
         le=256,
-        description="CPU threads of the network. Default: half of the processor's, which leaves "
-        "the other half to decoding and detection.",
+        description="CPU threads of the network; default 1, since cameras share hosts.",
     )
     calibration: Path | None = Field(
         default=None,

@@ -52,7 +52,7 @@ from streamgate.errors import (
 from streamgate.faces.detect import YuNetDetector
 from streamgate.models.registry import ModelState, find, installed, state_of
 from streamgate.quality import Calibration, Scorer
-from streamgate.quality.device import Device
+from streamgate.quality.choice import choose
 from streamgate.quality.score_sketch import ScoreSketch
 from streamgate.quality.threshold import with_threshold
 from streamgate.sources.opening import NoVideoError, Opening, open_video
@@ -379,7 +379,7 @@ def _quality(config: CameraConfig) -> Iterator[_Found]:
     section = config.quality
     device, precision = section.device, section.precision
     try:
-        Device.choose(device, precision)
+        choose(device, precision)
     except ModelError as error:
         name = "precision" if "precision" in str(error) else "device"
         wanted = "auto, cpu, or a CUDA device that is there; float32 where there is none"

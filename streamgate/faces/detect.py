@@ -8,7 +8,6 @@ follows has to check.
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 
 import cv2
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from streamgate.config.stages import DetectorSection
 from streamgate.errors import DetectorError
+from streamgate.faces.yunet import YuNet
 from streamgate.values import Face, Image
 
 __all__ = ["YuNetDetector", "distinct"]
@@ -28,9 +28,7 @@ _HEAD = 0.5
 """A head extends above the box of its face by this part of the box's height. Hair there is
 sometimes detected as a second face; a person who looks over the head from behind shows more than
 hair."""
-_MOST_CANDIDATES = 1000
 _WARM_UP_SIDE_PX = 64
-_MOST_THREADS = 4
 
 
 class YuNetDetector:
@@ -46,27 +44,22 @@ class YuNetDetector:
 
     def __init__(self, settings: DetectorSection, model: Path) -> None:
         self._settings = settings
-        # OpenCV's threads are a setting of the process; half the cores leave room for the scorer.
-        cv2.setNumThreads(min(_MOST_THREADS, max(1, (os.cpu_count() or 2) // 2)))
-        self._input_size = (_WARM_UP_SIDE_PX, _WARM_UP_SIDE_PX)
         if not model.is_file():
             raise DetectorError(
                 f"face detector {model} is not a file; fetch it with: streamgate models pull yunet"
             )
         try:
-            self._network = _load(model, self._input_size, settings)
+            self._network = YuNet(model)
             self.detect(np.zeros((_WARM_UP_SIDE_PX, _WARM_UP_SIDE_PX, 3), np.uint8))
-        except (cv2.error, DetectorError) as error:
+        except DetectorError as error:
             raise DetectorError(
                 f"face detector {model} cannot be used, is it YuNet's ONNX file? "
-                f"streamgate models verify yunet says whether it is intact ({_short(error)})"
+                f"streamgate models verify yunet says whether it is intact ({error})"
             ) from None
 
     def adopt(self, settings: DetectorSection) -> None:
         """Change the settings, except the model; call it on the thread that detects."""
         self._settings = settings
-        self._network.setScoreThreshold(settings.min_score)
-        self._network.setNMSThreshold(settings.duplicate_iou)
 
     def detect(self, image: Image) -> list[Face]:
         """Return the faces in a picture, best first, without duplicates.
@@ -101,15 +94,20 @@ class YuNetDetector:
         try:
             if size != (width, height):
                 scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-            if size != self._input_size:
-                self._network.setInputSize(size)
-                self._input_size = size
-            _, found = self._network.detect(cv2.cvtColor(scaled, cv2.COLOR_RGB2BGR))
+            bgr = np.asarray(cv2.cvtColor(scaled, cv2.COLOR_RGB2BGR), np.uint8)
         except cv2.error as error:
-            raise DetectorError(f"the face detector failed: {_short(error)}") from None
-        rows = np.empty((0, 15)) if found is None else found.astype(np.float64)
+            raise DetectorError(
+                f"the face detector failed: {str(error).strip().splitlines()[0]}"
+            ) from None
+        (rows,) = self._network.detect(
+            [bgr],
+            min_score=self._settings.min_score,
+            duplicate_iou=self._settings.duplicate_iou,
+        )
         # Sides are rounded to whole pixels, so the two scales may differ a little.
-        return rows, np.append(np.tile([size[0] / width, size[1] / height], 7), 1.0)
+        return rows.astype(np.float64), np.append(
+            np.tile([size[0] / width, size[1] / height], 7), 1.0
+        )
 
 
 def distinct(faces: list[Face], duplicate_iou: float) -> list[Face]:
@@ -155,18 +153,3 @@ def _face(row: NDArray[np.float64], score: float, width: int, height: int) -> Fa
     box.flags.writeable = landmarks.flags.writeable = False
     edge_distance = float(min(left, top, width - right, height - bottom))
     return Face(box, landmarks, min(1.0, max(0.0, score)), edge_distance)
-
-
-def _load(model: Path, size: tuple[int, int], settings: DetectorSection) -> cv2.FaceDetectorYN:
-    # OpenCV warns on standard error, at every load, about a setting that was not made.
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-    try:
-        return cv2.FaceDetectorYN.create(
-            str(model), "", size, settings.min_score, settings.duplicate_iou, _MOST_CANDIDATES
-        )
-    finally:
-        cv2.utils.logging.setLogLevel(level)
-
-
-def _short(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from streamgate.errors import DataError
 from streamgate.faces.photographs import decode_photograph
-from streamgate.quality.iresnet import INPUT_SIZE
+from streamgate.quality.layout import INPUT_SIZE
 
 __all__ = ["CropSet", "hold_out", "read_crops", "split_crops"]
 

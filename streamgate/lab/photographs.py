@@ -19,7 +19,7 @@ from rich.table import Table
 from streamgate.faces.finder import FaceFinder, FoundFace
 from streamgate.lab.pictures import SUFFIXES, Picture, PictureReader, find, shown, watched
 from streamgate.quality import Scorer
-from streamgate.quality.iresnet import INPUT_SIZE
+from streamgate.quality.layout import INPUT_SIZE
 from streamgate.values import Image
 
 __all__ = ["LAYOUTS", "FaceRow", "PhotographScores", "score_photographs"]

@@ -19,10 +19,10 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from streamgate.errors import ModelError
+from streamgate.quality.choice import torch_installed
 
 __all__ = ["OnnxRecogniser", "Preprocessing", "doubt_of", "runtime"]
 
@@ -176,7 +176,8 @@ def _session(content: bytes, path: Path, threads: int | None) -> Any:
         options.intra_op_num_threads = threads
     # Threads that spin between batches would take processor time from the training.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    if torch_installed():
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
     try:
         with _denormals_as_zero():
             return onnxruntime.InferenceSession(
@@ -217,7 +218,15 @@ def _silent_stderr() -> Iterator[None]:
 
 @contextmanager
 def _denormals_as_zero() -> Iterator[None]:
-    """Give the calling thread its arithmetic back: the runtime, once told, leaves it changed."""
+    """Give the calling thread its arithmetic back: the runtime, once told, leaves it changed.
+
+    Only torch can do so; where it is not installed, the runtime is not told.
+    """
+    if not torch_installed():
+        yield
+        return
+    import torch  # noqa: PLC0415 # takes seconds, and is not everywhere
+
     before = _TINY * 1.0 == 0.0
     torch.set_flush_denormal(True)
     try:

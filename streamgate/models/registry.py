@@ -28,6 +28,7 @@ __all__ = [
     "ModelState",
     "PackagedFile",
     "WheelMember",
+    "cache_folder",
     "fetch",
     "find",
     "installed",
@@ -150,6 +151,12 @@ def find(name: str) -> Model:
     return MODELS[name]
 
 
+def cache_folder() -> Path:
+    """Return where files lie that can be had or made again."""
+    override = os.environ.get("STREAMGATE_CACHE")
+    return Path(override).expanduser() if override else platformdirs.user_cache_path("streamgate")
+
+
 def location(model: Model) -> Path:
     """Return where a model's file lies or would lie.
 
@@ -158,10 +165,8 @@ def location(model: Model) -> Path:
     """
     if isinstance(model.origin, PackagedFile):
         return _PACKAGE_FOLDER / model.origin.filename
-    override = os.environ.get("STREAMGATE_CACHE")
-    cache = Path(override).expanduser() if override else platformdirs.user_cache_path("streamgate")
     suffix = Path(model.origin.member).suffix
-    return cache / "models" / f"{model.name}-{model.sha256[:12]}{suffix}"
+    return cache_folder() / "models" / f"{model.name}-{model.sha256[:12]}{suffix}"
 
 
 def state_of(model: Model) -> ModelState:

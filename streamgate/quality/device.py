@@ -1,42 +1,22 @@
-"""Where the network runs and in which precision, decided once from what the user wrote."""
+"""A torch device and the precision to compute in."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 
 import torch
 
-from streamgate.errors import ModelError
+from streamgate.quality.choice import Choice, Precision
 
 __all__ = ["Device", "Precision"]
 
-
-class Precision(StrEnum):
-    """What convolutions are computed in; statistics and gradients never have less than float32."""
-
-    FLOAT32 = "float32"
-    FLOAT64 = "float64"
-    TF32 = "tf32"
-    FLOAT16 = "float16"
-    BFLOAT16 = "bfloat16"
-
-    @property
-    def convolution_dtype(self) -> torch.dtype:
-        """Of the convolutions' weights and inputs."""
-        reduced = {
-            Precision.FLOAT64: torch.float64,
-            Precision.FLOAT16: torch.float16,
-            Precision.BFLOAT16: torch.bfloat16,
-        }
-        return reduced.get(self, torch.float32)
-
-    @property
-    def statistics_dtype(self) -> torch.dtype:
-        """Of everything else."""
-        return torch.float64 if self is Precision.FLOAT64 else torch.float32
+_REDUCED = {
+    Precision.FLOAT64: torch.float64,
+    Precision.FLOAT16: torch.float16,
+    Precision.BFLOAT16: torch.bfloat16,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,36 +32,26 @@ class Device:
     precision: Precision
 
     @classmethod
-    def choose(cls, device: str, precision: str) -> Device:
-        """Return what `device` ("auto", "cpu", "cuda", "cuda:N") and `precision` stand for.
-
-        Raises:
-            ModelError: this machine does not have it.
-        """
-        try:
-            wanted = Precision(precision)
-        except ValueError:
-            known = ", ".join(Precision)
-            raise ModelError(f"unknown precision {precision!r}: expected one of {known}") from None
-        available = torch.cuda.device_count()
-        if device == "auto":
-            device = "cuda" if available else "cpu"
-        try:
-            chosen = torch.device(device)
-        except RuntimeError:
-            raise ModelError(f"unknown device {device!r}: expected auto, cpu or cuda:N") from None
-        if chosen.type == "cpu":
-            if wanted is Precision.TF32:
-                raise ModelError("precision tf32 needs a CUDA device; use float32 on a CPU")
-            return cls(torch.device("cpu"), wanted)
-        if chosen.type != "cuda" or (chosen.index or 0) >= available:
-            raise ModelError(f"device {device!r} is not there: {available} CUDA devices found")
-        return cls(torch.device("cuda", chosen.index or 0), wanted)
+    def of(cls, choice: Choice) -> Device:
+        """Return the device that was chosen."""
+        if choice.cuda_index is None:
+            return cls(torch.device("cpu"), choice.precision)
+        return cls(torch.device("cuda", choice.cuda_index), choice.precision)
 
     @property
     def is_cuda(self) -> bool:
         """Whether work is queued on a stream rather than done at once."""
         return self.torch_device.type == "cuda"
+
+    @property
+    def convolution_dtype(self) -> torch.dtype:
+        """Of the convolutions' weights and inputs."""
+        return _REDUCED.get(self.precision, torch.float32)
+
+    @property
+    def statistics_dtype(self) -> torch.dtype:
+        """Of everything else."""
+        return torch.float64 if self.precision is Precision.FLOAT64 else torch.float32
 
     @contextmanager
     def computing(self) -> Iterator[None]:

@@ -3,12 +3,13 @@
 On a CUDA device everything is queued on one long-lived stream of the engine's own (the caching
 allocator keeps blocks per stream) and the CPU waits on one event per batch, so while one batch is
 computed the next is staged. Batches are padded to a power of two, since new shapes cost new
-algorithms and new memory. On a CPU the same calls are done at once and nothing is padded.
+algorithms and new memory. On a CPU, where torch is the reference in double precision, the same
+calls are done at once and nothing is padded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -18,32 +19,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from streamgate.errors import ScoreError
-from streamgate.quality.allocator import keep_freed_memory
 from streamgate.quality.device import Device
 from streamgate.quality.grafiqs import Grafiqs, Group, NetworkScores
-from streamgate.quality.iresnet import INPUT_SIZE
+from streamgate.quality.layout import INPUT_SIZE
+from streamgate.quality.parameters import Parameters
+from streamgate.quality.raw_scores import RING_SIZE, RawScores
+from streamgate.quality.torch_operations import TorchOperations
 from streamgate.quality.weights import Weights
 
 __all__ = ["RING_SIZE", "Engine", "PendingBatch", "RawScores"]
-
-RING_SIZE = 2
-"""Batches that may be under way at once."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RawScores:
-    """One batch as the network scored it.
-
-    Attributes:
-        raw: by group from the tap onwards, float64 [N] each.
-        embedding: L2-normalised, float32 [N, E].
-        saliency: gradient magnitude of the picture summed over colours, float64 [N, 112, 112],
-            where the tap is the image.
-    """
-
-    raw: Mapping[Group, NDArray[np.float64]]
-    embedding: NDArray[np.float32]
-    saliency: NDArray[np.float64] | None
 
 
 @dataclass(slots=True, eq=False)
@@ -51,7 +35,7 @@ class PendingBatch:
     """A batch under way; its result is to be fetched once, and in the order of submission."""
 
     _slot: _Slot
-    _scores: NetworkScores
+    _scores: NetworkScores[Tensor]
     _count: int
 
     def result(self) -> RawScores:
@@ -68,6 +52,7 @@ class PendingBatch:
             self._slot.busy = False
         scores, count = self._scores, self._count
         saliency = scores.saliency
+        assert scores.embedding is not None
         return RawScores(
             raw={group: values[:count].double().numpy() for group, values in scores.raw.items()},
             embedding=scores.embedding[:count].float().numpy(),
@@ -83,8 +68,7 @@ class Engine:
         device: where and in which precision.
         batch_size: the most crops of one batch.
         cuda_graphs: replay recorded launches, one recording per shape and tap.
-        fuse: let torch.compile fuse what lies between the convolutions; on a CPU, where these are
-            packed for operators that it cannot trace, without effect.
+        fuse: let torch.compile fuse what lies between the convolutions; on a CPU without effect.
 
     Attributes:
         device: as given.
@@ -104,28 +88,34 @@ class Engine:
         self.batch_size = batch_size
         self._cuda_graphs = cuda_graphs and device.is_cuda
         self._fuse = fuse and device.is_cuda
-        if not device.is_cuda:
-            keep_freed_memory()
         self._stream = _new_stream(device)
-        self._grafiqs: dict[Group, Callable[[Tensor], NetworkScores]] = {}
-        network = weights.build(copy=False)
+        self._grafiqs: dict[Group, Callable[[Tensor], NetworkScores[Tensor]]] = {}
+        self._weights = weights
         # On the stream too: what the default stream still converts must not be read from another.
         with self._on_stream():
-            self._network = network.to(device.torch_device, device.precision.statistics_dtype)
             self._slots = [_Slot(batch_size, device, self._stream) for _ in range(RING_SIZE)]
         self._next = 0
 
-    def prepare(self, tap: Group) -> None:
+    @property
+    def overlaps(self) -> bool:
+        """Whether several batches under way are faster than one at a time."""
+        return self.device.is_cuda
+
+    def prepare(self, tap: Group, /) -> None:
         """Build what `tap` needs now rather than with the first batch."""
         if tap not in self._grafiqs:
             with self.device.computing(), self._on_stream():
-                dtype = self.device.precision.convolution_dtype
-                grafiqs = Grafiqs(self._network, tap, dtype=dtype)
+                device, weights = self.device, self._weights
+                operations = TorchOperations(
+                    device.torch_device, device.statistics_dtype, device.convolution_dtype
+                )
+                network = Parameters(weights.tensors)
+                grafiqs = Grafiqs(operations, network, weights.layout, tap)
                 self._grafiqs[tap] = (
                     torch.compile(grafiqs.__call__, dynamic=False) if self._fuse else grafiqs
                 )
 
-    def submit(self, crops: NDArray[np.uint8], tap: Group) -> PendingBatch:
+    def submit(self, crops: NDArray[np.uint8], tap: Group, /) -> PendingBatch:
         """Start scoring RGB uint8 crops [N, 112, 112, 3], 1 ≤ N ≤ batch_size.
 
         Raises:
@@ -144,7 +134,7 @@ class Engine:
         slot.busy = True
         return pending
 
-    def _run(self, slot: _Slot, crops: Tensor, tap: Group) -> NetworkScores:
+    def _run(self, slot: _Slot, crops: Tensor, tap: Group) -> NetworkScores[Tensor]:
         if not self._cuda_graphs:
             return self._forward(crops, tap)
         key = (tap, len(crops))
@@ -159,8 +149,8 @@ class Engine:
         recording[0].replay()
         return recording[1]
 
-    def _forward(self, crops: Tensor, tap: Group) -> NetworkScores:
-        pictures = crops.permute(0, 3, 1, 2).to(self.device.precision.statistics_dtype)
+    def _forward(self, crops: Tensor, tap: Group) -> NetworkScores[Tensor]:
+        pictures = crops.permute(0, 3, 1, 2).to(self.device.statistics_dtype)
         return self._grafiqs[tap](pictures.div(127.5).sub_(1.0))
 
     def _on_stream(self) -> AbstractContextManager[object]:
@@ -178,7 +168,7 @@ class _Slot:
     host: Tensor = field(init=False)
     crops: Tensor = field(init=False)
     done: torch.cuda.Event | None = field(init=False, default=None)
-    recordings: dict[tuple[Group, int], tuple[torch.cuda.CUDAGraph, NetworkScores]] = field(
+    recordings: dict[tuple[Group, int], tuple[torch.cuda.CUDAGraph, NetworkScores[Tensor]]] = field(
         init=False, default_factory=dict
     )
 
@@ -201,10 +191,11 @@ class _Slot:
         self.crops[:count].copy_(self.host[:count], non_blocking=True)
         return self.crops[:count]
 
-    def fetch(self, scores: NetworkScores) -> NetworkScores:
+    def fetch(self, scores: NetworkScores[Tensor]) -> NetworkScores[Tensor]:
         """Start bringing the scores to the host."""
         if self.done is None:
             return scores
+        assert scores.embedding is not None
         fetched = NetworkScores(
             raw={group: _to_host(values) for group, values in scores.raw.items()},
             embedding=_to_host(scores.embedding),

@@ -7,62 +7,60 @@ before a block's first convolution stays: zero padding comes after it, so its sh
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Generic, TypeVar
 
-import torch
-from torch import Tensor, nn
+from streamgate.quality.operations import Convolution, Operations
+from streamgate.quality.parameters import Parameters
 
-from streamgate.quality.convolution import Convolution
-from streamgate.quality.iresnet import Block, IResNet
+__all__ = ["FoldedBlock", "FoldedStem"]
 
-__all__ = ["FoldedBlock", "FoldedStem", "affine"]
+T = TypeVar("T")
 
 
-class FoldedStem:
+class FoldedStem(Generic[T]):
     """The layers before stage 1."""
 
-    def __init__(self, network: IResNet, *, size: int, dtype: torch.dtype) -> None:
-        self._convolution = _folded(network.conv1, network.bn1, size, dtype)
-        self._slope = network.prelu.weight
+    def __init__(self, operations: Operations[T], parameters: Parameters, *, size: int) -> None:
+        self._convolution = _folded(operations, parameters, "conv1", "bn1", stride=1, size=size)
+        self._prelu = operations.prelu(parameters["prelu.weight"], differentiable=False)
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: T) -> T:
         """Return the input of stage 1 for the normalised picture."""
-        return torch.prelu(self._convolution(x), self._slope)
+        return self._prelu(self._convolution(x))
 
 
-class FoldedBlock:
-    """One residual block."""
+class FoldedBlock(Generic[T]):
+    """One residual block; `block` holds its parameters, `stride` is that of its output."""
 
-    def __init__(self, block: Block, *, size: int, dtype: torch.dtype) -> None:
-        self._norm = block.bn1
-        self._convolution1 = _folded(block.conv1, block.bn2, size, dtype)
-        self._slope = block.prelu.weight
-        self._convolution2 = _folded(block.conv2, block.bn3, size, dtype)
-        self._shortcut: Convolution | None = None
-        if block.downsample is not None:
-            convolution, norm = block.downsample
+    def __init__(
+        self, operations: Operations[T], block: Parameters, *, stride: int, size: int
+    ) -> None:
+        self._norm = operations.affine(*block.affine("bn1"))
+        self._convolution1 = _folded(operations, block, "conv1", "bn2", stride=1, size=size)
+        self._prelu = operations.prelu(block["prelu.weight"], differentiable=False)
+        self._convolution2 = _folded(operations, block, "conv2", "bn3", stride=stride, size=size)
+        self._shortcut: Convolution[T] | None = None
+        if "downsample.0.weight" in block:
             self._shortcut = _folded(
-                cast(nn.Conv2d, convolution), cast(nn.BatchNorm2d, norm), size, dtype
+                operations, block, "downsample.0", "downsample.1", stride=stride, size=size
             )
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: T) -> T:
         """Return the block's output."""
         shortcut = x if self._shortcut is None else self._shortcut(x)
-        out = torch.prelu(self._convolution1(self._norm(x)), self._slope)
+        out = self._prelu(self._convolution1(self._norm(x)))
         return self._convolution2(out, add=shortcut)
 
 
-def affine(norm: nn.BatchNorm2d | nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
-    """Return scale and shift, each [C], of a BatchNorm in eval mode."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-    return scale, norm.bias - scale * norm.running_mean
-
-
-def _folded(
-    convolution: nn.Conv2d, norm: nn.BatchNorm2d, size: int, dtype: torch.dtype
-) -> Convolution:
-    scale, shift = affine(norm)
-    weight = convolution.weight * scale[:, None, None, None]
-    return Convolution(weight, shift, stride=convolution.stride[0], size=size, dtype=dtype)
+def _folded(  # noqa: PLR0913 # two layers in one
+    operations: Operations[T],
+    parameters: Parameters,
+    convolution: str,
+    norm: str,
+    *,
+    stride: int,
+    size: int,
+) -> Convolution[T]:
+    scale, shift = parameters.affine(norm)
+    weight = parameters[f"{convolution}.weight"] * scale[:, None, None, None]
+    return operations.convolution(weight, shift, stride=stride, size=size, differentiable=False)

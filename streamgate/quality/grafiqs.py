@@ -15,13 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
+from typing import Generic, TypeVar
 
-import torch
-from torch import Tensor
-from torch.nn import functional
-
-from streamgate.quality.folded import FoldedBlock, FoldedStem, affine
-from streamgate.quality.iresnet import INPUT_SIZE, Block, IResNet
+from streamgate.quality.folded import FoldedBlock, FoldedStem
+from streamgate.quality.layout import FINAL_SIZE, INPUT_SIZE, STAGES, Layout
 from streamgate.quality.measured import (
     MeasuredBlock,
     MeasuredNorm,
@@ -29,8 +26,12 @@ from streamgate.quality.measured import (
     MeasuredStem,
     Readings,
 )
+from streamgate.quality.operations import Layer, Operations
+from streamgate.quality.parameters import Parameters
 
-__all__ = ["GROUPS", "Grafiqs", "Group", "NetworkScores"]
+__all__ = ["GROUPS", "Grafiqs", "Group", "NetworkScores", "embedding_head"]
+
+T = TypeVar("T")
 
 
 class Group(StrEnum):
@@ -48,96 +49,94 @@ GROUPS: Sequence[Group] = tuple(Group)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NetworkScores:
-    """What one pass over a batch gives, as tensors on the network's device.
+class NetworkScores(Generic[T]):
+    """What one pass over a batch gives.
 
     Attributes:
         raw: by group from the tap onwards, [N] each.
-        embedding: L2-normalised, [N, E].
+        embedding: L2-normalised, [N, E], with the head.
+        features: the output of stage 4, [N, C, 7, 7], without it.
         saliency: |∂L/∂t| summed over the colours where the tap is the image, [N, H, W].
     """
 
-    raw: Mapping[Group, Tensor]
-    embedding: Tensor
-    saliency: Tensor | None
+    raw: Mapping[Group, T]
+    embedding: T | None
+    saliency: T | None
+    features: T | None = None
 
 
-class Grafiqs:
+class Grafiqs(Generic[T]):
     """A network prepared to give the score of one group and of every later one.
 
     Args:
-        network: frozen, on the device and in the precision of everything but convolutions.
+        operations: what computes.
+        network: its parameters.
+        layout: its layout.
         tap: the earliest group that is wanted.
-        dtype: of the convolutions.
     """
 
-    def __init__(self, network: IResNet, tap: Group, *, dtype: torch.dtype) -> None:
+    def __init__(
+        self, operations: Operations[T], network: Parameters, layout: Layout, tap: Group
+    ) -> None:
+        self._operations = operations
         self._tap = tap
         first_measured = GROUPS.index(tap)
-        layers = network.layout.batch_norms
+        layers = layout.batch_norms
         size = INPUT_SIZE
-        self._folded: list[FoldedStem | FoldedBlock] = []
+        self._folded: list[FoldedStem[T] | FoldedBlock[T]] = []
         # One list of parts per tap that is passed on the way back.
-        self._measured: list[list[MeasuredPart]] = [[] for _ in GROUPS[first_measured:-1]]
+        self._measured: list[list[MeasuredPart[T]]] = [[] for _ in GROUPS[first_measured:-1]]
         if tap is Group.IMAGE:
-            self._measured[0].append(MeasuredStem(network, size=size, dtype=dtype))
+            self._measured[0].append(MeasuredStem(operations, network, layers=layers, size=size))
         else:
-            self._folded.append(FoldedStem(network, size=size, dtype=dtype))
-        for number, stage in enumerate(network.stages):
-            for block in stage:
-                assert isinstance(block, Block)
-                if number < first_measured:
-                    self._folded.append(FoldedBlock(block, size=size, dtype=dtype))
+            self._folded.append(FoldedStem(operations, network, size=size))
+        for stage, depth in zip(STAGES, layout.depths, strict=True):
+            for number in range(depth):
+                block = network.of(f"layer{stage}.{number}")
+                stride = 2 if number == 0 else 1
+                if stage <= first_measured:
+                    self._folded.append(FoldedBlock(operations, block, stride=stride, size=size))
                 else:
-                    part = MeasuredBlock(block, size=size, layers=layers, dtype=dtype)
-                    self._measured[number - first_measured].append(part)
-                size //= block.conv2.stride[0]
-        self._last_norm = MeasuredNorm(network.bn2, layers=layers)
-        self._head = _FoldedHead(network)
+                    part = MeasuredBlock(operations, block, stride=stride, layers=layers, size=size)
+                    self._measured[stage - 1 - first_measured].append(part)
+                size //= stride
+        self._last_norm = MeasuredNorm(operations, network, "bn2", layers=layers, size=size)
+        self._head = embedding_head(operations, network)
 
-    def before_tap(self, pictures: Tensor) -> Tensor:
+    def before_tap(self, pictures: T) -> T:
         """Return what the layers before the tap give; for `block4` that is the whole trunk."""
         x = pictures
         for folded in self._folded:
             x = folded(x)
         return x
 
-    def __call__(self, pictures: Tensor) -> NetworkScores:
-        """Score normalised pictures [N, 3, 112, 112], RGB, -1..1, channels last."""
+    def __call__(self, pictures: T, *, head: bool = True) -> NetworkScores[T]:
+        """Score normalised pictures [N, 3, 112, 112], RGB, -1..1; embed them with `head`."""
+        operations = self._operations
         x = self.before_tap(pictures)
-        readings: list[Readings] = []
+        readings: list[Readings[T]] = []
         for part in chain.from_iterable(self._measured):
             x, reading = part.forward(x)
             readings.append(reading)
-        embedding = self._head(x)
-        gradient = self._last_norm.read(x).gradient
-        raw = {Group.BLOCK4: _magnitude(gradient)}
+        features = x
+        gradient = self._last_norm.own_gradient(self._last_norm.read(x))
+        raw = {Group.BLOCK4: operations.magnitude(gradient)}
         for group, parts in zip(GROUPS[-2::-1], reversed(self._measured), strict=False):
             for part in reversed(parts):
                 gradient = part.backward(readings.pop(), gradient)
-            raw[group] = _magnitude(gradient)
-        saliency = gradient.abs().sum(dim=1) if self._tap is Group.IMAGE else None
-        return NetworkScores(raw, embedding, saliency)
+            raw[group] = operations.magnitude(gradient)
+        saliency = operations.saliency(gradient) if self._tap is Group.IMAGE else None
+        if not head:
+            return NetworkScores(raw, None, saliency, features)
+        return NetworkScores(raw, self._head(features), saliency)
 
 
-class _FoldedHead:
-    """From the output of stage 4 to the normalised embedding: one matrix product."""
-
-    def __init__(self, network: IResNet) -> None:
-        norm_scale, norm_shift = affine(network.bn2)
-        scale, shift = affine(network.features)
-        # [E, C, 7·7]; flattened as [E, 7·7·C] because activations lie in channels-last order.
-        weight = network.fc.weight.reshape(len(network.fc.weight), len(norm_scale), -1)
-        bias = network.fc.bias + torch.einsum("ecp,c->e", weight, norm_shift)
-        weight = weight * norm_scale[:, None] * scale[:, None, None]
-        self._weight = weight.transpose(1, 2).flatten(1).contiguous()
-        self._bias = scale * bias + shift
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Return embeddings [N, E] of length 1."""
-        flat = x.permute(0, 2, 3, 1).flatten(1)
-        return functional.normalize(functional.linear(flat, self._weight, self._bias))
-
-
-def _magnitude(gradient: Tensor) -> Tensor:
-    return gradient.abs().sum(dim=(1, 2, 3))
+def embedding_head(operations: Operations[T], network: Parameters) -> Layer[T]:
+    """Return the layer from the output of stage 4 to embeddings of length 1: one product."""
+    norm_scale, norm_shift = network.affine("bn2")
+    scale, shift = network.affine("features")
+    weight = network["fc.weight"].reshape(len(scale), len(norm_scale), FINAL_SIZE**2)
+    bias = network["fc.bias"] + weight.sum(axis=2) @ norm_shift
+    weight = weight * norm_scale[:, None] * scale[:, None, None]
+    linear = operations.linear(weight, scale * bias + shift)
+    return lambda x: operations.unit_length(linear(x))

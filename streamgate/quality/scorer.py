@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from streamgate.errors import ModelError, ScoreError
+from streamgate.quality.allocator import give_back_freed_memory
 from streamgate.quality.calibration import (
     Calibration,
     calibration_path,
     load_calibration,
     uncalibrated_quality,
 )
-from streamgate.quality.device import Device
-from streamgate.quality.engine import RING_SIZE, Engine, PendingBatch, RawScores
+from streamgate.quality.choice import Choice, choose
 from streamgate.quality.grafiqs import GROUPS, Group
-from streamgate.quality.iresnet import INPUT_SIZE
+from streamgate.quality.graph_engine import GraphEngine
+from streamgate.quality.layout import INPUT_SIZE
+from streamgate.quality.raw_scores import RING_SIZE, Pending, RawScores, ScoringEngine
 from streamgate.quality.weights import DEFAULT_WEIGHTS, Weights, load_weights
 from streamgate.values import Image, Scores
 
@@ -69,9 +70,14 @@ class Scorer:
     """Scores aligned face crops; `Scorer.load` makes one. Belongs to one thread at a time."""
 
     def __init__(
-        self, weights: Weights, engine: Engine, *, group: Group, calibration: Calibration | None
+        self,
+        weights: Weights,
+        engine: ScoringEngine,
+        *,
+        group: Group,
+        calibration: Calibration | None,
     ) -> None:
-        self._weights = weights
+        self._layout, self._sha256 = weights.layout, weights.sha256
         self._engine = engine
         self._group = group
         self._calibration = calibration
@@ -94,8 +100,8 @@ class Scorer:
     ) -> Scorer:
         """Load a network and prepare it for one group.
 
-        On a CPU the C library is told to keep freed memory for the next batch: see `allocator`.
-
+        On a CPU, onnxruntime computes single precision. CUDA and every other precision are torch's,
+        which the extra `torch` installs.
         Args:
             weights: "default", or a `.safetensors` file or `.pth` state dict with the published
                 key names; nothing in it is executed.
@@ -104,7 +110,7 @@ class Scorer:
             device: "auto", "cpu", "cuda" or "cuda:N".
             precision: "float32", "float64", "tf32", "bfloat16" or "float16".
             batch_size: the most crops in one pass; default 8 on a CPU and 32 on CUDA.
-            threads: of this process for one operation on a CPU; None leaves torch's setting.
+            threads: of a CPU; None takes all that this process may use.
             calibration: file that maps raw scores to quality; None takes the one beside the
                 weights if there is one for this group.
             cuda_graphs: record and replay the launches on a CUDA device.
@@ -114,16 +120,23 @@ class Scorer:
         Raises:
             ModelError: a file cannot be used, or the machine lacks what was asked for.
         """
-        chosen = Device.choose(device, precision)
+        chosen = choose(device, precision)
         tap = _group(group)
         size = batch_size or (_CUDA_BATCH_SIZE if chosen.is_cuda else _CPU_BATCH_SIZE)
         if size < 1:
             raise ModelError(f"batch_size is {size}; expected 1 or more")
-        if threads is not None:
-            torch.set_num_threads(threads)
         loaded = load_weights(weights, backbone=backbone)
-        engine = Engine(loaded, chosen, batch_size=size, cuda_graphs=cuda_graphs, fuse=fuse)
-        return cls(loaded, engine, group=tap, calibration=_calibration(loaded, tap, calibration))
+        engine: ScoringEngine
+        if chosen.needs_torch:
+            engine = _torch_engine(loaded, chosen, size, threads, cuda_graphs, fuse)
+        else:
+            threads = threads or len(os.sched_getaffinity(0))
+            engine = GraphEngine(loaded, batch_size=size, threads=threads)
+        scorer = cls(loaded, engine, group=tap, calibration=_calibration(loaded, tap, calibration))
+        # The engine has what it needs of them.
+        del loaded
+        give_back_freed_memory()
+        return scorer
 
     @property
     def batch_size(self) -> int:
@@ -138,22 +151,22 @@ class Scorer:
     @property
     def model_hash(self) -> str:
         """sha256 of the weights' file."""
-        return self._weights.sha256
+        return self._sha256
 
     @property
     def backbone(self) -> str:
         """The published name of the network's layout, or its depths."""
-        return self._weights.layout.name
+        return self._layout.name
 
     @property
     def embedding_size(self) -> int:
         """E."""
-        return self._weights.layout.embedding_size
+        return self._layout.embedding_size
 
     @property
     def overlaps(self) -> bool:
         """Whether several batches under way are faster than one at a time."""
-        return self._engine.device.is_cuda
+        return self._engine.overlaps
 
     @property
     def calibrated(self) -> bool:
@@ -205,7 +218,7 @@ class Scorer:
 
     def _run(self, crops: NDArray[np.uint8], tap: Group) -> Iterator[RawScores]:
         check_crops(crops)
-        under_way: deque[PendingBatch] = deque()
+        under_way: deque[Pending] = deque()
         size = self.batch_size
         for start in range(0, len(crops), size):
             if len(under_way) == RING_SIZE:
@@ -227,7 +240,7 @@ class Scorer:
 class PendingScores:
     """Scores under way."""
 
-    def __init__(self, scorer: Scorer, pending: PendingBatch) -> None:
+    def __init__(self, scorer: Scorer, pending: Pending) -> None:
         self._scorer = scorer
         self._pending = pending
 
@@ -276,7 +289,28 @@ def _join(parts: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     return np.concatenate([np.empty(0), *parts])
 
 
+def _torch_engine(  # noqa: PLR0913, PLR0917 # what Scorer.load was given
+    weights: Weights,
+    choice: Choice,
+    batch_size: int,
+    threads: int | None,
+    cuda_graphs: bool,
+    fuse: bool,
+) -> ScoringEngine:
+    import torch  # noqa: PLC0415 # takes seconds, and is not everywhere
+
+    from streamgate.quality.device import Device  # noqa: PLC0415 # the same
+    from streamgate.quality.engine import Engine  # noqa: PLC0415 # the same
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    device = Device.of(choice)
+    return Engine(weights, device, batch_size=batch_size, cuda_graphs=cuda_graphs, fuse=fuse)
+
+
 def _overlay(crop: Image, magnitude: NDArray[np.float64]) -> Image:
+    import cv2  # noqa: PLC0415 # 50 MB that only pictures are drawn with
+
     # Gradients have a long tail; the root lets more than its few peaks be seen.
     heat = np.sqrt(magnitude / max(float(magnitude.max()), np.finfo(np.float64).tiny))
     colours = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)

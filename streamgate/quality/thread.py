@@ -8,7 +8,6 @@ come back; while one batch is computed, the next is staged.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,13 +19,12 @@ from typing import Self, TypeVar
 
 import numpy as np
 import structlog
-import torch
 from numpy.typing import NDArray
 
 from streamgate.config import QualitySection
 from streamgate.errors import ScoreError
 from streamgate.quality.calibration import Calibration
-from streamgate.quality.engine import RING_SIZE
+from streamgate.quality.raw_scores import RING_SIZE
 from streamgate.quality.scorer import Explanation, PendingScores, Scorer, check_crops
 from streamgate.values import Image, Scores
 
@@ -54,15 +52,11 @@ class GrafiqsScorer:
     Args:
         load: makes the scorer, in the thread that will use it.
         loop: where results are delivered.
-        threads: of the CPU for one operation; None leaves half of them to the rest of the process.
     """
 
-    def __init__(
-        self, load: Callable[[], Scorer], loop: asyncio.AbstractEventLoop, *, threads: int | None
-    ) -> None:
+    def __init__(self, load: Callable[[], Scorer], loop: asyncio.AbstractEventLoop) -> None:
         self._load = load
         self._loop = loop
-        self._threads = threads or max(1, (os.cpu_count() or 1) // 2)
         self._inbox: SimpleQueue[_Job | _Question | None] = SimpleQueue()
         # One batch more than may be under way, so that the thread finds the next one waiting.
         self._places = asyncio.Semaphore(RING_SIZE + 1)
@@ -86,11 +80,13 @@ class GrafiqsScorer:
                 device=settings.device,
                 precision=settings.precision,
                 batch_size=settings.batch_size,
+                # Cameras share hosts; another thread is another camera's.
+                threads=settings.threads or 1,
                 calibration=settings.calibration,
                 cuda_graphs=settings.cuda_graphs,
             )
 
-        scorer = cls(load, asyncio.get_running_loop(), threads=settings.threads)
+        scorer = cls(load, asyncio.get_running_loop())
         scorer._thread.start()
         try:
             await asyncio.shield(scorer._started)
@@ -172,7 +168,6 @@ class GrafiqsScorer:
     def _work(self) -> None:
         """Run in the thread, to its end."""
         try:
-            torch.set_num_threads(self._threads)
             scorer = self._load()
         except Exception as error:  # whatever it is, the caller of start() must have it
             self._deliver(self._started, error)

@@ -13,7 +13,7 @@ from streamgate.cli import app, distill, options, recognise, replay
 from streamgate.lab.distill.training import Recipe
 from streamgate.lab.replay import policies
 from streamgate.quality import GROUPS
-from streamgate.quality.iresnet import DEPTHS
+from streamgate.quality.layout import DEPTHS
 from streamgate.recognise import gallery
 from tests.cli.crops import invoke
 

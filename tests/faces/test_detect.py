@@ -11,6 +11,7 @@ import pytest
 from streamgate.config.stages import DetectorSection
 from streamgate.errors import DetectorError, StreamgateError
 from streamgate.faces.detect import YuNetDetector, distinct
+from streamgate.faces.yunet import YuNet
 from streamgate.models.registry import path_of
 from streamgate.values import Face, Image
 from tests import builders, needs
@@ -144,3 +145,69 @@ def test_an_unusable_model_is_named(tmp_path: Path, content: bytes | None) -> No
     with pytest.raises(DetectorError, match="streamgate models") as caught:
         YuNetDetector(DetectorSection(), model)
     assert str(model) in str(caught.value)
+
+
+def scenes() -> dict[str, Image]:
+    """Return BGR pictures by name: crowds, small faces, odd sizes, and nobody."""
+    astronaut = cv2.cvtColor(photograph("photo-astronaut"), cv2.COLOR_RGB2BGR)
+    hopper = cv2.cvtColor(photograph("photo-hopper"), cv2.COLOR_RGB2BGR)
+    heads = (astronaut[40:240, 130:330], hopper[60:330, 150:400])
+    rng = np.random.default_rng(0)
+    crowd = np.full((480, 853, 3), 90, np.uint8)
+    for i in range(60):
+        side = int(rng.integers(16, 90))
+        top, left = int(rng.integers(0, 480 - side)), int(rng.integers(0, 853 - side))
+        head = cv2.resize(heads[i % 2], (side, side), interpolation=cv2.INTER_AREA)
+        crowd[top : top + side, left : left + side] = head
+    small = {
+        f"small {factor}": cv2.resize(astronaut, None, fx=factor, fy=factor)
+        for factor in (0.1, 0.15, 0.3, 0.77)
+    }
+    pictures = small | {
+        "one": astronaut,
+        "tiles": np.tile(heads[0], (3, 3, 1)),
+        "crowd": crowd,
+        "odd crowd": crowd[:301, :643],
+        "empty": np.zeros((360, 640, 3), np.uint8),
+        "noise": rng.integers(0, 255, (97, 641, 3), np.uint8),
+        "pixel": np.zeros((1, 1, 3), np.uint8),
+    }
+    return {
+        name: np.ascontiguousarray(picture, dtype=np.uint8) for name, picture in pictures.items()
+    }
+
+
+@pytest.mark.parametrize(("min_score", "duplicate_iou"), [(0.6, 0.4), (0.1, 0.3), (0.3, 0.7)])
+def test_boxes_points_and_scores_are_those_of_opencvs_detector(
+    detector: YuNetDetector, min_score: float, duplicate_iou: float
+) -> None:
+    """To a thousandth of a pixel, as many of them and in the same order."""
+    del detector  # it is there, so the model is
+    network = YuNet(path_of("yunet"))
+    reference = cv2.FaceDetectorYN.create(
+        str(path_of("yunet")), "", (64, 64), min_score, duplicate_iou, 1000
+    )
+    found_at_all = 0
+    for name, picture in scenes().items():
+        height, width = picture.shape[:2]
+        reference.setInputSize((width, height))
+        _, rows = reference.detect(picture)
+        expected = np.empty((0, 15)) if rows is None else rows
+        (found,) = network.detect([picture], min_score=min_score, duplicate_iou=duplicate_iou)
+        assert found.shape == expected.shape, name
+        assert np.abs(found - expected).max(initial=0.0) < 1e-3, name
+        found_at_all += len(found)
+    assert found_at_all > 40
+
+
+def test_windows_in_one_pass_are_those_of_passes_of_their_own(detector: YuNetDetector) -> None:
+    """Pictures of one size do not see each other."""
+    del detector  # as above
+    network = YuNet(path_of("yunet"))
+    crowd = scenes()["crowd"]
+    windows = [crowd[top : top + 150, left : left + 160] for top, left in ((0, 0), (90, 300))]
+    together = network.detect(windows, min_score=0.1, duplicate_iou=0.4)
+    for window, found in zip(windows, together, strict=True):
+        (alone,) = network.detect([window], min_score=0.1, duplicate_iou=0.4)
+        assert len(alone) > 0
+        assert found == pytest.approx(alone, abs=1e-3)

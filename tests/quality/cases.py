@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from streamgate.quality.iresnet import IResNet, Layout, expected_shapes
+from streamgate.quality.iresnet import IResNet
+from streamgate.quality.layout import Layout, expected_shapes
 from streamgate.quality.weights import load_weights
 
 TINY = Layout(depths=(1, 2, 1, 1), widths=(4, 6, 8, 10), stem_width=5, embedding_size=16)

@@ -64,8 +64,8 @@ class FakeCuda:
         """Let the engine find this device for as long as `patch` lasts."""
         forward = Engine._forward
 
-        def launched(engine: Engine, crops: Tensor, tap: Group) -> NetworkScores:
-            def again() -> NetworkScores:
+        def launched(engine: Engine, crops: Tensor, tap: Group) -> NetworkScores[Tensor]:
+            def again() -> NetworkScores[Tensor]:
                 return forward(engine, crops.as_subclass(Tensor), tap)
 
             self.padded.append(len(crops))
@@ -131,7 +131,7 @@ class FakeGraph:
 
     def __init__(self, device: FakeCuda) -> None:
         self._device = device
-        self.launches: list[tuple[Callable[[], NetworkScores], NetworkScores]] = []
+        self.launches: list[tuple[Callable[[], NetworkScores[Tensor]], NetworkScores[Tensor]]] = []
 
     def replay(self) -> None:
         """Queue all launches once more."""
@@ -190,10 +190,12 @@ def _queueing(values: Tensor, device: FakeCuda) -> Tensor:
     return values.as_subclass(kind)
 
 
-def _rewrite(launch: Callable[[], NetworkScores], scores: NetworkScores) -> None:
+def _rewrite(launch: Callable[[], NetworkScores[Tensor]], scores: NetworkScores[Tensor]) -> None:
     fresh = launch()
     for group, values in scores.raw.items():
         values.copy_(fresh.raw[group])
+    assert scores.embedding is not None
+    assert fresh.embedding is not None
     scores.embedding.copy_(fresh.embedding)
     if scores.saliency is not None and fresh.saliency is not None:
         scores.saliency.copy_(fresh.saliency)

@@ -11,9 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from streamgate import Scorer
+from streamgate.models.onnx_format import GraphBuilder
+from streamgate.models.runtime import open_graph
 from streamgate.quality import GROUPS, Group
-from streamgate.quality.iresnet import DEPTHS, PUBLISHED_WIDTHS, Layout
-from streamgate.quality.measured import _prelu_gradient
+from streamgate.quality.graph_operations import GraphOperations
+from streamgate.quality.layout import DEPTHS, PUBLISHED_WIDTHS, Layout
+from streamgate.quality.torch_operations import TorchOperations
 from streamgate.quality.weights import load_weights
 from tests.quality import cases, parity
 
@@ -102,13 +105,33 @@ def test_a_score_does_not_depend_on_the_batch(tiny: Path, group: str) -> None:
         assert scorer.score(crops[order]).raw == pytest.approx(alone[order], rel=1e-5)
 
 
-def test_the_derivative_of_prelu_at_zero_is_torchs() -> None:
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_the_derivative_of_prelu_at_zero_is_torchs(precision: str) -> None:
     """At exactly 0 it is the slope."""
-    x = torch.tensor([-1.0, -0.0, 0.0, 2.0], requires_grad=True)
-    slope = torch.tensor([0.3])
-    (expected,) = torch.autograd.grad(torch.prelu(x.view(4, 1), slope).sum(), x)
-    ours = _prelu_gradient(torch.ones(4, 1, 1, 1), x.detach().view(4, 1, 1, 1), slope)
-    assert ours.flatten().tolist() == pytest.approx(expected.tolist())
+    x, slope = np.array([-1.0, -0.0, 0.0, 2.0]), np.full(4, 0.3)
+    reference = torch.tensor(x, requires_grad=True)
+    (expected,) = torch.autograd.grad(
+        torch.prelu(reference.view(1, 4), torch.tensor(slope)).sum(), reference
+    )
+    if precision == "float64":
+        operations = TorchOperations(torch.device("cpu"), torch.float64, torch.float64)
+        ones = torch.ones(1, 4, 1, 1, dtype=torch.float64)
+        ours = operations.prelu(slope, differentiable=True).gradient(
+            ones, torch.from_numpy(x).view(1, 4, 1, 1)
+        )
+        assert ours.flatten().tolist() == pytest.approx(expected.tolist())
+        return
+    for blocked in (True, False):
+        graph = GraphBuilder()
+        shape = (1, 4, 1, 1)
+        gradient, at = (graph.input(name, "float32", shape) for name in ("gradient", "x"))
+        prelu = GraphOperations(graph, blocked=blocked).prelu(slope, differentiable=True)
+        graph.output(prelu.gradient(gradient, at), "out", "float32", shape)
+        feeds = {"gradient": np.ones(shape), "x": x.reshape(shape)}
+        (out,) = open_graph(graph.model(), threads=1).run(
+            None, {name: values.astype(np.float32) for name, values in feeds.items()}
+        )
+        assert out.ravel().tolist() == pytest.approx(expected.tolist())
 
 
 def test_embeddings_equal_the_networks_own(tiny: Path) -> None:

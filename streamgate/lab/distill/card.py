@@ -11,7 +11,7 @@ from streamgate.lab.crops import CropSet
 from streamgate.lab.distill.evaluation import Evaluation
 from streamgate.lab.distill.training import Recipe
 from streamgate.lab.recogniser import OnnxRecogniser
-from streamgate.quality.iresnet import Layout
+from streamgate.quality.layout import Layout
 
 __all__ = ["Card", "card_path"]
 

@@ -23,7 +23,8 @@ from streamgate.lab.distill.statistics_basis import choose_basis
 from streamgate.lab.distill.training import Progress, Recipe, Training
 from streamgate.lab.distill.widen import widen
 from streamgate.lab.recogniser import OnnxRecogniser
-from streamgate.quality.iresnet import IResNet, Layout
+from streamgate.quality.iresnet import IResNet
+from streamgate.quality.layout import Layout
 from streamgate.quality.scorer import Scorer
 from streamgate.quality.weights import load_weights
 
@@ -98,7 +99,7 @@ class Pipeline:
         network = IResNet(self.layout)
         if self.start is not None:
             start = load_weights(self.start)
-            widen(network, start.tensors, start.layout)
+            widen(network, start.build().state_dict(), start.layout)
         sources = self._batch_sources(listener)
         sizes, seed = self.recipe.sizes, self.recipe.seed
         batches = Batches(sources, self.teacher, sizes=sizes, seed=seed)

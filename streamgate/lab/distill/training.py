@@ -27,7 +27,8 @@ from streamgate.lab.distill.objective import (
     ranking_loss,
     similarity_loss,
 )
-from streamgate.quality.iresnet import IResNet, Layout
+from streamgate.quality.iresnet import IResNet
+from streamgate.quality.layout import Layout
 
 __all__ = ["Progress", "Recipe", "Training"]
 

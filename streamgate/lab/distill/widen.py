@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from streamgate.errors import ModelError
-from streamgate.quality.iresnet import IResNet, Layout
+from streamgate.quality.iresnet import IResNet
+from streamgate.quality.layout import Layout
 
 __all__ = ["widen"]
 

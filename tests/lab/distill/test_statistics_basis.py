@@ -15,7 +15,8 @@ from streamgate.lab.distill.statistics_basis import (
     learn_basis,
     well_conditioned,
 )
-from streamgate.quality.iresnet import IResNet, Layout
+from streamgate.quality.iresnet import IResNet
+from streamgate.quality.layout import Layout
 
 LAYOUT = Layout((2, 2, 2, 2), (4, 4, 6, 8), 4, 16)
 
