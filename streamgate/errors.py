@@ -5,8 +5,9 @@ Every message names the place and the remedy, and never holds a password or a to
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
+
+from streamgate.values.redaction import redact
 
 __all__ = [
     "ConfigError",
@@ -20,24 +21,22 @@ __all__ = [
     "ScoreError",
     "SourceError",
     "StreamgateError",
-    "redact_urls",
 ]
-
-# The last @ before the path ends the credentials: a careless password may hold one itself.
-_CREDENTIALS = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^\s/?#'\"<>]*@", re.IGNORECASE)
-
-
-def redact_urls(text: str) -> str:
-    """Replace the credentials of every URL in a text by asterisks."""
-    return _CREDENTIALS.sub(r"\g<scheme>***@", text)
 
 
 class StreamgateError(Exception):
-    """Anything that streamgate raises on purpose."""
+    """Anything that streamgate raises on purpose; of a URL its message shows the host alone."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(redact(message))
 
 
 class ConfigError(StreamgateError):
     """A configuration cannot be used; the message lists every fault with file and line."""
+
+    def __init__(self, message: str = "") -> None:
+        # It shows what an address should look like, and has struck out what was found itself.
+        Exception.__init__(self, message)
 
 
 class DataError(StreamgateError):

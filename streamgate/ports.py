@@ -98,8 +98,8 @@ class FrameAnalyser(Protocol):
         """Return what is seen in the next frame."""
         ...
 
-    def flush(self) -> tuple[int, ...]:
-        """End every live track and return their ids."""
+    def flush(self) -> None:
+        """Forget every live track: what comes next is another stream."""
         ...
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import click
 
 from streamgate import __version__
 from streamgate.errors import ConfigError, StreamgateError
+from streamgate.values.redaction import redact
 
 __all__ = ["app", "tell"]
 
@@ -66,12 +68,12 @@ class _Commands(click.Group):
             sys.exit(tell(error))
 
 
-def tell(error: StreamgateError) -> int:
-    """Say on stderr what went wrong, and return the exit code."""
+def tell(error: StreamgateError, secrets: Iterable[str] = ()) -> int:
+    """Say on stderr what went wrong, without the secrets, and return the exit code."""
     if isinstance(error, ConfigError):
         click.echo(str(error), err=True)
         return 2
-    click.echo(f"streamgate: {error}", err=True)
+    click.echo(f"streamgate: {redact(str(error), secrets)}", err=True)
     return 1
 
 

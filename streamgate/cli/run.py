@@ -15,7 +15,7 @@ from streamgate.cli import tell
 from streamgate.config import LoadedConfig, load_config
 from streamgate.config.section import secrets_of
 from streamgate.errors import StreamgateError
-from streamgate.telemetry.logs import configure_logs
+from streamgate.telemetry.logs import configure_logs, log_uncaught
 
 __all__ = ["command"]
 
@@ -37,6 +37,7 @@ def command(leave: Callable[[int], None] | None, file: Path) -> None:
         camera=loaded.config.camera.name,
         boot=boot_id,
     )
+    log_uncaught()
     sys.exit(asyncio.run(_run(loaded, boot_id, leave)))
 
 
@@ -52,7 +53,7 @@ async def _run(loaded: LoadedConfig, boot_id: str, leave: Callable[[int], None] 
     try:
         lost = await run_camera(loaded, boot_id)
     except StreamgateError as error:
-        code = tell(error)
+        code = tell(error, secrets_of(loaded.config))
     else:
         code = 1 if lost else 0
         if lost:

@@ -1,6 +1,12 @@
 """From a YAML file to frozen, validated settings; all faults of a file are reported at once."""
 
-from streamgate.config.camera import CameraConfig, CameraSection, LogSection, WebSection
+from streamgate.config.camera import (
+    CameraConfig,
+    CameraSection,
+    HealthSection,
+    LogSection,
+    WebSection,
+)
 from streamgate.config.delivery import (
     DecisionLogSection,
     DeliverySection,
@@ -49,6 +55,7 @@ __all__ = [
     "DriftSection",
     "FileSection",
     "GateSection",
+    "HealthSection",
     "HttpSinkSection",
     "IceServer",
     "KafkaSinkSection",

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator, model_validator
 
 from streamgate.config.delivery import DeliverySection
 from streamgate.config.section import Name, Seconds, Section
@@ -25,7 +25,7 @@ from streamgate.config.stages import (
 from streamgate.config.tracing import TracingSection
 from streamgate.config.webrtc_source import WhipSection
 
-__all__ = ["CameraConfig", "CameraSection", "LogSection", "WebSection"]
+__all__ = ["CameraConfig", "CameraSection", "HealthSection", "LogSection", "WebSection"]
 
 
 class CameraSection(Section):
@@ -38,6 +38,7 @@ class CameraSection(Section):
 
 
 _SHORTEST_TOKEN = 16
+_HOST_NAME = r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$"
 
 
 class WebSection(Section):
@@ -102,6 +103,29 @@ class WebSection(Section):
         "bounds what viewers can cost a camera.",
     )
 
+    max_connections: int = Field(
+        default=64,
+        ge=8,
+        le=4096,
+        description="Most connections that may be open, not counting open live pages. Beyond it, "
+        "the one that has been idle longest is closed, so that a flood of connections cannot "
+        "take the file descriptors that delivery and logs need.",
+    )
+    allowed_hosts: tuple[Annotated[str, Field(pattern=_HOST_NAME)], ...] = Field(
+        default=(),
+        max_length=64,
+        description="Further names of this server, such as door.example.org or *.example.org. "
+        "Requests without the token must use one of these names, a name in cert_file, an IP "
+        "address, or a name without a dot; on a loopback host, localhost. Other names are refused, "
+        "because a page on the internet could point its own name here (DNS rebinding).",
+    )
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
+        default=(),
+        max_length=64,
+        description="Addresses or networks of proxies whose header X-Forwarded-Proto is trusted. "
+        "If it says https, the login cookie is marked Secure.",
+    )
+
     @field_validator("token")
     @classmethod
     def _is_long(cls, token: SecretStr | None) -> SecretStr | None:
@@ -137,6 +161,30 @@ class WebSection(Section):
         return self
 
 
+class HealthSection(Section):
+    """When the process reports that it is unhealthy, and when it ends to be restarted."""
+
+    unhealthy_after_failures: int = Field(
+        default=10,
+        ge=1,
+        description="/healthz and /readyz fail once the detector, the scorer or the disk has "
+        "failed this many times in a row. One success ends that.",
+    )
+    end_after_failures: int | None = Field(
+        default=300,
+        ge=1,
+        description="After this many failures in a row the process ends in order, with exit code 1 "
+        "and the reason, so that its supervisor restarts it. The default is 12 s at 25 frames a "
+        "second, and five minutes of a failing disk, which is tried at most once a second. null: "
+        "never.",
+    )
+    end_after_stall_s: Seconds | None = Field(
+        default=120.0,
+        description="The process ends once one detection, or one batch of the scorer, has taken "
+        "this long, seconds; /healthz already fails after 30. null: never.",
+    )
+
+
 class LogSection(Section):
     """What is logged. The log goes to standard error."""
 
@@ -165,6 +213,7 @@ class CameraConfig(Section):
     web: WebSection = Field(default_factory=WebSection)
     log: LogSection = Field(default_factory=LogSection)
     tracing: TracingSection = Field(default_factory=TracingSection)
+    health: HealthSection = Field(default_factory=HealthSection)
 
     @model_validator(mode="after")
     def _publishers_can_come(self) -> CameraConfig:

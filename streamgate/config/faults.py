@@ -9,7 +9,9 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 from pydantic_core import ErrorDetails
 
-__all__ = ["Fault", "fault_from"]
+from streamgate.values.redaction import redact, shown_address
+
+__all__ = ["Fault", "fault_from", "is_secret_key"]
 
 _SECTION_WANTED = ("model_type", "model_attributes_type")
 _SECRET_WORDS = ("password", "token", "secret", "key", "credential", "headers")
@@ -53,6 +55,11 @@ def fault_from(detail: ErrorDetails, *, line: int, key: str) -> Fault:
     return Fault(line, key, _shown(detail["input"], key), _wanted(detail))
 
 
+def is_secret_key(key: str) -> bool:
+    """Whether what a key holds is not to be shown."""
+    return any(word in key.lower() for word in _SECRET_WORDS)
+
+
 def _wanted(detail: ErrorDetails) -> str:
     context: dict[str, Any] = detail.get("ctx") or {}
     error = context.get("error")
@@ -67,7 +74,7 @@ def _wanted(detail: ErrorDetails) -> str:
 
 def _shown(value: Any, key: str) -> str:
     """What was found, cut short; nothing that may be a secret."""
-    if isinstance(value, SecretStr) or any(word in key.lower() for word in _SECRET_WORDS):
+    if isinstance(value, SecretStr) or is_secret_key(key):
         return "a value that is not shown"
     if value is None:
         return "nothing"
@@ -75,10 +82,8 @@ def _shown(value: Any, key: str) -> str:
         return "a section"
     if isinstance(value, list):
         return "a list"
-    text = repr(value)
-    # A URL may hold a password before its host.
-    if "://" in text and "@" in text:
-        return "a URL with credentials"
+    # An address may hold a password before its host, in its path and in its query.
+    text = repr(shown_address(value)) if isinstance(value, str) else redact(repr(value))
     return text if len(text) <= 80 else text[:77] + "..."
 
 

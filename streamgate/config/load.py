@@ -20,8 +20,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from streamgate.config.camera import CameraConfig
-from streamgate.config.faults import Fault, fault_from
+from streamgate.config.faults import Fault, fault_from, is_secret_key
 from streamgate.errors import ConfigError
+from streamgate.values.redaction import redact
 
 __all__ = ["LoadedConfig", "load_config", "parse_config"]
 
@@ -205,9 +206,12 @@ def _plain_scalar(node: yaml.Node, at: _Path, reading: _Reading) -> Any:
     loader = yaml.SafeLoader("")
     try:
         return loader.construct_object(node, deep=True)
-    # PyYAML looks words of a type up, and fails as a dictionary does.
-    except (yaml.YAMLError, ValueError, KeyError, OverflowError) as error:
-        got, wanted = f"a value that YAML cannot read ({_brief(error)})", "text, in quotes"
+    # PyYAML reads a value of a named type without looking first, and fails as its helpers do.
+    except (
+        yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError
+    ) as error:  # fmt: skip
+        why = "" if is_secret_key(_dotted(at)) else f" ({redact(_brief(error))})"
+        got, wanted = f"a value that YAML cannot read{why}", "text, in quotes"
         reading.faults.append(Fault(reading.lines[at], _dotted(at), got, wanted))
         return None
     finally:

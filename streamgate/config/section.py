@@ -7,6 +7,8 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from streamgate.values.redaction import secrets_in
+
 __all__ = ["Fraction", "Name", "Quality", "Seconds", "Section", "secrets_of"]
 
 _SHORTEST_KEY = 8
@@ -54,7 +56,10 @@ def _secret_from(path: Any, name: str) -> str:
 
 
 def secrets_of(section: BaseModel) -> list[str]:
-    """Return every secret in a section and below it, so that logs can redact them."""
+    """Every secret text in a section and below it, so that they can be struck out everywhere.
+
+    What an address may hide in its path and its query is among them.
+    """
     found: list[str] = []
     for name in type(section).model_fields:
         value = getattr(section, name)
@@ -71,4 +76,6 @@ def secrets_of(section: BaseModel) -> list[str]:
                 found.append(item.get_secret_value())
             elif isinstance(item, BaseModel):
                 found.extend(secrets_of(item))
+            elif isinstance(item, str) and "://" in item:
+                found.extend(secrets_in(item))
     return found

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
+from streamgate.config.pictures import PictureSection
 from streamgate.config.reconnect import ReconnectSection
-from streamgate.config.section import Seconds, Section
+from streamgate.config.section import Seconds
 from streamgate.config.webrtc_source import WhepSection, WhipSection
 
 __all__ = ["DeviceSection", "FileSection", "ReconnectSection", "RtspSection", "SourceSection"]
 
+# FFmpeg keeps what it takes out of an address in buffers of these sizes, and cuts what is longer.
+_MOST_CREDENTIALS, _MOST_HOST, _MOST_PATH = 127, 499, 1023
+
 
 def _rtsp_url(url: str) -> str:
+    if re.search(r"[\x00-\x20\x7f]", url):
+        raise ValueError("the URL holds a space or a control character; write a space as %20")
     if not url.startswith(("rtsp://", "rtsps://")) or len(url.split("://", 1)[1]) == 0:
         raise ValueError("wanted rtsp://host/path or rtsps://host/path")
     if "@" in url.split("://", 1)[1].split("/", 1)[0]:
         raise ValueError(
             "the URL holds credentials; give them as username and password (or password_file)"
         )
+    host, _, path = url.split("://", 1)[1].partition("/")
+    if len(host) > _MOST_HOST or len(path) + 1 > _MOST_PATH:
+        raise ValueError(
+            f"host and path would be cut: wanted at most {_MOST_HOST} and {_MOST_PATH} characters"
+        )
     return url
 
 
-class RtspSection(Section):
+class RtspSection(PictureSection):
     """An RTSP or RTSPS camera."""
 
     kind: Literal["rtsp"]
@@ -76,8 +89,26 @@ class RtspSection(Section):
             raise ValueError("password is given without username")
         return self
 
+    @model_validator(mode="after")
+    def _credentials_fit(self) -> RtspSection:
+        """Refuse what would be cut on its way to the camera, and be called a wrong password."""
+        length = len(self.quoted_credentials() or "")
+        if length > _MOST_CREDENTIALS:
+            raise ValueError(
+                f"username and password are too long together: {length} characters with the colon "
+                f"and percent-encoding, of which {_MOST_CREDENTIALS} would reach the camera"
+            )
+        return self
 
-class FileSection(Section):
+    def quoted_credentials(self) -> str | None:
+        """Return `user:password`, percent-encoded for an address; None without a user."""
+        if self.username is None:
+            return None
+        password = self.password.get_secret_value() if self.password is not None else ""
+        return f"{quote(self.username, safe='')}:{quote(password, safe='')}"
+
+
+class FileSection(PictureSection):
     """A recorded video."""
 
     kind: Literal["file"]
@@ -90,7 +121,7 @@ class FileSection(Section):
     loop: bool = Field(default=False, description="At the end, start again from the beginning.")
 
 
-class DeviceSection(Section):
+class DeviceSection(PictureSection):
     """A USB or built-in camera (V4L2)."""
 
     kind: Literal["device"]

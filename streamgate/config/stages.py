@@ -360,6 +360,14 @@ class GateSection(Section):
         description="Least time between two releases of one track, seconds. It never delays other "
         "tracks.",
     )
+    visit_s: float = Field(
+        default=60.0,
+        ge=0,
+        le=3600,
+        description="Tracks of the same person that follow each other within this time, seconds, "
+        "are one visit: a later track forwards a face only if it is better by improve_by. 0: each "
+        "track is a visit of its own.",
+    )
     max_per_track: int = Field(
         default=3,
         ge=1,

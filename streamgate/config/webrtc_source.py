@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
+from streamgate.config.pictures import PictureSection
 from streamgate.config.reconnect import ReconnectSection
 from streamgate.config.section import Seconds, Section
 
@@ -45,7 +46,7 @@ class IceServer(Section):
         return self
 
 
-class _WebRtcSource(Section):
+class _WebRtcSource(PictureSection):
     ice_servers: tuple[IceServer, ...] = Field(
         default=(),
         max_length=8,
@@ -123,6 +124,8 @@ class WhipSection(_WebRtcSource):
 
 
 def _whep_url(url: str) -> str:
+    if re.search(r"[\x00-\x20\x7f]", url):
+        raise ValueError("the URL holds a space or a control character; write a space as %20")
     if not url.startswith(("http://", "https://")) or not url.split("://", 1)[1].strip("/"):
         raise ValueError("wanted http://host/path or https://host/path")
     if "@" in url.split("://", 1)[1].split("/", 1)[0]:

@@ -19,6 +19,7 @@ from streamgate.config import (
 )
 from streamgate.daemon.delivery import build_outbox, build_sink
 from streamgate.daemon.gauges import show_config, show_parts
+from streamgate.daemon.health import Failures
 from streamgate.daemon.listeners import Listeners
 from streamgate.daemon.observer import Observer
 from streamgate.daemon.sketch import SketchKeeper
@@ -41,11 +42,13 @@ from streamgate.ports import Clock, FrameSource, ShotOutbox, WebRtcIngest
 from streamgate.quality import Calibration, GrafiqsScorer
 from streamgate.quality.threshold import with_threshold
 from streamgate.selection.decision_record import DecidedUnder
+from streamgate.selection.identity import IdentityRules
 from streamgate.selection.selector import Selector
 from streamgate.sources import device, file, rtsp
 from streamgate.sources.webrtc import whep, whip
 from streamgate.telemetry.drift import QualityDrift
 from streamgate.telemetry.metrics import Metrics
+from streamgate.telemetry.notices import SourceNotices
 from streamgate.telemetry.tracing import FrameTracer
 from streamgate.values import Image, TrackDecision
 from streamgate.web.live import LiveSources, LiveView
@@ -70,6 +73,8 @@ class Camera:
     detector: YuNetDetector
     decisions: DecisionLog | None
     live: LiveView | None
+    failures: Failures
+    notices: SourceNotices
     calibration: Calibration | None = None
 
 
@@ -88,6 +93,7 @@ async def compose(
         config.gate,
         max_pending=config.quality.max_pending,
         share=config.quality.score_share,
+        identity=IdentityRules(visit_s=config.gate.visit_s),
     )
     outbox = build_outbox(config, metrics, clock)
     listeners = Listeners(
@@ -105,6 +111,7 @@ async def compose(
         clock=clock,
         on_outcome=listeners.delivered,
     )
+    failures = Failures(config.health)
     identity = PipelineIdentity(config.camera.name, boot_id, loaded.config_hash, scorer.model_hash)
     decisions = _decision_log(config, identity, dispatcher, metrics, stack)
 
@@ -131,6 +138,8 @@ async def compose(
             clock=clock,
             on_scored=listeners.scored,
             on_analysed=listeners.analysed,
+            on_joined=listeners.joined,
+            on_outcome=failures.note,
             lossless=isinstance(config.source, FileSection) and config.source.pace == "fast",
         )
     )
@@ -153,6 +162,8 @@ async def compose(
         detector=analysis.detector,
         decisions=decisions,
         live=listeners.live,
+        failures=failures,
+        notices=_notices(listeners.live),
         calibration=scorer.calibration,
     )
 
@@ -226,8 +237,21 @@ def _live_view(
         sinks=lambda: outbox.sinks,
         holds=outbox.holds,
         explain=explain,
+        explains=f"It belongs to the score `{config.quality.group}`.",
     )
     return LiveView(config.web, sources, SystemClock())
+
+
+def _notices(live: LiveView | None) -> SourceNotices:
+    """Hear what the source logs; the live page repeats it."""
+    loop = asyncio.get_running_loop()
+
+    def tell(text: str) -> None:
+        # A source's threads may outlive the loop by a moment.
+        if live is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(live.say, text)
+
+    return SourceNotices(tell)
 
 
 def _source(section: SourceSection, metrics: Metrics, clock: Clock) -> FrameSource:

@@ -12,21 +12,24 @@ import math
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from types import FrameType
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 
 from streamgate.config import LoadedConfig, WhipSection
 from streamgate.daemon.compose import Camera, compose
+from streamgate.daemon.health import Part
+from streamgate.daemon.last_resort import LastResort
 from streamgate.daemon.notify import feed_watchdog, notify
 from streamgate.daemon.observer import Observer
 from streamgate.daemon.reload import Reloader, hangups
 from streamgate.errors import SourceError, StreamgateError
 from streamgate.web.app import Health, build_app, serve
 from streamgate.web.auth import Guard
+from streamgate.web.connections import Limits, raise_descriptor_limit
 from streamgate.web.live_page import add_live_routes
 from streamgate.web.whip import add_whip_routes
 
@@ -39,6 +42,10 @@ _PIPELINE_STOP_S = 1.0
 # A file that has ended is in no hurry, but a sink that is down must not hold the process for ever.
 _DRAIN_AT_END_S = 60.0
 _STALLED_S = 30.0
+_JUDGE_S = 1.0
+# An orderly stop takes the pipeline's second and the drain; what is left is for closing.
+_STOP_S = 4.5
+_BESIDE_DRAIN_S = 1.5
 # timeout(1) and some shells signal a process and its group, which is meant as one signal.
 _SAME_SIGNAL_S = 1.0
 
@@ -52,27 +59,59 @@ async def run_camera(loaded: LoadedConfig, boot_id: str, observer: Observer | No
     Raises:
         StreamgateError: it cannot run, or its source failed for good.
     """
+    raise_descriptor_limit()
     stop = asyncio.Event()
+    last_resort = LastResort(max(_STOP_S, loaded.config.delivery.drain_s + _BESIDE_DRAIN_S))
     try:
-        with _signals(stop), hangups(loaded.path) as asked:
+        with last_resort.watching(), _signals(stop), hangups(loaded.path) as asked:
             async with AsyncExitStack() as stack:
-                camera = await compose(loaded, boot_id, stack, observer)
-                return await _serve(camera, Reloader(camera, loaded, asked), stop, stack)
+                camera = await _unless_stopped(compose(loaded, boot_id, stack, observer), stop)
+                if camera is None:
+                    log.info("stopped while it started")
+                    return 0
+                reloader = Reloader(camera, loaded, asked)
+                return await _serve(camera, reloader, stop, stack, last_resort)
     except* StreamgateError as failures:
         raise _first(failures) from None
 
 
+async def _unless_stopped(
+    composing: Coroutine[Any, Any, Camera], stop: asyncio.Event
+) -> Camera | None:
+    """Wait for a camera to be made, or give it up for a signal."""
+    async with asyncio.TaskGroup() as group:
+        making = group.create_task(composing)
+        stopping = group.create_task(stop.wait())
+        await asyncio.wait({making, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not making.done():
+            making.cancel()
+    return None if making.cancelled() else making.result()
+
+
 async def _serve(
-    camera: Camera, reloader: Reloader, stop: asyncio.Event, stack: AsyncExitStack
+    camera: Camera,
+    reloader: Reloader,
+    stop: asyncio.Event,
+    stack: AsyncExitStack,
+    last_resort: LastResort,
 ) -> int:
     config = camera.config
+    last_resort.doing = "opening the outbox"
+    stack.enter_context(camera.notices.listening())
     await camera.dispatcher.open()
+    last_resort.lost = lambda: _account(camera)
+    last_resort.doing = "running"
     if config.web.enabled:
         guard = Guard(config.web, config.camera.name)
         app = build_app(
             camera.metrics,
             lambda: health_of(camera),
-            metrics_guard=guard if config.web.protect_metrics else None,
+            guard=guard,
+            protect_metrics=config.web.protect_metrics,
+            limits=Limits(
+                Limits.within_descriptors(config.web.max_connections + config.web.max_viewers)
+            ),
         )
         if camera.live is not None:
             add_live_routes(
@@ -88,22 +127,33 @@ async def _serve(
         stopping = group.create_task(stop.wait())
         reloading = group.create_task(reloader.run())
         feeding = group.create_task(feed_watchdog(lambda: _fault(camera)))
+        judging = group.create_task(_until_ill(camera))
         log.info("camera runs", source=config.source.kind, sinks=len(config.delivery.sinks))
         notify("READY=1", f"STATUS=Watches {config.camera.name}")
-        await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({reading, stopping, judging}, return_when=asyncio.FIRST_COMPLETED)
+        ill = judging.result() if judging.done() else None
+        if ill is not None:
+            # What is ill may not stop either.
+            last_resort.begin()
+            stop.set()
+        last_resort.doing = "judging live tracks"
         notify("STOPPING=1", "STATUS=Judges live tracks and delivers what is due")
         camera.slot.close()
         reading.cancel()
         await _until(watching, stopping, camera)
+        last_resort.doing = "delivering what is due"
         drain_s = camera.dispatcher.drain_s
         left = await camera.dispatcher.drain(drain_s if stop.is_set() else _DRAIN_AT_END_S)
         await delivering
+        last_resort.doing = "closing the source"
         await asyncio.wait({reading})
-        stopping.cancel()
-        reloading.cancel()
-        feeding.cancel()
+        for task in (stopping, reloading, feeding, judging):
+            task.cancel()
+    last_resort.doing = "closing"
     failure = None if reading.cancelled() else reading.result()
     log.info("camera stopped", undelivered=left)
+    if ill is not None:
+        raise StreamgateError(f"the camera cannot go on: {ill}")
     if failure is not None:
         raise failure
     return min(left, camera.outbox.perishable)
@@ -158,19 +208,74 @@ def _signals(stop: asyncio.Event) -> Iterator[None]:
             signal.signal(number, handler or signal.SIG_DFL)
 
 
+async def _until_ill(camera: Camera) -> str:
+    """Return why the process should end, once it should."""
+    seen = _outbox_faults(camera)
+    while True:
+        await asyncio.sleep(_JUDGE_S)
+        faults = _outbox_faults(camera)
+        if faults != seen:
+            reasons = sorted(name for name in faults if faults[name] != seen.get(name))
+            camera.failures.failed(Part.DISK, f"the outbox cannot be written ({reasons[0]})")
+        elif camera.outbox.perishable == 0:
+            camera.failures.succeeded(Part.DISK)
+        seen = faults
+        limit_s = camera.config.health.end_after_stall_s
+        stalled_s = max(camera.pipeline.busy_s, camera.pipeline.scoring_s)
+        fatal = camera.failures.fatal
+        if fatal is None and limit_s is not None and stalled_s > limit_s:
+            fatal = _stall(camera)
+        if fatal is not None:
+            log.error("the camera cannot go on and ends", reason=fatal)
+            return fatal
+
+
+def _outbox_faults(camera: Camera) -> dict[str, float]:
+    """How often the outbox's file could not be used, by reason."""
+    return {
+        sample.labels["reason"]: sample.value
+        for metric in camera.metrics.outbox_faults.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_total")
+    }
+
+
+def _stall(camera: Camera) -> str | None:
+    pipeline = camera.pipeline
+    if pipeline.busy_s > _STALLED_S:
+        return f"one frame has been in analysis for {pipeline.busy_s:.0f} s"
+    if pipeline.scoring_s > _STALLED_S:
+        return f"one batch has been with the scorer for {pipeline.scoring_s:.0f} s"
+    return None
+
+
+def _account(camera: Camera) -> str:
+    """What is lost when the process ends now."""
+    perishable = camera.outbox.perishable
+    tracks = len(camera.pipeline.parts.selector.live_tracks)
+    shots = f"{perishable} best shots that were in memory only are lost"
+    return f"{shots}, and {tracks} live tracks are not judged"
+
+
 def health_of(camera: Camera) -> Health:
     """How the camera is doing now."""
     at = camera.pipeline.last_frame_at
     age_s = None if at is None else camera.clock.monotonic() - at
-    stalled = camera.pipeline.busy_s > _STALLED_S
+    fault = _stall(camera) or camera.failures.fault
     ready = age_s is not None and age_s <= camera.config.web.ready_frame_age_s
-    if stalled:
-        detail = f"one frame has been in analysis for {camera.pipeline.busy_s:.0f} s"
+    lost = camera.notices.fault
+    if fault is not None:
+        detail = fault
+    elif lost is not None and not ready:
+        detail = lost
     elif age_s is None:
         detail = "no frame has come yet"
     else:
         detail = "frames arrive" if ready else f"the last frame came {age_s:.1f} s ago"
-    return Health(camera.config.camera.name, age_s, ready and not stalled, not stalled, detail)
+    alive = fault is None
+    return Health(
+        camera.config.camera.name, age_s, ready and alive, alive, detail, camera.notices.doubt
+    )
 
 
 def _fault(camera: Camera) -> str | None:

@@ -11,7 +11,7 @@ from streamgate.daemon.observer import Observer
 from streamgate.daemon.sketch import SketchKeeper
 from streamgate.telemetry.drift import QualityDrift
 from streamgate.telemetry.tracing import FrameTracer
-from streamgate.values import Analysis, BestShot, Frame, ScoredFace, TrackDecision
+from streamgate.values import Analysis, BestShot, Frame, ScoredFace, TrackDecision, TracksJoined
 from streamgate.web.live import LiveView
 
 __all__ = ["Listeners"]
@@ -45,6 +45,11 @@ class Listeners:
         for listener in (self.live, self.observer, self.tracer):
             if listener is not None:
                 listener.scored(face)
+
+    def joined(self, joined: TracksJoined) -> None:
+        """Two live tracks have become one."""
+        if self.live is not None:
+            self.live.joined(joined)
 
     def released(self, shot: BestShot) -> None:
         """A best shot is in the outbox."""

@@ -93,11 +93,14 @@ def hangups(path: Path) -> Iterator[asyncio.Event]:
         yield asked
         return
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, asked.set)
+    # Not the loop's own handler, which wants the interpreter's one wakeup descriptor for itself.
+    before = signal.signal(
+        signal.SIGHUP, lambda _number, _frame: loop.call_soon_threadsafe(asked.set)
+    )
     try:
         yield asked
     finally:
-        loop.remove_signal_handler(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, before or signal.SIG_DFL)
 
 
 @dataclass(frozen=True, slots=True)

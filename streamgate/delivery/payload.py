@@ -51,6 +51,7 @@ def encode_shot(
         "camera": shot.camera,
         "boot_id": shot.boot_id,
         "track_id": shot.track_id,
+        "visit": shot.visit,
         "revision": shot.revision,
         "rank": shot.rank,
         "reason": shot.reason.value,

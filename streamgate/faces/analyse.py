@@ -60,11 +60,14 @@ class FaceAnalyser:
             faces=seen,
             ended=tuple(update.ended),
             seconds=seconds,
+            began=tuple(update.began),
+            confirmed=tuple(update.confirmed),
+            dismissed=tuple(update.dismissed),
         )
 
-    def flush(self) -> tuple[int, ...]:
-        """End every live track and return their ids."""
-        return tuple(self._tracker.flush())
+    def flush(self) -> None:
+        """Forget every live track: what comes next is another stream."""
+        self._tracker.flush()
 
     def _examine(self, frame: Frame, tracked: TrackedFace, detected_at: float) -> SeenFace:
         found = examine(frame.image, tracked.face, self.prechecks)

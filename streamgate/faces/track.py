@@ -1,55 +1,61 @@
-"""Follow faces from frame to frame: ByteTrack of the `trackers` library, with ids of our own.
+"""Follow faces from frame to frame by motion alone, and stop where motion cannot tell who it is.
 
-The library links the faces of one frame to those of the next. Faces that were hidden for a while
-are linked here, because a track that the library keeps alive moves on at its last speed, across
-other people, and takes over their faces. So the library drops a lost face at once. A face that
-appears later continues a lost track if it is about as large and lies near the path from where the
-other was lost to where its speed would have taken it. That works for people who walk on, who stop
-behind a pillar, and who turn back.
+What comes out are tracklets: runs of sightings that are one person as surely as motion can say.
+Where two people meet, where a face jumps and where one was hidden, a tracklet ends and another
+begins; which of those that were lost it may continue is said with it, and the faces decide (see
+`selection.identity`). A mixed track loses a person, a broken one is mended.
 
-The gate also needs ids that start at 1 for each camera and are never used twice, the tracks that
-have ended, and detected boxes only: a predicted box may contain no face.
+A link is made if it is part of the best one-to-one assignment of tracklets to faces, and if the
+best assignment without it is worse by a margin: where the second-best explanation of what is seen
+is nearly as good as the best, nobody knows. A lost tracklet never flies on through others.
+
+The cost of a link is the squared distance of the face from where the tracklet's speed would have
+brought it, in units of how far a face of its size may have strayed since, and the squared change of
+size, in such units too; above 1 there is no link.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import supervision as sv
 from numpy.typing import NDArray
-from trackers import ByteTrackTracker
-from trackers.utils.iou import BIoU
 
 from streamgate.config import TrackerSection
-from streamgate.values import Face, TrackedFace
+from streamgate.values import Face, TrackBeginning, TrackedFace
 
-__all__ = ["FaceTracker", "TrackerUpdate"]
+__all__ = ["FaceTracker", "TrackerUpdate", "assign"]
 
-# The library's settings are in frames at this rate. With timestamps it is only a unit.
-_FRAMES_PER_SECOND = 30.0
-_UNTRACKED = -1
-# Two frames may have the same timestamp, but the library requires time to advance.
+# Two frames may carry one timestamp; a speed wants time to advance.
 _LEAST_STEP_S = 1e-4
+# A frame or two in which the detector misses a face are bridged, if nobody else is near.
+_BRIEF_GAP_S = 0.13
+_FRAMES_KEPT = 1.5
 # A face that is hidden from just after one frame until just before another was hidden for less than
 # the time between its sightings, by up to a frame at either end.
 _LONGEST_STEP_S = 0.25
-# The library bridges one or two missed frames; longer gaps are bridged here.
-_LIBRARY_GAP_S = 0.1
-_FRAMES_KEPT = 1.5
 # A false detection, such as hair or a hand, lasts for a frame or two.
 _LEAST_AGE_S = 0.1
-# A face is 16 cm wide and a person walks 1.4 m/s: so many face widths a second.
+# How far a face may be from where it is expected, in face sizes: a detector's box trembles; a speed
+# is known to so many sizes a second; a face is 16 cm wide and a person walks 1.4 m/s.
+_TREMBLE = 0.22
+_SPEED_ERROR = 2.0
 _WALKING_PACE = 9.0
-_MOST_BUFFER = 1.0
-# A lost face is looked for within this many of its sizes of its possible path, and further
-# the longer it was hidden.
-_REACH = 0.5
-_REACH_PER_SECOND = 0.8
-_SIZE_RATIO = 1.5
+_SIZE_CHANGE = 0.30
+_SIZE_PACE = 0.6
+_GATE = 1.0
+_MARGIN = 0.15
+_COMPANY_GATE = 0.3
+_COMPANY = 2.5
 # Detected boxes jitter, so speed is averaged over about this time.
-_SPEED_MEMORY_S = 0.25
+_SPEED_MEMORY_S = 0.2
+# A lost face may be found again this many of its sizes from the way that it may have gone, and more
+# the longer it was hidden.
+_REACH = 0.6
+_REACH_PER_SECOND = 1.5
+_SIZE_RATIO = 1.6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,216 +63,311 @@ class TrackerUpdate:
     """The result of one frame.
 
     Attributes:
-        tracked: detected faces that belong to a track, in the order of the detections.
-        ended: tracks that ended, oldest first.
+        tracked: detected faces that belong to a tracklet, in the order of the detections; from the
+            first sighting on.
+        began: tracklets that begin in this frame.
+        confirmed: tracklets that have now been seen for long enough to be no ghost.
+        ended: confirmed tracklets that were given up: nothing can continue them. Oldest first.
+        dismissed: tracklets that were never confirmed and are gone. Oldest first.
     """
 
     tracked: Sequence[TrackedFace]
+    began: Sequence[TrackBeginning]
+    confirmed: Sequence[int]
     ended: Sequence[int]
+    dismissed: Sequence[int]
 
 
 @dataclass(slots=True, eq=False)
 class _Trail:
-    """Where a face was last seen, and its speed in pixels per second.
+    """Where a face was last seen, and its speed in pixels per second."""
 
-    `track_id` is None until the face has been seen for long enough to be a track.
-    """
-
-    number: int
-    box: NDArray[np.float64]
+    track_id: int
+    center: NDArray[np.float64]
+    size: float
     born_at: float
     seen_at: float
-    track_id: int | None = None
     speed: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
+    sightings: int = 1
+    confirmed: bool = False
+    lost: bool = False
 
-    def follow(self, number: int, box: NDArray[np.float64], at: float) -> None:
+    def expected(self, at: float) -> NDArray[np.float64]:
+        return self.center + self.speed * (at - self.seen_at)
+
+    def follow(self, center: NDArray[np.float64], size: float, at: float) -> None:
         elapsed = at - self.seen_at
         # Over an interval this short, as after a clock error, speed is noise.
         if elapsed > _LEAST_STEP_S:
-            share = 1.0 - np.exp(-elapsed / _SPEED_MEMORY_S)
-            step = (_centre(box) - _centre(self.box)) / elapsed
+            step = (center - self.center) / elapsed
+            share = 1.0 if self.sightings == 1 else 1.0 - math.exp(-elapsed / _SPEED_MEMORY_S)
             self.speed = self.speed + share * (step - self.speed)
-        self.number, self.box, self.seen_at = number, box, at
+            self.sightings += 1
+        self.center, self.size, self.seen_at = center, size, at
 
 
 class FaceTracker:
     """Follows the faces of one stream.
 
-    A face gets an id with its second sighting, at least a tenth of a second after the first:
-    what appears more briefly is noise.
+    Bounded: a trail is kept for `max_gap_s` after its last sighting.
     """
 
     def __init__(self, settings: TrackerSection) -> None:
         self._settings = settings
         self._next_id = 1
-        # Oldest first; bounded, because each was seen within `max_gap_s`.
         self._trails: list[_Trail] = []
         self._last_at = -np.inf
-        self._nearness = BIoU()
-        self._tracker = self._new_tracker()
+
+    def adopt(self, settings: TrackerSection) -> None:
+        """Go on with other settings, on a reload; live tracklets go on as well."""
+        self._settings = settings
+
+    def flush(self) -> None:
+        """Forget everything: what comes next is another stream. Numbers are never used twice."""
+        self._trails = []
 
     def update(self, faces: Sequence[Face], at: float) -> TrackerUpdate:
         """Take the faces of the next frame, captured at `at` seconds."""
         at = max(at, self._last_at + _LEAST_STEP_S)
         elapsed = at - self._last_at if np.isfinite(self._last_at) else 0.0
         self._last_at = at
-        numbers = self._linked(faces, at, elapsed)
-        ended = self._ended(at, elapsed)
-        followed = {trail.number: trail for trail in self._trails if trail.number != _UNTRACKED}
-        trails = {i: followed[number] for i, number in numbers.items() if number in followed}
-        # Faces that continue a track come first, so that they cannot be matched to a lost one.
-        found_trails = set(trails.values())
-        lost = [trail for trail in self._trails if trail not in found_trails]
-        trails |= _found_again(faces, set(numbers) - set(trails), lost, at)
-        for index, number in numbers.items():
-            if index not in trails and number != _UNTRACKED:
-                # The library numbers what it has seen twice, the first time in the frame before.
-                trails[index] = _Trail(number, faces[index].box, at - elapsed, at)
-                self._trails.append(trails[index])
-        tracked = []
-        for index, trail in sorted(trails.items()):
-            trail.follow(numbers[index], faces[index].box, at)
-            if (track_id := self._id_of(trail)) is not None:
-                tracked.append(TrackedFace(faces[index], track_id))
-        return TrackerUpdate(tracked, ended)
-
-    def adopt(self, settings: TrackerSection) -> None:
-        """Change the settings on a reload; live tracks continue."""
-        self._settings = settings
-        self._tracker.track_activation_threshold = settings.high_score
-        self._tracker.high_conf_det_threshold = settings.high_score
-        self._tracker.minimum_iou_threshold = settings.min_iou
-
-    def flush(self) -> Sequence[int]:
-        """End every live track and return their ids, oldest first."""
-        ended = _ids(self._trails)
-        self._trails.clear()
-        self._tracker = self._new_tracker()
-        return ended
-
-    def _new_tracker(self) -> ByteTrackTracker:
-        settings = self._settings
-        gap_s = min(_LIBRARY_GAP_S, settings.max_gap_s)
-        return ByteTrackTracker(
-            lost_track_buffer=max(1, round(gap_s * _FRAMES_PER_SECOND)),
-            frame_rate=_FRAMES_PER_SECOND,
-            track_activation_threshold=settings.high_score,
-            high_conf_det_threshold=settings.high_score,
-            minimum_iou_threshold=settings.min_iou,
-            minimum_consecutive_frames=1,
-            iou=self._nearness,
-        )
-
-    def _linked(self, faces: Sequence[Face], at: float, elapsed: float) -> Mapping[int, int]:
-        """Return the library's number, if any, of each face by its index."""
-        self._nearness.buffer_ratio = _buffer(elapsed, self._settings.min_iou)
-        # The frame before counts, however long ago it was, within what a track may be hidden.
-        self._tracker.maximum_time_without_update = min(
-            self._settings.max_gap_s, max(_LIBRARY_GAP_S, _FRAMES_KEPT * elapsed)
-        )
-        found = self._tracker.update(_detections(faces), timestamp=at)
-        assert found.tracker_id is not None
-        pairs = zip(found.data.get("index", ()), found.tracker_id, strict=True)
-        return {int(index): int(number) for index, number in pairs}
-
-    def _id_of(self, trail: _Trail) -> int | None:
-        if trail.track_id is None and trail.seen_at - trail.born_at >= _LEAST_AGE_S - _LEAST_STEP_S:
-            trail.track_id = self._next_id
-            self._next_id += 1
-        return trail.track_id
-
-    def _ended(self, at: float, elapsed: float) -> Sequence[int]:
-        """End what has been hidden for too long; a face without an id may not be hidden at all."""
-        gap_s = self._settings.max_gap_s + min(elapsed, _LONGEST_STEP_S)
-        brief_s = max(_LIBRARY_GAP_S, _FRAMES_KEPT * elapsed)
-        kept: list[_Trail] = []
-        lost: list[_Trail] = []
+        ended, dismissed = self._given_up(at, elapsed)
+        centers = [(face.box[:2] + face.box[2:]) / 2 for face in faces]
+        sizes = [math.sqrt(max(face.area, 1e-6)) for face in faces]
+        live = self._live(at, elapsed)
+        links = _sure_links(_costs(live, centers, sizes, at))
+        links = {
+            index: place
+            for index, place in links.items()
+            if self._is_plain(live[place], index, centers, sizes, at)
+        }
+        self._lose(live, set(links.values()), centers, sizes, at)
+        confirmed, began, numbers = [], [], dict[int, int]()
+        for index, place in links.items():
+            live[place].follow(centers[index], sizes[index], at)
+            numbers[index] = live[place].track_id
+        for index, face in enumerate(faces):
+            if index not in links and face.detector_score >= self._settings.high_score:
+                began.append(self._begin(centers[index], sizes[index], at))
+                numbers[index] = began[-1].track_id
         for trail in self._trails:
-            limit = brief_s if trail.track_id is None else gap_s
-            (kept if at - trail.seen_at <= limit else lost).append(trail)
+            if not trail.confirmed and _is_settled(trail):
+                trail.confirmed = True
+                confirmed.append(trail.track_id)
+        tracked = [TrackedFace(faces[index], number) for index, number in sorted(numbers.items())]
+        return TrackerUpdate(tracked, began, confirmed, ended, dismissed)
+
+    def _live(self, at: float, elapsed: float) -> list[_Trail]:
+        """Trails that a face may still be linked to: seen a moment ago, and not in a crowd."""
+        limit = max(_BRIEF_GAP_S, _FRAMES_KEPT * elapsed)
+        limit = min(limit, self._settings.max_gap_s + min(elapsed, _LONGEST_STEP_S))
+        for trail in self._trails:
+            trail.lost = trail.lost or at - trail.seen_at > limit + _LEAST_STEP_S
+        return [trail for trail in self._trails if not trail.lost]
+
+    def _is_plain(  # what a frame shows
+        self,
+        trail: _Trail,
+        index: int,
+        centers: Sequence[NDArray[np.float64]],
+        sizes: Sequence[float],
+        at: float,
+    ) -> bool:
+        """Whether a link is good enough for the company that the face is in."""
+        cost = _cost(trail, centers[index], sizes[index], at)
+        if cost <= _COMPANY_GATE:
+            return True
+        near = _COMPANY * max(sizes[index], trail.size)
+        others = [center for other, center in enumerate(centers) if other != index]
+        others += [one.expected(at) for one in self._trails if one is not trail and one.confirmed]
+        places = (centers[index], trail.expected(at))
+        return all(float(np.hypot(*(one - place))) > near for one in others for place in places)
+
+    def _lose(  # what a frame shows
+        self,
+        live: Sequence[_Trail],
+        linked: set[int],
+        centers: Sequence[NDArray[np.float64]],
+        sizes: Sequence[float],
+        at: float,
+    ) -> None:
+        """Give up those that were not seen while somebody else is where they should be."""
+        for place, trail in enumerate(live):
+            if place in linked:
+                continue
+            expected = trail.expected(at)
+            trail.lost = any(
+                float(np.hypot(*(center - expected))) < (size + trail.size) / 2
+                for center, size in zip(centers, sizes, strict=True)
+            )
+
+    def _begin(self, center: NDArray[np.float64], size: float, at: float) -> TrackBeginning:
+        before = [
+            trail
+            for trail in self._trails
+            if trail.confirmed and trail.seen_at < at and _may_be(trail, center, size, at)
+        ]
+        before.sort(key=lambda trail: float(np.hypot(*(trail.expected(at) - center))))
+        trail = _Trail(self._next_id, center, size, at, at)
+        self._next_id += 1
+        self._trails.append(trail)
+        return TrackBeginning(trail.track_id, tuple(one.track_id for one in before))
+
+    def _given_up(self, at: float, elapsed: float) -> tuple[Sequence[int], Sequence[int]]:
+        """Forget what has been hidden for too long; what may be a ghost may not be hidden."""
+        gap_s = self._settings.max_gap_s + min(elapsed, _LONGEST_STEP_S)
+        brief_s = max(_BRIEF_GAP_S, _FRAMES_KEPT * elapsed)
+        kept: list[_Trail] = []
+        gone: list[_Trail] = []
+        for trail in self._trails:
+            limit = gap_s if trail.confirmed else brief_s
+            (kept if at - trail.seen_at <= limit + _LEAST_STEP_S else gone).append(trail)
         self._trails = kept
-        return _ids(lost)
+        return _split(gone)
 
 
-def _ids(trails: Sequence[_Trail]) -> Sequence[int]:
-    return sorted(trail.track_id for trail in trails if trail.track_id is not None)
-
-
-def _found_again(
-    faces: Sequence[Face], indexes: set[int], lost: Sequence[_Trail], at: float
-) -> dict[int, _Trail]:
-    """Pair unmatched faces with trails that were lost a moment ago.
-
-    Of several trails, the one whose predicted position is nearest to the face comes first.
-    """
-    pairs = sorted(
-        (_miss(trail, faces[index].box, at), index, place)
-        for index in indexes
-        for place, trail in enumerate(lost)
-        if _may_be(trail, faces[index].box, at)
-    )
-    found: dict[int, _Trail] = {}
-    taken: set[int] = set()
-    for _, index, place in pairs:
-        if index not in found and place not in taken:
-            found[index] = lost[place]
-            taken.add(place)
-    return found
-
-
-def _detections(faces: Sequence[Face]) -> sv.Detections:
-    if not faces:
-        return sv.Detections.empty()
-    return sv.Detections(
-        xyxy=np.stack([face.box for face in faces]),
-        confidence=np.array([face.detector_score for face in faces]),
-        data={"index": np.arange(len(faces))},
+def _split(trails: Sequence[_Trail]) -> tuple[Sequence[int], Sequence[int]]:
+    return (
+        sorted(trail.track_id for trail in trails if trail.confirmed),
+        sorted(trail.track_id for trail in trails if not trail.confirmed),
     )
 
 
-def _buffer(elapsed_s: float, min_iou: float) -> float:
-    """Return by what part of its size a box must grow on each side, so that a walking face
-    overlaps.
-
-    At 25 frames a second it need not grow. At 10, a face moves nearly its own width between two
-    frames, and the library, which has no speed for it yet, would never link them.
-    """
-    # Two equal boxes, grown by r, overlap by min_iou at (1 + 2r)(1 - min_iou) / (1 + min_iou).
-    overlapping = (1.0 - min_iou) / (1.0 + min_iou)
-    wanted = _WALKING_PACE * elapsed_s
-    if wanted >= overlapping * (1.0 + 2.0 * _MOST_BUFFER):
-        return _MOST_BUFFER
-    return max(0.0, (wanted / overlapping - 1.0) / 2.0)
+def _is_settled(trail: _Trail) -> bool:
+    return trail.seen_at - trail.born_at >= _LEAST_AGE_S - _LEAST_STEP_S
 
 
-def _may_be(trail: _Trail, box: NDArray[np.float64], at: float) -> bool:
-    """Return whether a face can be one that was lost.
-
-    It may be anywhere near the path from where the other was lost to where its speed would have
-    taken it.
-    """
-    size_before, size_now = _size(trail.box), _size(box)
-    large, small = max(size_before, size_now), min(size_before, size_now)
-    if small <= 0 or large / small > _SIZE_RATIO:
+def _may_be(trail: _Trail, center: NDArray[np.float64], size: float, at: float) -> bool:
+    """Whether a face may be one that was lost: near the way that it may have gone since."""
+    large, small = max(trail.size, size), min(trail.size, size)
+    if large > _SIZE_RATIO * small:
         return False
     gap_s = at - trail.seen_at
-    way = trail.speed * gap_s
-    apart = _centre(box) - _centre(trail.box)
+    way, apart = trail.speed * gap_s, center - trail.center
     length = float(way @ way)
     share = min(1.0, max(0.0, float(apart @ way) / length)) if length > 0 else 0.0
     reach = large * (_REACH + _REACH_PER_SECOND * gap_s)
     return float(np.hypot(*(apart - share * way))) <= reach
 
 
-def _miss(trail: _Trail, box: NDArray[np.float64], at: float) -> float:
-    """Return the distance, in pixels, of a face from the predicted position of a lost one."""
-    expected = _centre(trail.box) + trail.speed * (at - trail.seen_at)
-    return float(np.hypot(*(_centre(box) - expected)))
+def _costs(
+    trails: Sequence[_Trail],
+    centers: Sequence[NDArray[np.float64]],
+    sizes: Sequence[float],
+    at: float,
+) -> NDArray[np.float64]:
+    """Costs of links, float64 [trails, faces]; infinite where there can be none."""
+    costs = np.full((len(trails), len(centers)), np.inf)
+    for row, trail in enumerate(trails):
+        for column, (center, size) in enumerate(zip(centers, sizes, strict=True)):
+            cost = _cost(trail, center, size, at)
+            if cost <= _GATE:
+                costs[row, column] = cost
+    return costs
 
 
-def _centre(box: NDArray[np.float64]) -> NDArray[np.float64]:
-    return (box[:2] + box[2:]) / 2
+def _cost(trail: _Trail, center: NDArray[np.float64], size: float, at: float) -> float:
+    gap_s = at - trail.seen_at
+    pace = _WALKING_PACE if trail.sightings == 1 else _SPEED_ERROR
+    expected, stray = trail.expected(at), _TREMBLE + pace * gap_s
+    away = float(np.hypot(*(center - expected))) / math.sqrt(size * trail.size) / stray
+    swollen = math.log(size / trail.size) / (_SIZE_CHANGE + _SIZE_PACE * gap_s)
+    return away * away + swollen * swollen
 
 
-def _size(box: NDArray[np.float64]) -> float:
-    return float(np.sqrt(np.prod(box[2:] - box[:2])))
+def _sure_links(costs: NDArray[np.float64]) -> dict[int, int]:
+    """Return the trail of each face that has one for sure, by their places."""
+    sure: dict[int, int] = {}
+    for rows, columns in _components(np.isfinite(costs)):
+        part = costs[np.ix_(rows, columns)]
+        pairs, total = assign(part, _GATE)
+        for row, column in pairs:
+            if len(rows) == len(columns) == 1 or _is_sure(part, row, column, total):
+                sure[columns[column]] = rows[row]
+    return sure
+
+
+def _is_sure(costs: NDArray[np.float64], row: int, column: int, total: float) -> bool:
+    """Whether all that is seen is explained much worse without this link."""
+    without = costs.copy()
+    without[row, column] = np.inf
+    return assign(without, _GATE)[1] - total >= _MARGIN
+
+
+def _components(linked: NDArray[np.bool_]) -> list[tuple[list[int], list[int]]]:
+    """Split a bipartite graph into its connected parts; what has no edge is left out."""
+    parts: list[tuple[list[int], list[int]]] = []
+    left = set(np.flatnonzero(linked.any(axis=1)).tolist())
+    while left:
+        rows, columns, open_rows = set[int](), set[int](), {min(left)}
+        while open_rows:
+            rows |= open_rows
+            columns |= set(np.flatnonzero(linked[sorted(open_rows)].any(axis=0)).tolist())
+            reached = np.flatnonzero(linked[:, sorted(columns)].any(axis=1)).tolist()
+            open_rows = set(reached) - rows
+        left -= rows
+        parts.append((sorted(rows), sorted(columns)))
+    return parts
+
+
+def assign(costs: NDArray[np.float64], unlinked: float) -> tuple[list[tuple[int, int]], float]:
+    """Link rows and columns one to one so that the sum of costs is least.
+
+    The Hungarian method by shortest augmenting paths (Jonker and Volgenant, Computing 38, 1987), a
+    row at a time, O(rows² · (rows + columns)).
+
+    Args:
+        costs: float64 [R, C], infinite where there is no link.
+        unlinked: what a row costs that is linked to nothing.
+
+    Returns:
+        Row and column of each link, by row, and the sum of costs.
+    """
+    rows, columns = costs.shape
+    # Each row has a column of its own that stands for no link; so every row finds one.
+    square = np.full((rows, columns + rows), np.inf)
+    square[:, :columns] = costs
+    square[np.arange(rows), columns + np.arange(rows)] = unlinked
+    owner = np.full(columns + rows, -1)
+    row_price, column_price = np.zeros(rows), np.zeros(columns + rows)
+    for start in range(rows):
+        _augment(square, start, owner, row_price, column_price)
+    pairs = sorted((int(owner[c]), c) for c in range(columns) if owner[c] >= 0)
+    total = sum(float(costs[row, column]) for row, column in pairs)
+    return pairs, total + unlinked * (rows - len(pairs))
+
+
+def _augment(
+    costs: NDArray[np.float64],
+    start: int,
+    owner: NDArray[np.int64],
+    row_price: NDArray[np.float64],
+    column_price: NDArray[np.float64],
+) -> None:
+    """Give the row `start` a column, moving others along a shortest path."""
+    size = costs.shape[1]
+    shortest, came_from = np.full(size, np.inf), np.full(size, -1)
+    done = np.zeros(size, bool)
+    row, distance, end = start, 0.0, -1
+    visited = [start]
+    while end < 0:
+        reduced = distance + costs[row] - row_price[row] - column_price
+        better = ~done & (reduced < shortest)
+        shortest[better], came_from[better] = reduced[better], row
+        column = int(np.argmin(np.where(done, np.inf, shortest)))
+        distance = float(shortest[column])
+        done[column] = True
+        if owner[column] < 0:
+            end = column
+        else:
+            row = int(owner[column])
+            visited.append(row)
+    for one in visited[1:]:
+        row_price[one] += distance - shortest[np.flatnonzero(owner == one)[0]]
+    row_price[start] += distance
+    column_price[done] -= distance - shortest[done]
+    while end >= 0:
+        row = int(came_from[end])
+        before = -1 if row == start else int(np.flatnonzero(owner == row)[0])
+        owner[end] = row
+        end = before

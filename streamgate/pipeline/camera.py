@@ -28,11 +28,14 @@ from streamgate.values import (
     Candidate,
     Discontinuity,
     Frame,
+    Release,
     ReleaseReason,
     ScoredFace,
     Scores,
     Skipped,
     SkipReason,
+    TrackDecision,
+    TracksJoined,
 )
 
 __all__ = ["CameraPipeline", "PipelineParts"]
@@ -51,6 +54,9 @@ class PipelineParts:
         on_scored: told of each scored face; must not block.
         on_analysed: told of each frame and what was seen in it; must not block, and must not keep
             more than the newest frame.
+        on_joined: told of two live tracks that have become one; must not block.
+        on_outcome: told, of the detector and the scorer by name, of each failure with its error
+            and of each success with None.
         lossless: wait for the scorer after each frame instead of shedding load, and take the
             frames' own time for the selector's: for files that are read as fast as they can be.
     """
@@ -64,6 +70,8 @@ class PipelineParts:
     clock: Clock
     on_scored: Callable[[ScoredFace], None] = lambda _face: None
     on_analysed: Callable[[Frame, Analysis], None] = lambda _frame, _analysis: None
+    on_joined: Callable[[TracksJoined], None] = lambda _joined: None
+    on_outcome: Callable[[str, str | None], None] = lambda _part, _error: None
     lossless: bool = False
 
 
@@ -75,6 +83,7 @@ class CameraPipeline:
         self.last_frame_at: float | None = None
         self._media_time = 0.0
         self._busy_since: float | None = None
+        self._scoring_since: float | None = None
         self._drain_deadline: float | None = None
         self._drain_timeout: asyncio.Timeout | None = None
         self._work = asyncio.Event()
@@ -85,6 +94,11 @@ class CameraPipeline:
     def busy_s(self) -> float:
         """How long the analysis of the present frame has taken; 0 between frames."""
         return 0.0 if self._busy_since is None else time.perf_counter() - self._busy_since
+
+    @property
+    def scoring_s(self) -> float:
+        """How long the present batch has been with the scorer; 0 between batches."""
+        return 0.0 if self._scoring_since is None else time.perf_counter() - self._scoring_since
 
     @property
     def time(self) -> float:
@@ -128,9 +142,10 @@ class CameraPipeline:
         self._media_time = frame.captured_at
         for stage, seconds in analysis.seconds.items():
             parts.metrics.stage_seconds.labels(stage).observe(seconds)
-        parts.on_analysed(frame, analysis)
         self._count(analysis)
-        await self._publish(parts.selector.seen(analysis, self.time))
+        events = parts.selector.seen(analysis, self.time)
+        parts.on_analysed(frame, parts.selector.named(analysis))
+        await self._publish(events)
         if parts.lossless:
             await self._idle.wait()
             await self._publish(parts.selector.tick(self.time))
@@ -141,13 +156,16 @@ class CameraPipeline:
         parts, loop = self.parts, asyncio.get_running_loop()
         self._busy_since = time.perf_counter()
         try:
-            return await loop.run_in_executor(parts.detection, parts.analyser.analyse, frame)
+            analysis = await loop.run_in_executor(parts.detection, parts.analyser.analyse, frame)
         except DetectorError as error:
             log.error("frame not analysed", frame=frame.index, error=str(error))
+            parts.on_outcome("detector", str(error))
             parts.metrics.frames_dropped.labels("detector_failed").inc()
             return None
         finally:
             self._busy_since = None
+        parts.on_outcome("detector", None)
+        return analysis
 
     def _count(self, analysis: Analysis) -> None:
         metrics = self.parts.metrics
@@ -170,12 +188,14 @@ class CameraPipeline:
         for event in events:
             if isinstance(event, Skipped):
                 metrics.faces_skipped.labels(event.reason.value).inc()
+            elif isinstance(event, TracksJoined):
+                self.parts.on_joined(event)
         metrics.live_tracks.set(len(selector.live_tracks))
         metrics.pending_faces.set(selector.waiting)
         if selector.waiting:
             self._work.set()
             self._idle.clear()
-        decided = [event for event in events if not isinstance(event, Skipped)]
+        decided = [event for event in events if isinstance(event, Release | TrackDecision)]
         await self.parts.publisher.publish(decided)
 
     # Scoring
@@ -194,7 +214,7 @@ class CameraPipeline:
 
     async def _score(self, batch: Sequence[Candidate]) -> None:
         parts = self.parts
-        started = time.perf_counter()
+        started = self._scoring_since = time.perf_counter()
         try:
             scores = await parts.scorer.score(np.stack([c.crop.image for c in batch]))
         except asyncio.CancelledError:
@@ -203,13 +223,16 @@ class CameraPipeline:
             raise
         except ScoreError as error:
             log.error("scoring failed", error=str(error), faces=len(batch))
+            parts.on_outcome("scorer", str(error))
             events = parts.selector.failed(batch, SkipReason.SCORER_FAILED, self.time)
         else:
+            parts.on_outcome("scorer", None)
             parts.metrics.stage_seconds.labels("score").observe(time.perf_counter() - started)
             parts.metrics.scorer_batch.observe(len(batch))
             # Without a pause between the two, in which a stop could lose half of the batch.
             events = parts.selector.scored(self._scored(batch, scores), self.time)
         finally:
+            self._scoring_since = None
             parts.metrics.scorer_busy.inc(time.perf_counter() - started)
         await self._publish(events)
 
@@ -219,13 +242,14 @@ class CameraPipeline:
         faces = scores.of(batch, scored_at)
         for face in faces:
             parts.metrics.faces_scored.inc()
-            track = parts.publisher.exemplar(face.candidate.track_id)
+            track_id = parts.selector.track_of(face.candidate.track_id)
+            track = parts.publisher.exemplar(track_id)
             parts.metrics.face_quality.observe(face.quality, track)
             parts.metrics.face_raw_score.observe(face.raw)
             if not parts.lossless:
                 age_s = scored_at - face.candidate.captured_at
                 parts.metrics.capture_to_score.observe(age_s, track)
-            parts.on_scored(face)
+            parts.on_scored(face.of_track(track_id))
         return faces
 
     async def _drain(self, scoring: asyncio.Task[None]) -> None:

@@ -121,6 +121,7 @@ class Publisher:
             decided_wall=captured.captured_wall + (release.at - captured.captured_at),
             model_hash=self.identity.model_hash,
             config_hash=self.identity.config_hash,
+            visit=release.visit,
         )
 
     async def _deliver(self, shot: BestShot) -> None:

@@ -109,6 +109,15 @@ def decision_record(
         "camera": under.camera,
         "boot_id": under.boot_id,
         "track_id": decision.track_id,
+        "visit": decision.visit,
+        "joins": [
+            {
+                "track_id": join.track_id,
+                "similarity": round(float(join.similarity), 4),
+                "reason": join.reason.value,
+            }
+            for join in decision.joins
+        ],
         "outcome": decision.outcome.value,
         "reason": decision.reason.value,
         "first_seen_at": _utc(decision.first_seen_wall),

@@ -102,7 +102,8 @@ class ExpectedImprovement:
         u = (expected - to_beat) / deviation
         below = 0.5 * (1.0 + math.erf(u / math.sqrt(2.0)))
         density = math.exp(-0.5 * u * u) / math.sqrt(2.0 * math.pi)
-        return deviation * (u * below + density)
+        # Far below, the two terms cancel but for rounding.
+        return max(0.0, deviation * (u * below + density))
 
     def _expect(self, at: float, prior: float) -> tuple[float, float]:
         """Return the mean and standard deviation of the predicted quality of a face."""

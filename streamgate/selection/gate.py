@@ -9,13 +9,17 @@ Every track has exactly one `TrackDecision`, forwarded or not. Faces are release
 - when the track has lived for `max_wait_s` (or as soon after that as there is a face to release),
 - and, after a release, when a later face is better by `improve_by` points; the cool-down between
   releases does not apply at the track's end, which is the last chance.
+
+A track of somebody who was forwarded a moment before, in another track of the same visit, is one
+after its release from the beginning. Who is whom is decided elsewhere (see `identity`): the gate is
+told to merge two tracks, to continue a visit, or to divide a track.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from streamgate.config import GateSection
@@ -25,12 +29,29 @@ from streamgate.values import (
     ReleaseTarget,
     ScoredFace,
     TrackDecision,
+    TrackJoin,
     TrackOutcome,
 )
 
-__all__ = ["GateEvent", "QualityGate"]
+__all__ = ["Forwarded", "GateEvent", "QualityGate"]
 
 GateEvent = Release | TrackDecision
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """What was forwarded of a person before.
+
+    Attributes:
+        quality: of the latest face, 0-100.
+        at: monotonic seconds of its release.
+        count: faces in all.
+    """
+
+    quality: float
+    at: float
+    count: int
+
 
 # A release picks faces that are apart in time from the best moments: this many times `top_k`.
 _POOL_FACTOR = 4
@@ -44,15 +65,17 @@ class _Track:
     first_seen_wall: float
     last_seen_at: float
     last_seen_wall: float
+    visit: int
     faces: int = 0
     scored: int = 0
     skipped: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     best: ScoredFace | None = None
-    pool: dict[int, ScoredFace] = field(default_factory=dict)
+    pool: dict[float, ScoredFace] = field(default_factory=dict)
     forwarded: int = 0
-    released_at: float | None = None
-    released_quality: float = 0.0
+    # The latest release of the person, in this track or an earlier one of the visit.
+    latest: Forwarded | None = None
+    joins: list[TrackJoin] = field(default_factory=list)
 
     @property
     def age_s(self) -> float:
@@ -77,10 +100,75 @@ class QualityGate:
             faces = list(track.pool.values())
             if not faces and track.best is not None:
                 faces = [track.best]
-            track.pool.clear()
-            for face in faces:
-                if face.quality >= self._threshold(track):
-                    self._pool(track, face)
+            self._pool_anew(track, faces)
+
+    def forwarded(self, track_id: int) -> Forwarded | None:
+        """What was forwarded of the person of a live track, here or earlier in the visit."""
+        return self._tracks[track_id].latest
+
+    def visit_of(self, track_id: int) -> int:
+        """The visit that a live track belongs to."""
+        return self._tracks[track_id].visit
+
+    def merge(self, track_id: int, join: TrackJoin) -> None:
+        """Let a live track become part of another live one, of which nothing is told any more.
+
+        Nothing may have been forwarded in the one that ends; else it stays a track of its own, see
+        `continue_visit`.
+        """
+        track, other = self._tracks[track_id], self._tracks.pop(join.track_id)
+        assert not other.forwarded
+        if other.first_seen_at < track.first_seen_at:
+            track.first_seen_at, track.first_seen_wall = other.first_seen_at, other.first_seen_wall
+        if other.last_seen_at > track.last_seen_at:
+            track.last_seen_at, track.last_seen_wall = other.last_seen_at, other.last_seen_wall
+        track.faces += other.faces
+        track.scored += other.scored
+        track.skipped += other.skipped
+        track.rejected += other.rejected
+        track.joins += [*other.joins, join]
+        if other.best is not None:
+            best = other.best.of_track(track_id)
+            if track.best is None or best.quality > track.best.quality:
+                track.best = best
+        faces = [face.of_track(track_id) for face in other.pool.values()]
+        self._pool_anew(track, [*track.pool.values(), *faces])
+
+    def continue_visit(
+        self, track_id: int, visit: int, join: TrackJoin, before: Forwarded | None
+    ) -> None:
+        """Let a live track be a later one of a visit: what was forwarded before counts for it."""
+        track = self._tracks[track_id]
+        track.visit = visit
+        track.joins.append(join)
+        if track.latest is None:
+            track.latest = before
+        self._pool_anew(track, list(track.pool.values()))
+
+    def divide(self, track_id: int, new_id: int, *, visit: int, at: float, wall: float) -> None:
+        """Let the faces of a track from `at` on be another person's, in a track of another number.
+
+        What was forwarded, and whatever else cannot be told apart, stays with the first person.
+        """
+        track = self._tracks[track_id]
+        new = self._tracks[new_id] = _Track(
+            at, wall, track.last_seen_at, track.last_seen_wall, visit
+        )
+        faces = list(track.pool.values())
+        if track.best is not None and track.best not in faces:
+            faces.append(track.best)
+        first = [face for face in faces if face.candidate.captured_at < at]
+        second = [face.of_track(new_id) for face in faces if face.candidate.captured_at >= at]
+        track.last_seen_at = max(track.first_seen_at, min(track.last_seen_at, at))
+        track.last_seen_wall = track.first_seen_wall + track.last_seen_at - track.first_seen_at
+        track.best = max(first, key=lambda face: face.quality, default=track.best)
+        self._pool_anew(track, first)
+        new.best = max(second, key=lambda face: face.quality, default=None)
+        # Counted where they are known to belong; the others were counted with the first person.
+        new.faces = new.scored = len(second)
+        track.faces -= len(second)
+        track.scored -= len(second)
+        self._pool_anew(new, second)
 
     @property
     def live_tracks(self) -> tuple[int, ...]:
@@ -107,7 +195,7 @@ class QualityGate:
         """Note a detected face of a track at its capture time."""
         track = self._tracks.get(track_id)
         if track is None:
-            track = self._tracks[track_id] = _Track(at, wall, at, wall)
+            track = self._tracks[track_id] = _Track(at, wall, at, wall, visit=track_id)
         track.faces += 1
         track.last_seen_at, track.last_seen_wall = at, wall
 
@@ -154,19 +242,19 @@ class QualityGate:
 
     def _threshold(self, track: _Track) -> float:
         """Return the quality that a face must have to be released."""
-        if track.released_at is None:
+        if track.latest is None:
             return self.settings.min_quality
-        if self.settings.improve_by is None or track.forwarded >= self.settings.max_per_track:
+        if self.settings.improve_by is None or track.latest.count >= self.settings.max_per_track:
             return math.inf
-        return track.released_quality + self.settings.improve_by
+        return max(track.latest.quality + self.settings.improve_by, self.settings.min_quality)
 
     def _wanted(self, track: _Track) -> int:
         """Return how many faces the next release of the track may have."""
-        return self.settings.top_k if track.released_at is None else 1
+        return self.settings.top_k if track.latest is None else 1
 
     def _deadline(self, track: _Track) -> float:
         """Return when the track's first release is due, whatever its faces are."""
-        if track.released_at is not None or self.settings.max_wait_s is None:
+        if track.latest is not None or self.settings.max_wait_s is None:
             return math.inf
         return track.first_seen_at + self.settings.max_wait_s
 
@@ -174,7 +262,7 @@ class QualityGate:
         """Keep the best face of each moment, and only the best moments."""
         gap = self.settings.min_gap_s
         since = face.candidate.captured_at - track.first_seen_at
-        moment = int(since / gap) if gap > 0 else track.scored
+        moment = since // gap if gap > 0 else since
         rival = track.pool.get(moment)
         if rival is None or face.quality > rival.quality:
             track.pool[moment] = face
@@ -184,6 +272,13 @@ class QualityGate:
             worst = min(track.pool, key=lambda m: (track.pool[m].quality, -m))
             del track.pool[worst]
 
+    def _pool_anew(self, track: _Track, faces: Sequence[ScoredFace]) -> None:
+        """Let the faces that are good enough compete again, in the order of their capture."""
+        track.pool.clear()
+        for face in sorted(faces, key=lambda one: one.candidate.captured_at):
+            if face.quality >= self._threshold(track):
+                self._pool(track, face)
+
     def _due(self, track_id: int, track: _Track, at: float) -> Iterator[Release]:
         reason = self._reason(track, at)
         if reason is not None:
@@ -192,8 +287,8 @@ class QualityGate:
     def _reason(self, track: _Track, at: float) -> ReleaseReason | None:
         if not track.pool or track.age_s < self.settings.min_age_s:
             return None
-        if track.released_at is not None:
-            rested = at - track.released_at >= self.settings.cooldown_s
+        if track.latest is not None:
+            rested = at - track.latest.at >= self.settings.cooldown_s
             return ReleaseReason.IMPROVED if rested else None
         best = max(face.quality for face in track.pool.values())
         if self.settings.release_quality is not None and best >= self.settings.release_quality:
@@ -208,12 +303,12 @@ class QualityGate:
     def _release(
         self, track_id: int, track: _Track, reason: ReleaseReason, at: float
     ) -> Iterator[Release]:
-        room = self.settings.max_per_track - track.forwarded
+        before = 0 if track.latest is None else track.latest.count
+        room = self.settings.max_per_track - before
         wanted = min(room, self._wanted(track))
         chosen = _apart(track.pool, wanted, self.settings.min_gap_s)
         track.pool.clear()
-        track.released_at = at
-        track.released_quality = chosen[0].quality
+        track.latest = Forwarded(chosen[0].quality, at, before + len(chosen))
         for rank, face in enumerate(chosen, start=1):
             track.forwarded += 1
             yield Release(
@@ -223,10 +318,11 @@ class QualityGate:
                 reason=reason,
                 face=face,
                 at=at,
+                visit=track.visit,
             )
 
 
-def _apart(pool: dict[int, ScoredFace], wanted: int, gap_s: float) -> list[ScoredFace]:
+def _apart(pool: dict[float, ScoredFace], wanted: int, gap_s: float) -> list[ScoredFace]:
     """Return the best faces, best first, each at least `gap_s` away from those before it."""
     best_first = sorted(pool.values(), key=lambda f: (-f.quality, f.candidate.captured_at))
     chosen: list[ScoredFace] = []
@@ -244,6 +340,8 @@ def _decision(
 ) -> TrackDecision:
     if track.forwarded:
         outcome = TrackOutcome.FORWARDED
+    elif track.latest is not None:
+        outcome = TrackOutcome.SAME_VISIT
     elif track.best is not None and track.best.quality < settings.min_quality:
         outcome = TrackOutcome.BELOW_MIN_QUALITY
     elif track.best is not None:
@@ -267,5 +365,7 @@ def _decision(
         best_quality=None if track.best is None else track.best.quality,
         best_raw=None if track.best is None else track.best.raw,
         forwarded=track.forwarded,
+        visit=track.visit,
         rejected=dict(track.rejected),
+        joins=tuple(track.joins),
     )

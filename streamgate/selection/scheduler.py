@@ -7,8 +7,9 @@ in a poor moment is spent in a good one; and because faces wait for a while, the
 good face can still be scored afterwards. So a slow scorer or a small budget reduces the choice, but
 never adds delay or memory.
 
-Faces of tracks that are about to be decided are scored first, in the order of their deadlines; then
-the face, of all tracks, with the largest expected improvement.
+What is scored next is the face of a track of which nobody knows whose it is; then that of a track
+that is about to be decided, the earliest decision first; then that which is expected to add most to
+its track, of all tracks.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ spent. The more scores are saved, the less is needed."""
 _LEAST_GAIN = 0.02
 _SOON_S = 0.3
 """A track whose decision is due within this time spends all its savings, seconds."""
+
+
+def _nothing_is_urgent(_track_id: int) -> bool:
+    return False
 
 
 def _anything_wins(_track_id: int) -> ReleaseTarget:
@@ -104,6 +109,7 @@ class Scheduler:
         share: share of a track's faces that may be scored, 0-1; at 1 every face is scored that
             is not displaced by others.
         target_of: returns what a face of a track must beat, and until when.
+        urgent: tells whether a face of a track is wanted whatever it costs, before all others.
     """
 
     def __init__(
@@ -112,10 +118,12 @@ class Scheduler:
         *,
         share: float = 1.0,
         target_of: Callable[[int], ReleaseTarget] = _anything_wins,
+        urgent: Callable[[int], bool] = _nothing_is_urgent,
     ) -> None:
         self.max_pending = max_pending
         self.share = share
         self._target_of = target_of
+        self._urgent = urgent
         self._tracks: dict[int, _Waiting] = {}
 
     def __len__(self) -> int:
@@ -193,8 +201,11 @@ class Scheduler:
 
     def _best(self, track_id: int, track: _Waiting, at: float) -> _Offer | None:
         """Return the face of a track to be scored next, if one is worth it now."""
-        bounded = self.share < 1.0
-        if not track.faces or (bounded and track.scores < 1.0):
+        if not track.faces:
+            return None
+        urgent = self._urgent(track_id)
+        bounded = self.share < 1.0 and not urgent
+        if bounded and track.scores < 1.0:
             return None
         target = self._target_of(track_id)
         gains = track.gains(target.to_beat)
@@ -204,7 +215,9 @@ class Scheduler:
         least = _LEAST_GAIN if soon else _price(track.scores)
         if target.to_beat == math.inf or (bounded and gains[place] < least):
             return None
-        rank = (0, deadline, track_id) if soon else (1, -gains[place], track_id)
+        rank = (1, deadline, track_id) if soon else (2, -gains[place], track_id)
+        if urgent:
+            rank = (0, -gains[place], track_id)
         return _Offer(rank, track_id, place)
 
     def _least_gain(self, track_id: int) -> float:

@@ -4,6 +4,11 @@ The live pipeline and the replay of recordings drive the same `Selector`: they r
 ask what to score next, and report the scores. It answers with events. Time is an
 argument, so that equal calls give equal events.
 
+The tracker breaks a person into pieces where it cannot be sure, and every piece has a number. Here
+pieces become *tracks*: a piece that turns out to be the person of a live track is part of that
+track from then on, and one that follows a decided track of the same person is a later track of the
+same *visit*. `identity` says who is whom, by the embeddings that come with the scores.
+
 A track that has ended is decided once no face of it is being scored and no waiting one can still
 win. Until then it is *ending*.
 """
@@ -12,45 +17,84 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from streamgate.config import GateSection
-from streamgate.selection.gate import QualityGate
+from streamgate.selection.gate import Forwarded, QualityGate
+from streamgate.selection.identity import Identities, IdentityRules, Joined, Split
 from streamgate.selection.scheduler import Scheduler
 from streamgate.values import (
     Analysis,
     Candidate,
+    JoinReason,
     Release,
     ReleaseReason,
+    ReleaseTarget,
     ScoredFace,
+    SeenFace,
     Skipped,
     SkipReason,
     TrackDecision,
+    TrackJoin,
+    TracksJoined,
 )
 
 __all__ = ["Selector", "SelectorEvent"]
 
-SelectorEvent = Release | TrackDecision | Skipped
-"""A face to forward, the decision on a track that has ended, or a face that will not be scored."""
+SelectorEvent = Release | TrackDecision | Skipped | TracksJoined
+"""A face that goes out, the terminal decision on a track, a face that will not be scored, or two
+tracks that have become one."""
+
+_DIVIDED = 1_000_000
+"""A track that went over to another person goes on under its number plus this: no camera counts so
+far in one run, and the same recording gives the same number."""
+
+
+@dataclass(slots=True)
+class _Piece:
+    """A run of sightings that the tracker takes for one person.
+
+    Attributes:
+        track_id: the track that it is part of.
+        unconfirmed: its faces so far, each with the time of its frame, while it may be a ghost.
+        ending: why and when it ended; None while it lives.
+    """
+
+    track_id: int
+    unconfirmed: list[tuple[SeenFace, float, float]] | None
+    ending: tuple[ReleaseReason, float] | None = None
 
 
 class Selector:
     """Chooses the faces to score and the faces to forward, for all tracks of one camera.
 
-    Every candidate is either scored or returned as `Skipped`, and every track ends with exactly
-    one `TrackDecision`.
+    Every candidate of a confirmed track is scored or comes back as `Skipped`, and every such track
+    has exactly one `TrackDecision`, unless it became part of another one (`TracksJoined`).
 
     Args:
         gate: the rules of release.
         max_pending: the most faces that wait for the scorer.
         share: share of a track's candidates that may be scored, 0-1.
+        identity: when two tracks are one person; None compares nobody.
     """
 
-    def __init__(self, gate: GateSection, *, max_pending: int, share: float = 1.0) -> None:
+    def __init__(
+        self,
+        gate: GateSection,
+        *,
+        max_pending: int,
+        share: float = 1.0,
+        identity: IdentityRules | None = None,
+    ) -> None:
         self._gate = QualityGate(gate)
-        self._scheduler = Scheduler(max_pending, share=share, target_of=self._gate.release_target)
+        self._scheduler = Scheduler(
+            max_pending, share=share, target_of=self._target_of, urgent=self._is_urgent
+        )
+        self._identities = None if identity is None else Identities(identity)
+        self._pieces: dict[int, _Piece] = {}
         self._in_flight: Counter[int] = Counter()
-        # Why and when each ending track has ended.
-        self._ending: dict[int, tuple[ReleaseReason, float]] = {}
+        # What was forwarded of people who may come back, by the number of their visit.
+        self._visits: dict[int, Forwarded] = {}
 
     @property
     def settings(self) -> GateSection:
@@ -67,23 +111,51 @@ class Selector:
         """How many faces wait for the scorer."""
         return len(self._scheduler)
 
+    def track_of(self, piece: int) -> int:
+        """The track that a number of the tracker's stands for, as is known now."""
+        return self._pieces[piece].track_id if piece in self._pieces else piece
+
+    def named(self, analysis: Analysis) -> Analysis:
+        """Return the same analysis with the numbers of tracks instead of the tracker's.
+
+        Faces that may be ghosts are left out.
+        """
+        faces = []
+        for face in analysis.faces:
+            piece = self._pieces.get(face.tracked.track_id)
+            if piece is not None and piece.unconfirmed is not None:
+                continue
+            track_id = self.track_of(face.tracked.track_id)
+            tracked = replace(face.tracked, track_id=track_id)
+            candidate = face.candidate and face.candidate.of_track(track_id)
+            faces.append(SeenFace(tracked, candidate, face.rejection))
+        return replace(analysis, faces=tuple(faces))
+
     def adopt(self, gate: GateSection, *, max_pending: int, share: float) -> None:
         """Change the settings; live tracks keep what was seen and forwarded."""
         self._gate.adopt(gate)
         self._scheduler.max_pending, self._scheduler.share = max_pending, share
 
+    # What happens
+
     def seen(self, analysis: Analysis, now: float) -> list[SelectorEvent]:
         """Take what was seen in a frame: first the tracks that ended before it, then its faces."""
         events: list[SelectorEvent] = []
-        for track_id in analysis.ended:
-            events += self._end(track_id, ReleaseReason.TRACK_ENDED, now)
+        for piece in analysis.ended:
+            self._end(piece, ReleaseReason.TRACK_ENDED, now)
+        for piece in analysis.dismissed:
+            self._dismiss(piece)
+        events += self._settle(now)
+        for beginning in analysis.began:
+            self._pieces[beginning.track_id] = _Piece(beginning.track_id, unconfirmed=[])
+            if self._identities is not None:
+                self._identities.began(
+                    beginning.track_id, beginning.may_continue, analysis.captured_at
+                )
         for face in analysis.faces:
-            track_id = face.tracked.track_id
-            self._gate.seen(track_id, at=analysis.captured_at, wall=analysis.captured_wall)
-            if face.candidate is not None:
-                events += self._skip(self._scheduler.offer(face.candidate))
-            elif face.rejection is not None:
-                self._gate.rejected(track_id, face.rejection)
+            events += self._saw(face, analysis.captured_at, analysis.captured_wall)
+        for piece in analysis.confirmed:
+            events += self._confirm(piece)
         return events + self._settle(now)
 
     def next_batch(self, count: int, now: float) -> list[Candidate]:
@@ -100,8 +172,19 @@ class Selector:
         """Take the scores of a batch."""
         events: list[SelectorEvent] = []
         for face in faces:
+            piece = face.candidate.track_id
             self._scheduler.learn(face)
-            events += self._gate.scored(face, at=now)
+            events += self._gate.scored(face.of_track(self.track_of(piece)), at=now)
+            self._remember(self.track_of(piece))
+            if self._identities is not None:
+                changes = self._identities.scored(
+                    piece, face.embedding, face.quality, face.candidate.captured_at
+                )
+                for change in changes:
+                    if isinstance(change, Joined):
+                        events += self._join(change)
+                    elif isinstance(change, Split):
+                        events += self._divide(change, face, now)
         self._landed([face.candidate for face in faces])
         return events + self._settle(now)
 
@@ -115,15 +198,23 @@ class Selector:
 
     def tick(self, now: float) -> list[SelectorEvent]:
         """Return what has become due because time has passed."""
-        return [*self._gate.tick(now), *self._settle(now)]
+        events: list[SelectorEvent] = list(self._gate.tick(now))
+        for event in events:
+            if isinstance(event, Release):
+                self._remember(event.track_id)
+        if self._identities is not None:
+            for over in self._identities.tick(now):
+                self._visits.pop(over.visit, None)
+        return events + self._settle(now)
 
     def end(self, reason: ReleaseReason, now: float) -> list[SelectorEvent]:
         """End every live track, oldest first."""
-        events: list[SelectorEvent] = []
-        for track_id in self._gate.live_tracks:
-            if track_id not in self._ending:
-                events += self._end(track_id, reason, now)
-        return events
+        for number, piece in tuple(self._pieces.items()):
+            if piece.unconfirmed is not None:
+                self._dismiss(number)
+            elif piece.ending is None:
+                self._end(number, reason, now)
+        return self._settle(now)
 
     def close(self, reason: ReleaseReason, now: float) -> list[SelectorEvent]:
         """End every live track with the scores that it has; waiting faces are skipped."""
@@ -132,25 +223,140 @@ class Selector:
         events = self._skip([Skipped(candidate, SkipReason.SHUTDOWN) for candidate in left])
         return events + self._settle(now) + self.end(reason, now)
 
-    def _end(self, track_id: int, reason: ReleaseReason, now: float) -> list[SelectorEvent]:
-        self._scheduler.end(track_id)
-        self._ending[track_id] = reason, now
-        return self._settle(now)
+    # Faces of a piece
+
+    def _saw(self, face: SeenFace, at: float, wall: float) -> list[SelectorEvent]:
+        number = face.tracked.track_id
+        piece = self._pieces.get(number)
+        if piece is None:
+            # Whoever does not say when tracks begin says that each is one from its first face on.
+            piece = self._pieces[number] = _Piece(number, unconfirmed=None)
+            if self._identities is not None:
+                self._identities.began(number, (), at)
+        elif self._identities is not None:
+            self._identities.seen(number, at)
+        if piece.unconfirmed is not None:
+            piece.unconfirmed.append((face, at, wall))
+            return []
+        return self._take(face, piece.track_id, at, wall)
+
+    def _take(self, face: SeenFace, track_id: int, at: float, wall: float) -> list[SelectorEvent]:
+        self._gate.seen(track_id, at=at, wall=wall)
+        if face.candidate is not None:
+            return self._skip(self._scheduler.offer(face.candidate))
+        if face.rejection is not None:
+            self._gate.rejected(track_id, face.rejection)
+        return []
+
+    def _confirm(self, number: int) -> list[SelectorEvent]:
+        """Count a piece that is no ghost from its first face on."""
+        piece = self._pieces[number]
+        before, piece.unconfirmed = piece.unconfirmed or [], None
+        events: list[SelectorEvent] = []
+        for face, at, wall in before:
+            events += self._take(face, piece.track_id, at, wall)
+        return events
+
+    def _dismiss(self, number: int) -> None:
+        """Forget a piece that was a ghost."""
+        self._pieces.pop(number, None)
+        if self._identities is not None:
+            self._identities.dismissed(number)
+
+    def _end(self, number: int, reason: ReleaseReason, now: float) -> None:
+        self._scheduler.end(number)
+        self._pieces[number].ending = reason, now
+        if self._identities is not None:
+            self._identities.ended(number)
 
     def _settle(self, now: float) -> list[SelectorEvent]:
-        """Decide the ending tracks that have no face being scored or still worth a score."""
+        """Decide the tracks of which no piece lives, is under way or is worth a score any more."""
         events: list[SelectorEvent] = []
-        for track_id, (reason, ended_at) in tuple(self._ending.items()):
-            if self._in_flight[track_id] or self._scheduler.waits(track_id, now):
+        ending = [(number, piece) for number, piece in self._pieces.items() if piece.ending]
+        for number, piece in ending:
+            if self._in_flight[number] or self._scheduler.waits(number, now):
                 continue
-            del self._ending[track_id]
-            events += self._skip(self._scheduler.forget(track_id))
-            events += self._gate.end(track_id, reason, at=ended_at)
+            events += self._skip(self._scheduler.forget(number))
+            del self._pieces[number]
+            others = any(one.track_id == piece.track_id for one in self._pieces.values())
+            if not others and piece.ending is not None:
+                events += self._decide(piece.track_id, *piece.ending)
         return events
+
+    def _decide(self, track_id: int, reason: ReleaseReason, at: float) -> list[SelectorEvent]:
+        visit, latest = self._gate.visit_of(track_id), self._gate.forwarded(track_id)
+        events = self._gate.end(track_id, reason, at=at)
+        released = [event for event in events if isinstance(event, Release)]
+        if released:
+            count = len(released) + (0 if latest is None else latest.count)
+            latest = Forwarded(released[0].face.quality, at, count)
+        if latest is not None and self._identities is not None:
+            self._visits[visit] = latest
+        return list(events)
+
+    # Who is whom
+
+    def _join(self, change: Joined) -> list[SelectorEvent]:
+        """Take up that the tracks of a visit are those of an older one, too."""
+        reason = JoinReason.CONTINUED if change.continued else JoinReason.ALIKE
+        events: list[SelectorEvent] = []
+        younger = sorted({self.track_of(piece) for piece in change.tracks})
+        self._visits.pop(change.joined, None)
+        for track_id in younger:
+            if track_id not in self._gate.live_tracks:
+                continue
+            join = TrackJoin(track_id, change.similarity, reason)
+            into = self._live_track_of(change.visit, besides=track_id)
+            own = self._gate.forwarded(track_id)
+            if into is not None and own is None:
+                self._gate.merge(into, join)
+                for piece in self._pieces.values():
+                    if piece.track_id == track_id:
+                        piece.track_id = into
+                events.append(TracksJoined(into, join))
+                continue
+            before = self._visits.get(change.visit)
+            if into is not None:
+                before = self._gate.forwarded(into)
+            follows = TrackJoin(into or change.visit, change.similarity, reason)
+            self._gate.continue_visit(track_id, change.visit, follows, before)
+            self._remember(track_id)
+        return events
+
+    def _live_track_of(self, visit: int, *, besides: int) -> int | None:
+        """The live track of a visit, if it has one."""
+        for track_id in self._gate.live_tracks:
+            if track_id != besides and self._gate.visit_of(track_id) == visit:
+                return track_id
+        return None
+
+    def _divide(self, change: Split, face: ScoredFace, now: float) -> list[SelectorEvent]:
+        """Decide the first person of a track, and let it go on as the second one's."""
+        piece = self._pieces[change.track_id]
+        old, new = piece.track_id, piece.track_id + _DIVIDED
+        if old not in self._gate.live_tracks:
+            return []
+        wall = face.candidate.captured_wall - (face.candidate.captured_at - change.at)
+        self._gate.divide(old, new, visit=change.visit, at=change.at, wall=wall)
+        piece.track_id = new
+        return self._decide(old, ReleaseReason.TRACK_ENDED, now)
+
+    def _remember(self, track_id: int) -> None:
+        """Keep with the visit what was forwarded of a live track, for whoever joins it."""
+        latest = self._gate.forwarded(track_id) if self._identities is not None else None
+        if latest is not None:
+            self._visits[self._gate.visit_of(track_id)] = latest
+
+    def _target_of(self, piece: int) -> ReleaseTarget:
+        return self._gate.release_target(self.track_of(piece))
+
+    def _is_urgent(self, piece: int) -> bool:
+        """Whether it is unknown whose a piece is: its first faces come before all others."""
+        return self._identities is not None and self._identities.wants_score(piece)
 
     def _skip(self, skipped: Sequence[Skipped]) -> list[SelectorEvent]:
         for face in skipped:
-            self._gate.skipped(face.candidate.track_id)
+            self._gate.skipped(self.track_of(face.candidate.track_id))
         return list(skipped)
 
     def _landed(self, batch: Sequence[Candidate]) -> None:

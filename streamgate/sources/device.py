@@ -20,6 +20,7 @@ class DeviceSource:
             opening=lambda: _opening(config),
             encrypted=False,
             reconnect=config.reconnect,
+            pictures=config,
         )
         self._source = LiveSource(camera, metrics, clock)
 
@@ -40,4 +41,5 @@ def _opening(config: DeviceSection) -> Opening:
         container_format="v4l2",
         open_timeout_s=config.read_timeout_s,
         read_timeout_s=config.read_timeout_s,
+        max_pixels=config.max_pixels,
     )

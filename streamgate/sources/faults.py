@@ -12,7 +12,7 @@ from enum import StrEnum
 
 import av
 
-from streamgate.errors import redact_urls
+from streamgate.values.redaction import redact
 
 __all__ = ["Fault", "FaultReason", "fault", "fault_of"]
 
@@ -31,6 +31,9 @@ class FaultReason(StrEnum):
     NO_KEYFRAME = "no_keyframe"
     CLOSED = "closed"
     FROZEN = "frozen"
+    CLOCK = "clock"
+    PACKET_LOSS = "packet_loss"
+    TOO_LARGE = "too_large"
     OTHER = "other"
 
 
@@ -63,8 +66,14 @@ _REMEDIES: dict[FaultReason, str] = {
     "camera's certificate names it, is in date and was signed by source.ca_file",
     FaultReason.INVALID_DATA: "what arrives cannot be read as video",
     FaultReason.NO_VIDEO: "it has no video stream",
-    FaultReason.NO_KEYFRAME: "no sound keyframe comes: shorten the camera's keyframe interval",
+    FaultReason.NO_KEYFRAME: "no sound keyframe or recovery point comes: shorten the camera's "
+    "keyframe interval",
     FaultReason.CLOSED: "the camera ended the stream",
+    FaultReason.CLOCK: "the timestamps cannot be believed; pictures are timed by their arrival: "
+    "check the camera's clock, and that its frame rate is the one it is set to",
+    FaultReason.PACKET_LOSS: "packets are lost on the way, and pictures with them: set "
+    "source.transport: tcp, or mend the network",
+    FaultReason.TOO_LARGE: "its pictures are too large",
     FaultReason.OTHER: "it failed",
 }
 
@@ -72,7 +81,7 @@ _REMEDIES: dict[FaultReason, str] = {
 def fault(reason: FaultReason, detail: str = "") -> Fault:
     """Return a fault with its remedy, and FFmpeg's bare words where there are any."""
     text = _REMEDIES[reason]
-    return Fault(reason, f"{text} ({redact_urls(detail)})" if detail else text)
+    return Fault(reason, f"{text} ({redact(detail)})" if detail else text)
 
 
 def fault_of(error: av.FFmpegError, *, encrypted: bool = False) -> Fault:

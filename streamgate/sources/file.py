@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from fractions import Fraction
 
 import av
 import structlog
@@ -18,11 +19,13 @@ from av.video.stream import VideoStream
 from streamgate.config.source import FileSection
 from streamgate.errors import SourceError
 from streamgate.ports import Clock, FrameSink
-from streamgate.sources.faults import fault_of
+from streamgate.sources.bitstream import reader_for
+from streamgate.sources.clock import Timeline
+from streamgate.sources.decoder import GatedDecoder, TooManyPixelsError
+from streamgate.sources.faults import FaultReason, fault_of
 from streamgate.sources.frames import FrameMaker
-from streamgate.sources.keyframe_gate import Drop, KeyframeGate
-from streamgate.sources.opening import NoVideoError, Opening, open_video
-from streamgate.sources.timeline import Timeline
+from streamgate.sources.nal import CodedPicture
+from streamgate.sources.opening import NoVideoError, Opening, PixelAspect, open_video
 from streamgate.sources.worker import run_in_thread
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Discontinuity
@@ -43,10 +46,11 @@ class FileSource:
         self._config = config
         self._metrics = metrics
         self._clock = clock
-        self._frames = FrameMaker(metrics, clock, live=False)
+        self._frames = FrameMaker(config, metrics, clock, live=False)
         self._timeline = Timeline()
         self._began_at: float | None = None
         self._made_wall = 0.0
+        self._told_of_clock = False
 
     async def run(self, sink: FrameSink) -> None:
         """See `FrameSource.run`."""
@@ -76,17 +80,25 @@ class FileSource:
         """Play the file once and return how many frames were left."""
         path = self._config.path
         played = 0
-        opening = Opening(str(path), live=self._config.pace == "realtime")
+        opening = Opening(
+            str(path),
+            live=self._config.pace == "realtime",
+            max_pixels=self._config.max_pixels,
+        )
         try:
             with open_video(opening) as (container, stream):
                 self._frames.connected()
-                self._timeline.picture_s = 1 / float(stream.average_rate or 25)
-                for picture in self._pictures(container.demux(stream)):
-                    if not self._leave(picture, sink, stop):
+                rate = stream.average_rate
+                self._timeline.expect_rate(None if rate is None else float(rate))
+                aspect = PixelAspect(stream)
+                for picture in self._pictures(container.demux(stream), stream):
+                    if not self._leave(picture, aspect.now, sink, stop):
                         break
                     played += 1
         except NoVideoError:
             raise SourceError(f"{path} has no video stream: choose another file") from None
+        except TooManyPixelsError as error:
+            raise SourceError(f"{path}: {error}") from None
         except av.FFmpegError as error:
             if played == 0:
                 raise SourceError(
@@ -96,30 +108,40 @@ class FileSource:
             log.warning("file is damaged", path=str(path), error=error.strerror)
         return played
 
-    def _pictures(self, packets: Iterator[Packet[VideoStream]]) -> Iterator[av.VideoFrame]:
+    def _pictures(
+        self, packets: Iterator[Packet[VideoStream]], stream: VideoStream
+    ) -> Iterator[av.VideoFrame]:
         """Yield the sound pictures, those before the first keyframe and after damage left out."""
-        gate = KeyframeGate()
+        codec = stream.codec_context
+        reader = reader_for(codec.name, codec.extradata or b"")
+        now = self._clock.monotonic()
+        decoder = GatedDecoder(
+            codec,
+            max_pixels=self._config.max_pixels,
+            knows_keyframes=reader is not None,
+            watches_gaps=False,
+            began_at=now,
+        )
         for packet in packets:
+            coded = CodedPicture(b"") if reader is None else reader.read(bytes(packet))
             now = self._clock.monotonic()
-            try:
-                pictures = packet.decode()
-            except av.InvalidDataError:
-                gate.damaged(now)
-                self._metrics.frames_dropped.labels(Drop.CORRUPT.value).inc()
-                continue
-            self._metrics.stage_seconds.labels("decode").observe(self._clock.monotonic() - now)
-            for picture in pictures:
-                drop = gate.verdict(
-                    is_keyframe=bool(picture.key_frame), is_corrupt=picture.is_corrupt, now=now
-                )
-                if drop is None:
-                    yield picture
-                else:
-                    self._frames.drop(drop)
+            decoded = decoder.decode(packet, coded, now=now)
+            self._frames.count(decoded)
+            if decoded.skipped is None:
+                decode_s = self._clock.monotonic() - now
+                self._metrics.stage_seconds.labels("decode").observe(decode_s)
+            yield from decoded.pictures
 
-    def _leave(self, picture: av.VideoFrame, sink: FrameSink, stop: threading.Event) -> bool:
+    def _leave(
+        self,
+        picture: av.VideoFrame,
+        pixel_aspect: Fraction | None,
+        sink: FrameSink,
+        stop: threading.Event,
+    ) -> bool:
         """Leave a picture when it is due; return False once the source is to stop."""
         seconds = self._timeline.at(None if picture.pts is None else picture.time)
+        self._tell_of_clock(seconds)
         fast = self._config.pace == "fast"
         if not fast and not self._wait_for(seconds, stop):
             return False
@@ -127,6 +149,7 @@ class FileSource:
             picture,
             captured_at=self._captured_at(seconds),
             captured_wall=self._made_wall + seconds if fast else None,
+            pixel_aspect=pixel_aspect,
         )
         self._metrics.source_up.set(1)
         if not fast:
@@ -136,6 +159,22 @@ class FileSource:
             if sink.offer(frame, timeout_s=_STOP_CHECK_S):
                 return True
         return False
+
+    def _tell_of_clock(self, seconds: float) -> None:
+        """Say once that the file's timestamps are not believed."""
+        if self._told_of_clock or not self._timeline.faults:
+            return
+        self._told_of_clock = True
+        self._metrics.clock_trusted.set(0)
+        self._metrics.source_faults.labels(FaultReason.CLOCK.value).inc()
+        log.warning(
+            "file timestamps not believed",
+            path=str(self._config.path),
+            reason=FaultReason.CLOCK.value,
+            at_s=round(seconds, 2),
+            error="they jump, stand or are missing (is it joined of several?); where they do, "
+            "each picture is taken to follow the one before",
+        )
 
     def _wait_for(self, seconds: float, stop: threading.Event) -> bool:
         now = self._clock.monotonic()

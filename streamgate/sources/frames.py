@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import av
 
+from streamgate.config.pictures import PictureSection
 from streamgate.ports import Clock
+from streamgate.sources.convert import RgbConverter
+from streamgate.sources.decoder import Decoded
 from streamgate.sources.faults import FaultReason
-from streamgate.sources.freeze import FreezeDetector, RgbConverter
+from streamgate.sources.freeze import FreezeDetector
 from streamgate.sources.keyframe_gate import Drop
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Frame
@@ -21,17 +26,21 @@ class FrameMaker:
     """Makes the frames of one source; it outlives the source's connections.
 
     Args:
+        settings: of the source's pictures.
         live: whether it is a camera, whose picture may freeze; a recording's may not.
 
     Attributes:
         connection: how many times the source had been opened before.
     """
 
-    def __init__(self, metrics: Metrics, clock: Clock, *, live: bool = True) -> None:
+    def __init__(
+        self, settings: PictureSection, metrics: Metrics, clock: Clock, *, live: bool = True
+    ) -> None:
+        self._settings = settings
         self._metrics = metrics
         self._clock = clock
         self._live = live
-        self._converter = RgbConverter()
+        self._converter = RgbConverter(settings.max_pixels)
         self._picture = FreezeDetector()
         self._is_frozen = False
         self._decoded = 0
@@ -40,13 +49,24 @@ class FrameMaker:
     def connected(self) -> None:
         """Count an opening."""
         self.connection += 1
-        self._converter = RgbConverter()
+        self._converter = RgbConverter(self._settings.max_pixels)
         self._picture = FreezeDetector()
         self._metrics.source_connects.inc()
 
     def gone(self) -> None:
         """The connection is lost: no picture is not a frozen one."""
         self._set_frozen(False)
+
+    def count(self, decoded: Decoded) -> None:
+        """Count what the decoder left out."""
+        if decoded.skipped is not None:
+            self._metrics.frames_dropped.labels(decoded.skipped.value).inc()
+        for drop in decoded.dropped:
+            self.drop(drop)
+
+    def skipped(self, packets: int) -> None:
+        """Count what was not decoded because the decoder is behind."""
+        self._metrics.frames_dropped.labels(Drop.DECODER_BEHIND.value).inc(packets)
 
     def drop(self, reason: Drop) -> None:
         """Count a decoded picture that nobody will see."""
@@ -55,7 +75,12 @@ class FrameMaker:
         self._metrics.frames_dropped.labels(reason.value).inc()
 
     def make(
-        self, picture: av.VideoFrame, *, captured_at: float, captured_wall: float | None = None
+        self,
+        picture: av.VideoFrame,
+        *,
+        captured_at: float,
+        captured_wall: float | None = None,
+        pixel_aspect: Fraction | None = None,
     ) -> Frame:
         """Return a frame.
 
@@ -63,9 +88,10 @@ class FrameMaker:
             picture: as decoded.
             captured_at: monotonic seconds.
             captured_wall: Unix seconds, where they are not the clock's of that instant.
+            pixel_aspect: as the stream tags it; the settings come first.
         """
         began_at = self._clock.monotonic()
-        image = self._converter.image(picture)
+        image = self._converter.image(picture, self._settings.pixel_aspect or pixel_aspect)
         now = self._clock.monotonic()
         self._metrics.stage_seconds.labels("convert").observe(now - began_at)
         if captured_wall is None:

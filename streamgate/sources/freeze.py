@@ -1,23 +1,16 @@
-"""From a decoded picture to RGB, upright, and whether it still moves.
-
-Matrix (BT.601, BT.709, BT.2020) and range (limited or full) follow the stream's own tags; an
-untagged stream is taken for BT.601 limited, as FFmpeg and OpenCV do, so that a face looks here as
-it does to the recogniser that comes after.
-"""
+"""Whether a camera's picture still moves."""
 
 from __future__ import annotations
 
 import zlib
 from collections import OrderedDict
 
-import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from streamgate.values import Image
 
-__all__ = ["FreezeDetector", "RgbConverter"]
+__all__ = ["FreezeDetector"]
 
 _GRID_PX = 8
 _CODED_ALIKE = 64
@@ -32,25 +25,6 @@ of a noise of half a level."""
 _BLACK, _WHITE = 2, 253
 _LEAST_LIT = 0.1
 """Part of a picture that must be neither, or its noise says nothing."""
-_QUARTER_TURN_DEG = 90
-
-
-class RgbConverter:
-    """Converts the pictures of one connection; it keeps the scaler between them."""
-
-    def __init__(self) -> None:
-        self._reformatter = VideoReformatter()
-
-    def image(self, picture: av.VideoFrame) -> Image:
-        """Return RGB uint8 [H, W, 3], read-only, turned as the stream's display matrix says."""
-        # One thread: the scaler would start one for each core, and detection needs the cores.
-        rgb = self._reformatter.reformat(picture, format="rgb24", threads=1)
-        image = np.asarray(rgb.to_ndarray(), np.uint8)
-        turns = round(picture.rotation / _QUARTER_TURN_DEG) % 4
-        if turns:
-            image = np.ascontiguousarray(np.rot90(image, turns))
-        image.flags.writeable = False
-        return image
 
 
 class FreezeDetector:

@@ -1,105 +1,141 @@
-"""Notices that a whole H.264 picture was lost on the way.
+"""What coded pictures of H.264 say about themselves (ITU-T H.264, 7.3 and 7.4).
 
 A decoder that misses a reference picture puts another in its place and calls the result sound, so
 the numbers in the bitstream are read here: every reference picture counts `frame_num` on by one
-(ITU-T H.264, 7.4.3). Damage within a picture is the decoder's to find.
+(7.4.3). Damage within a picture is the decoder's to find.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["FrameNumbers"]
+from streamgate.sources.nal import START_CODE, Bits, CodedPicture, length_bytes, nal_units
 
-_SLICE, _IDR_SLICE, _SPS, _PPS = 1, 5, 7, 8
+__all__ = ["H264Reader"]
+
+_SLICE, _IDR_SLICE, _SEI, _SPS, _PPS = 1, 5, 6, 7, 8
 _SLICE_HEADER_BYTES = 32
+_RECOVERY_POINT = 6
+_INTRA_SLICES = (2, 4, 7, 9)
 _PROFILES_WITH_CHROMA = {44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244}
-
-
-class _Bits:
-    """Reads the bits of a NAL unit's payload."""
-
-    def __init__(self, payload: bytes) -> None:
-        # Three bytes 0, 0, 3 stand for 0, 0: the 3 keeps start codes out of the payload.
-        data = payload.replace(b"\x00\x00\x03", b"\x00\x00")
-        self._value = int.from_bytes(data, "big")
-        self._left = 8 * len(data)
-
-    def unsigned(self, bits: int) -> int:
-        if bits > self._left:
-            raise ValueError("the NAL unit is too short")
-        self._left -= bits
-        return self._value >> self._left & ((1 << bits) - 1)
-
-    def golomb(self) -> int:
-        zeros = 0
-        while self.unsigned(1) == 0:
-            zeros += 1
-        return (1 << zeros) - 1 + self.unsigned(zeros)
-
-    def signed_golomb(self) -> int:
-        code = self.golomb()
-        return (code + 1) // 2 if code % 2 else -(code // 2)
+_MACROBLOCK_PX = 16
+_MOST_SETS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class _Sequence:
-    """What a sequence parameter set says about `frame_num`."""
+    """What a sequence parameter set says."""
 
     number_bits: int
     gaps_allowed: bool
     separate_planes: bool
+    size: tuple[int, int]
 
 
-class FrameNumbers:
-    """Follows `frame_num` through the packets of one stream."""
+@dataclass(slots=True)
+class _Found:
+    """What was found in one coded picture so far."""
 
-    def __init__(self) -> None:
+    kinds: set[int]
+    begins: bool = True
+    is_intra: bool = True
+    is_reference: bool = False
+    has_gap: bool = False
+    recovers: bool = False
+
+
+class H264Reader:
+    """Reads the coded pictures of one stream; no bytes make it fail.
+
+    Args:
+        extradata: the parameter sets that the container holds, if any.
+    """
+
+    def __init__(self, extradata: bytes = b"") -> None:
+        self._length_bytes = length_bytes(extradata, 4)
         self._sequences: dict[int, _Sequence] = {}
         self._sequence_of_picture_set: dict[int, int] = {}
         self._reference: int | None = None
+        self._sets: dict[int, bytes] = {}
+        self._size: tuple[int, int] | None = None
+        if not self._length_bytes:
+            self.read(extradata)
 
-    def has_gap(self, packet: bytes) -> bool:
-        """Return whether a reference picture is missing before this one.
+    def read(self, data: bytes) -> CodedPicture:
+        """Return what a coded picture says.
 
-        Args:
-            packet: one coded picture with start codes, or the parameter sets of the stream.
+        Parameter sets that came once are put before a picture that decoding can begin with.
         """
-        for unit in filter(None, _units(packet)):
-            kind = unit[0] & 31
+        found = _Found(set())
+        for unit in nal_units(data, self._length_bytes):
             try:
-                if kind == _SPS:
-                    self._learn_sequence(_Bits(unit[1:]))
-                elif kind == _PPS:
-                    bits = _Bits(unit[1:_SLICE_HEADER_BYTES])
-                    picture_set = bits.golomb()
-                    self._sequence_of_picture_set[picture_set] = bits.golomb()
-                elif kind in (_SLICE, _IDR_SLICE):
-                    return self._is_after_gap(unit)
+                self._take(unit, found)
             except ValueError:
                 # A damaged header is damage that the decoder finds.
                 continue
-        return False
+            found.kinds.add(unit[0] & 31)
+        has_slices = bool(found.kinds & {_SLICE, _IDR_SLICE})
+        is_keyframe = _IDR_SLICE in found.kinds and _SLICE not in found.kinds and found.begins
+        recovers = has_slices and found.begins and (found.recovers or found.is_intra)
+        if not self._length_bytes and (is_keyframe or recovers):
+            if not self._sets.keys() >= {_SPS, _PPS}:
+                is_keyframe = recovers = False
+            else:
+                data = self._with_sets(data, found.kinds)
+        return CodedPicture(
+            data,
+            is_keyframe=is_keyframe,
+            recovers=recovers,
+            is_reference=found.is_reference or not has_slices,
+            has_gap=found.has_gap,
+            size=self._size,
+        )
 
-    def _is_after_gap(self, unit: bytes) -> bool:
-        bits = _Bits(unit[1:_SLICE_HEADER_BYTES])
-        bits.golomb()  # first_mb_in_slice
-        bits.golomb()  # slice_type
+    def _with_sets(self, data: bytes, kinds: set[int]) -> bytes:
+        missing = (self._sets[kind] for kind in (_SPS, _PPS) if kind not in kinds)
+        return b"".join(START_CODE + unit for unit in missing) + data
+
+    def _take(self, unit: bytes, found: _Found) -> None:
+        kind = unit[0] & 31
+        if kind in (_SLICE, _IDR_SLICE):
+            is_first = not found.kinds & {_SLICE, _IDR_SLICE}
+            found.is_reference = found.is_reference or bool(unit[0] >> 5 & 3)
+            self._read_slice(unit, found, is_first=is_first)
+        elif kind == _SPS:
+            self._sets[_SPS] = unit
+            self._learn_sequence(Bits(unit[1:]))
+        elif kind == _PPS:
+            self._sets[_PPS] = unit
+            bits = Bits(unit[1:_SLICE_HEADER_BYTES])
+            picture_set = bits.golomb()
+            if len(self._sequence_of_picture_set) < _MOST_SETS * 8:
+                self._sequence_of_picture_set[picture_set] = bits.golomb()
+        elif kind == _SEI:
+            found.recovers = found.recovers or _has_recovery_point(unit)
+
+    def _read_slice(self, unit: bytes, found: _Found, *, is_first: bool) -> None:
+        bits = Bits(unit[1:_SLICE_HEADER_BYTES])
+        first_macroblock = bits.golomb()
+        slice_type = bits.golomb()
+        found.is_intra = found.is_intra and slice_type in _INTRA_SLICES
+        if not is_first:
+            return
+        # Slices before it were lost.
+        found.begins = first_macroblock == 0
         sequence = self._sequences.get(self._sequence_of_picture_set.get(bits.golomb(), -1))
         if sequence is None:
-            return False
+            return
+        self._size = sequence.size
         if sequence.separate_planes:
             bits.unsigned(2)
         number = bits.unsigned(sequence.number_bits)
         before, is_idr = self._reference, unit[0] & 31 == _IDR_SLICE
         if unit[0] >> 5 & 3:
             self._reference = number
-        if before is None or is_idr or sequence.gaps_allowed:
-            return False
-        return (number - before) % (1 << sequence.number_bits) > 1
+        if before is not None and not is_idr and not sequence.gaps_allowed:
+            found.has_gap = (number - before) % (1 << sequence.number_bits) > 1
 
-    def _learn_sequence(self, bits: _Bits) -> None:
+    def _learn_sequence(self, bits: Bits) -> None:
         profile = bits.unsigned(8)
         bits.unsigned(16)  # constraints and level
         identifier = bits.golomb()
@@ -108,10 +144,35 @@ class FrameNumbers:
         _skip_picture_order(bits)
         bits.golomb()  # max_num_ref_frames
         gaps_allowed = bool(bits.unsigned(1))
-        self._sequences[identifier] = _Sequence(number_bits, gaps_allowed, separate_planes)
+        width = _MACROBLOCK_PX * (bits.golomb() + 1)
+        height = _MACROBLOCK_PX * (bits.golomb() + 1)
+        if not bits.unsigned(1):  # frame_mbs_only_flag
+            height *= 2
+        if len(self._sequences) < _MOST_SETS or identifier in self._sequences:
+            size = (width, height)
+            self._sequences[identifier] = _Sequence(
+                number_bits, gaps_allowed, separate_planes, size
+            )
 
 
-def _read_chroma(bits: _Bits) -> bool:
+def _has_recovery_point(unit: bytes) -> bool:
+    """Whether a unit of supplemental information (7.3.2.3) says that decoding may begin here."""
+    data, at = unit.replace(b"\x00\x00\x03", b"\x00\x00"), 1
+    while at + 2 <= len(data):
+        kind = size = 0
+        while at < len(data) and data[at] == 0xFF:
+            kind, at = kind + 255, at + 1
+        kind, at = kind + (data[at] if at < len(data) else 0), at + 1
+        while at < len(data) and data[at] == 0xFF:
+            size, at = size + 255, at + 1
+        size, at = size + (data[at] if at < len(data) else 0), at + 1
+        if kind == _RECOVERY_POINT and size:
+            return True
+        at += size
+    return False
+
+
+def _read_chroma(bits: Bits) -> bool:
     """Read past the chroma format and the scaling lists; return separate_colour_plane_flag."""
     chroma_format = bits.golomb()
     separate_planes = chroma_format == 3 and bool(bits.unsigned(1))
@@ -125,7 +186,7 @@ def _read_chroma(bits: _Bits) -> bool:
     return separate_planes
 
 
-def _skip_scaling_list(bits: _Bits, size: int) -> None:
+def _skip_scaling_list(bits: Bits, size: int) -> None:
     last = following = 8
     for _ in range(size):
         if following:
@@ -133,7 +194,7 @@ def _skip_scaling_list(bits: _Bits, size: int) -> None:
         last = following or last
 
 
-def _skip_picture_order(bits: _Bits) -> None:
+def _skip_picture_order(bits: Bits) -> None:
     match bits.golomb():
         case 0:
             bits.golomb()
@@ -143,16 +204,3 @@ def _skip_picture_order(bits: _Bits) -> None:
             bits.golomb()
             for _ in range(bits.golomb()):
                 bits.golomb()
-
-
-def _units(packet: bytes) -> Iterator[bytes]:
-    """Yield the NAL units between start codes; of slices only as much as their header."""
-    start = packet.find(b"\x00\x00\x01")
-    while start >= 0 and start + 3 < len(packet):
-        begin = start + 3
-        if packet[begin] & 31 in (_SLICE, _IDR_SLICE):
-            # Nothing that is wanted comes after the first slice.
-            yield packet[begin : begin + _SLICE_HEADER_BYTES]
-            return
-        start = packet.find(b"\x00\x00\x01", begin)
-        yield packet[begin : start if start >= 0 else len(packet)]

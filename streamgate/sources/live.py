@@ -10,9 +10,12 @@ from dataclasses import dataclass
 import av
 import structlog
 
+from streamgate.config.pictures import PictureSection
 from streamgate.config.source import ReconnectSection
 from streamgate.ports import Clock, FrameSink
+from streamgate.sources.clock_watch import ClockWatch
 from streamgate.sources.connection import LiveConnection
+from streamgate.sources.decoder import TooManyPixelsError
 from streamgate.sources.faults import Fault, FaultReason, fault, fault_of
 from streamgate.sources.frames import FrameMaker
 from streamgate.sources.opening import NoVideoError, Opening, open_video
@@ -35,12 +38,14 @@ class LiveCamera:
         opening: builds what is to be opened, secrets included.
         encrypted: whether the connection is TLS.
         reconnect: the schedule of attempts.
+        pictures: settings of its pictures.
     """
 
     address: str
     opening: Callable[[], Opening]
     encrypted: bool
     reconnect: ReconnectSection
+    pictures: PictureSection
 
 
 class LiveSource:
@@ -57,13 +62,15 @@ class LiveSource:
         self._metrics = metrics
         self._clock = clock
         self._fraction = fraction
-        self._frames = FrameMaker(metrics, clock)
+        self._frames = FrameMaker(camera.pictures, metrics, clock)
+        self._clock_watch = ClockWatch(metrics)
         self._reported: Fault | None = None
+        self._loss_reported = False
 
     async def run(self, sink: FrameSink) -> None:
         """See `FrameSource.run`; this returns by cancellation alone."""
         try:
-            await run_in_thread(lambda stop: self._serve(sink, stop), name="decode")
+            await run_in_thread(lambda stop: self._serve(sink, stop), name="read")
         finally:
             self._metrics.source_up.set(0)
 
@@ -86,14 +93,24 @@ class LiveSource:
             opening = self._camera.opening()
             with open_video(opening) as (container, stream):
                 self._frames.connected()
+                self._clock_watch.connected()
                 connection = LiveConnection(
-                    stream, self._frames, self._metrics, self._clock, lossy=opening.lossy
+                    stream,
+                    self._frames,
+                    self._metrics,
+                    self._clock,
+                    clock_watch=self._clock_watch,
+                    settings=self._camera.pictures,
+                    lossy=opening.lossy,
+                    on_loss=self._report_loss,
                 )
                 codec = stream.codec_context
                 self._connected(f"{codec.name} {codec.width}×{codec.height}")
                 lost = connection.run(container, sink, stop)
         except NoVideoError:
             lost = fault(FaultReason.NO_VIDEO)
+        except TooManyPixelsError as error:
+            lost = Fault(FaultReason.TOO_LARGE, str(error))
         except av.FFmpegError as error:
             lost = fault_of(error, encrypted=self._camera.encrypted and connection is None)
         now = self._clock.monotonic()
@@ -108,6 +125,18 @@ class LiveSource:
     def _connected(self, stream: str) -> None:
         self._reported = None
         log.info("source connected", address=self._camera.address, stream=stream)
+
+    def _report_loss(self) -> None:
+        """Say once that packets are lost; the metric counts the rest."""
+        say = log.debug if self._loss_reported else log.warning
+        self._loss_reported = True
+        lost = fault(FaultReason.PACKET_LOSS)
+        say(
+            "packets lost",
+            address=self._camera.address,
+            reason=lost.reason.value,
+            error=lost.text,
+        )
 
     def _report(self, lost: Fault, pause: float) -> None:
         """Say what is wrong once, not at every attempt of a night."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-__all__ = ["NoVideoError", "Opening", "open_video"]
+from streamgate.sources.decoder import TooManyPixelsError, pixel_limit
+
+__all__ = ["NoVideoError", "Opening", "PixelAspect", "open_video"]
 
 # FFmpeg's log callback takes Python's lock from FFmpeg's own threads and has deadlocked programs.
 av.logging.set_level(None)
@@ -31,6 +34,7 @@ class Opening:
         open_timeout_s, read_timeout_s: bounds on opening and on each read; None for local files.
         lossy: whether packets may be lost on the way (UDP).
         live: whether latency and damage matter more than speed.
+        max_pixels: the largest picture for which memory is taken.
     """
 
     address: str = field(repr=False)
@@ -40,6 +44,7 @@ class Opening:
     read_timeout_s: float | None = None
     lossy: bool = False
     live: bool = True
+    max_pixels: int = 7680 * 4320
 
 
 @contextmanager
@@ -49,23 +54,44 @@ def open_video(opening: Opening) -> Iterator[tuple[InputContainer, VideoStream]]
     Raises:
         av.FFmpegError: it cannot be opened; the message may hold the address.
         NoVideoError: it has no pictures.
+        TooManyPixelsError: they are larger than is allowed.
     """
     container = av.open(
         opening.address,
         format=opening.container_format,
-        options=dict(opening.options),
+        # The second is the decoder's: FFmpeg decodes a picture or two while it opens.
+        options={**opening.options, **pixel_limit(opening.max_pixels)},
         timeout=(opening.open_timeout_s, opening.read_timeout_s),
     )
     with container:
         stream = container.streams.best("video")
         if not isinstance(stream, VideoStream):
             raise NoVideoError
+        codec = stream.codec_context
+        if codec.width * codec.height > opening.max_pixels:
+            raise TooManyPixelsError(codec.width, codec.height, opening.max_pixels)
         _set_decoder(stream, opening)
         yield container, stream
 
 
+class PixelAspect:
+    """The shape of a stream's pixels: the container's word, until the bitstream changes its own."""
+
+    def __init__(self, stream: VideoStream) -> None:
+        self._codec = stream.codec_context
+        self._first = self._codec.sample_aspect_ratio
+        self._container = stream.sample_aspect_ratio
+
+    @property
+    def now(self) -> Fraction | None:
+        """Width of a pixel divided by its height; None where nothing says it."""
+        coded = self._codec.sample_aspect_ratio
+        return coded if coded and coded != self._first else self._container
+
+
 def _set_decoder(stream: VideoStream, opening: Opening) -> None:
     codec = stream.codec_context
+    codec.options = pixel_limit(opening.max_pixels)
     if not opening.live:
         codec.thread_type = "AUTO"
     elif codec.name == "h264":
@@ -74,4 +100,4 @@ def _set_decoder(stream: VideoStream, opening: Opening) -> None:
         codec.thread_count = 1
     elif codec.name == "hevc" and opening.lossy:
         # Otherwise a missing reference is replaced by some other picture, and nothing is marked.
-        codec.options = {"err_detect": "explode"}
+        codec.options = {**codec.options, "err_detect": "explode"}

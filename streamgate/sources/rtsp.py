@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from streamgate.config.source import RtspSection
-from streamgate.errors import redact_urls
 from streamgate.ports import Clock, FrameSink
 from streamgate.sources.live import LiveCamera, LiveSource
 from streamgate.sources.opening import Opening
 from streamgate.telemetry.metrics import Metrics
+from streamgate.values.redaction import shown_address
 
 __all__ = ["RtspSource"]
 
@@ -24,10 +24,11 @@ class RtspSource:
 
     def __init__(self, config: RtspSection, metrics: Metrics, clock: Clock) -> None:
         camera = LiveCamera(
-            address=redact_urls(config.url),
+            address=shown_address(config.url),
             opening=lambda: _opening(config),
             encrypted=_is_encrypted(config),
             reconnect=config.reconnect,
+            pictures=config,
         )
         self._source = LiveSource(camera, metrics, clock)
 
@@ -44,6 +45,9 @@ def _opening(config: RtspSection) -> Opening:
     options = {
         "rtsp_transport": config.transport,
         "allowed_media_types": "video",
+        # FFmpeg would measure the frame rate, which nobody asks for: a second's worth of pictures
+        # where the timestamps are right, and seconds more, up to the timeout, where they stand.
+        "fpsprobesize": "0",
         "timeout": str(round(config.read_timeout_s * 1_000_000)),
     }
     if config.transport == "udp":
@@ -59,15 +63,16 @@ def _opening(config: RtspSection) -> Opening:
         open_timeout_s=config.open_timeout_s,
         read_timeout_s=config.read_timeout_s,
         lossy=config.transport == "udp",
+        max_pixels=config.max_pixels,
     )
 
 
 def _address(config: RtspSection) -> str:
-    if config.username is None:
+    credentials = config.quoted_credentials()
+    if credentials is None:
         return config.url
-    password = config.password.get_secret_value() if config.password is not None else ""
     scheme, rest = config.url.split("://", 1)
-    return f"{scheme}://{quote(config.username, safe='')}:{quote(password, safe='')}@{rest}"
+    return f"{scheme}://{credentials}@{rest}"
 
 
 def _system_authorities() -> Path | None:

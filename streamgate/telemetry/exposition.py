@@ -7,23 +7,28 @@ added when metrics are read, so that no caller repeats it and no series lacks it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-__all__ = ["Families", "Family", "WithCamera", "exemplar_of"]
+__all__ = ["CachedExposition", "Families", "Family", "WithCamera", "exemplar_of"]
 
 Kind = Literal["counter", "gauge", "histogram", "info"]
 
 _PREFIX = "streamgate_"
 _UNITS = ("seconds", "bytes", "ratio")
 _MOST_EXEMPLAR_RUNES = 128
+_KEPT_S = 1.0
+_OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 _AnyMetric = TypeVar("_AnyMetric", Counter, Gauge, Histogram)
 
 
@@ -121,6 +126,44 @@ class WithCamera(Collector):
         for sample in metric.samples:
             if sample.name != created:
                 yield sample._replace(labels={"camera": self._camera, **sample.labels})
+
+
+class CachedExposition:
+    """A registry as text, made once a second at most, however many ask.
+
+    Making it takes milliseconds of the event loop, which a few clients that ask without a pause
+    would take from the analysis.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, registry: Collector, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._made: dict[str, tuple[float, bytes]] = {}
+
+    def newest(self, accept: str) -> tuple[bytes, str]:
+        """Return the text in the format that an `Accept` header asks for, and its content type."""
+        # What else clients may vary in the header must not have it made once more.
+        encode, content_type = choose_encoder(_OPEN_METRICS if _asks_open_metrics(accept) else "")
+        now = self._clock()
+        made_at, text = self._made.get(content_type, (-math.inf, b""))
+        if now - made_at >= _KEPT_S:
+            text = encode(self._registry)
+            self._made[content_type] = now, text
+        return text, content_type
+
+
+def _asks_open_metrics(accept: str) -> bool:
+    for accepted in accept.split(","):
+        media, *parameters = (part.strip().lower() for part in accepted.split(";"))
+        versions = [p.partition("=")[2] for p in parameters if p.startswith("version=")]
+        if media == "text/plain":
+            return False
+        if media == "application/openmetrics-text" and versions in ([], ["1.0.0"]):
+            return True
+    return False
 
 
 def exemplar_of(camera: str, boot_id: str, track_id: int) -> dict[str, str] | None:

@@ -1,38 +1,30 @@
 """Structured logs on standard error, without secrets.
 
-Every line carries the camera and the boot; what libraries say through `logging` takes the same way.
-Credentials in URLs and registered secrets are struck out here, at the last step, so that no
-message, whoever wrote it, can carry them.
+Every line carries the camera and the boot; what libraries say through `logging`, as warnings or by
+an exception that nobody caught takes the same way. Secrets are struck out here, at the last step,
+so that no message, whoever wrote it, can carry them.
 """
 
 from __future__ import annotations
 
 import logging
-import re
 import sys
-from collections.abc import Iterable, MutableMapping
+import threading
+from collections.abc import Callable, Iterable, MutableMapping
+from types import TracebackType
 from typing import Any
 
 import structlog
 
 from streamgate.config import LogSection
+from streamgate.telemetry.rarely import Rarely
+from streamgate.values.redaction import Redactor
 
-__all__ = ["configure_logs", "redact"]
+__all__ = ["configure_logs", "log_uncaught"]
 
-_URL_CREDENTIALS = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^\s/@\"']*(?:@[^\s/@\"']*)*@", re.IGNORECASE
-)
-_SHORTEST_SECRET = 3
-
-
-def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """Strike out credentials of URLs, and the given secrets, in a text."""
-    text = _URL_CREDENTIALS.sub(r"\g<scheme>[redacted]@", text)
-    for secret in secrets:
-        # Striking out every "a" would make a log unreadable and tell the secret.
-        if len(secret) >= _SHORTEST_SECRET:
-            text = text.replace(secret, "[redacted]")
-    return text
+_FOREIGN_A_MINUTE = 5
+# What structlog hands from one of its own steps to the next.
+_INTERNAL = frozenset({"_record", "_from_structlog"})
 
 
 def configure_logs(settings: LogSection, *, secrets: Iterable[str] = (), **context: str) -> None:
@@ -43,14 +35,13 @@ def configure_logs(settings: LogSection, *, secrets: Iterable[str] = (), **conte
         secrets: texts that must never appear.
         context: fields of every line, such as camera and boot.
     """
-    # The longest first: of a secret that begins with another, nothing must be left.
-    known = tuple(sorted(set(secrets), key=len, reverse=True))
+    redactor = Redactor(secrets)
     # By these a log is searched, and none can hold a secret.
-    ours = {*context, "level", "logger", "timestamp"}
+    ours = {*context, *_INTERNAL, "level", "logger", "timestamp"}
 
     def strike_out(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         return {
-            key: value if key in ours else _struck(value, known) for key, value in event.items()
+            key: value if key in ours else redactor.value(value) for key, value in event.items()
         }
 
     # Not structlog's context variables: a thread does not inherit them, and decoding and scoring
@@ -86,17 +77,57 @@ def configure_logs(settings: LogSection, *, secrets: Iterable[str] = (), **conte
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    handler.addFilter(_few_of_a_kind())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(level, logging.WARNING))
     logging.getLogger("streamgate").setLevel(level)
 
 
-def _struck(value: Any, secrets: tuple[str, ...]) -> Any:
-    if isinstance(value, str):
-        return redact(value, secrets)
-    if isinstance(value, dict):
-        return {key: _struck(item, secrets) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_struck(item, secrets) for item in value]
-    return value
+def _few_of_a_kind() -> Callable[[logging.LogRecord], bool]:
+    """Return a filter that lets a library say the same thing a few times a minute only.
+
+    What raises it may be a peer that does so a thousand times a second.
+    """
+    rarely = Rarely(_FOREIGN_A_MINUTE)
+
+    def admit(record: logging.LogRecord) -> bool:
+        if record.name.startswith("streamgate"):
+            return True
+        # The place in the code: messages differ by what they are about.
+        left_out = rarely.admit((record.name, record.pathname, record.lineno))
+        if left_out is None:
+            return False
+        if left_out:
+            record.msg = f"{record.getMessage()} ({left_out} more of this kind were left out)"
+            record.args = ()
+        return True
+
+    return admit
+
+
+def log_uncaught() -> None:
+    """Send exceptions that nobody caught, and warnings, to the log instead of standard error.
+
+    Python would print them there as they are, with whatever a library put into their message.
+    """
+    logging.captureWarnings(capture=True)
+    log = logging.getLogger("streamgate.uncaught")
+
+    def in_a_thread(failure: threading.ExceptHookArgs) -> None:
+        if failure.exc_value is not None and not isinstance(failure.exc_value, SystemExit):
+            log.error("a thread has failed", exc_info=failure.exc_value)
+
+    def in_a_destructor(failure: sys.UnraisableHookArgs) -> None:
+        # The object is left out: its representation may be anything.
+        log.error("an exception could not be raised", exc_info=failure.exc_value)
+
+    def anywhere(
+        _kind: type[BaseException], error: BaseException, _trace: TracebackType | None
+    ) -> None:
+        if not isinstance(error, KeyboardInterrupt):
+            log.error("the program has failed", exc_info=error)
+
+    threading.excepthook = in_a_thread
+    sys.unraisablehook = in_a_destructor
+    sys.excepthook = anywhere

@@ -33,6 +33,7 @@ STAGES = ("decode", "convert", "detect", "track", "align", "score")
 SOURCE_FAULTS = (
     "unauthorized", "not_found", "refused", "unreachable", "timeout", "tls", "invalid_data",
     "no_video", "no_keyframe", "closed", "frozen", "other", "never_connected", "silent", "failed",
+    "clock", "packet_loss", "too_large",
 )  # fmt: skip
 FRAME_DROPS = (
     "replaced", "corrupt", "waiting_for_keyframe", "stale", "decoder_behind", "detector_failed",
@@ -121,6 +122,11 @@ class Metrics:
         self.source_frozen = self._gauge(
             "source_frozen", "1 while all frames that arrive show the same picture, else 0."
         )
+        self.clock_trusted = self._gauge(
+            "clock_trusted",
+            "1 while frames are timed by the source's clock, 0 while by their arrival.",
+        )
+        self.clock_trusted.set(1)
         self.frames_received = self._counter("frames_received", "Frames decoded.")
         self.frames_dropped = self._counter(
             "frames_dropped", "Frames that were not analysed, by reason.", reason=FRAME_DROPS

@@ -14,6 +14,7 @@ from streamgate.values.faces import (
     ScoredFace,
     Scores,
     SeenFace,
+    TrackBeginning,
     TrackedFace,
 )
 from streamgate.values.ingest import PublishAnswer
@@ -27,13 +28,16 @@ from streamgate.values.pictures import (
 )
 from streamgate.values.shots import Acceptance, BestShot, EncodedShot
 from streamgate.values.tracks import (
+    JoinReason,
     Release,
     ReleaseReason,
     ReleaseTarget,
     Skipped,
     SkipReason,
     TrackDecision,
+    TrackJoin,
     TrackOutcome,
+    TracksJoined,
 )
 
 __all__ = [
@@ -48,6 +52,7 @@ __all__ = [
     "FaceMeasures",
     "Frame",
     "Image",
+    "JoinReason",
     "LookReason",
     "PassReason",
     "Picture",
@@ -60,7 +65,10 @@ __all__ = [
     "SeenFace",
     "SkipReason",
     "Skipped",
+    "TrackBeginning",
     "TrackDecision",
+    "TrackJoin",
     "TrackOutcome",
     "TrackedFace",
+    "TracksJoined",
 ]

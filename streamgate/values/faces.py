@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ __all__ = [
     "ScoredFace",
     "Scores",
     "SeenFace",
+    "TrackBeginning",
     "TrackedFace",
 ]
 
@@ -139,6 +140,12 @@ class Candidate:
         """The track that the face belongs to."""
         return self.tracked.track_id
 
+    def of_track(self, track_id: int) -> Candidate:
+        """Return the same candidate as one of another track: its own has become part of that."""
+        if track_id == self.track_id:
+            return self
+        return replace(self, tracked=replace(self.tracked, track_id=track_id))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
@@ -183,6 +190,10 @@ class ScoredFace:
     embedding: NDArray[np.float32]
     scored_at: float
 
+    def of_track(self, track_id: int) -> ScoredFace:
+        """Return the same face as one of another track, see `Candidate.of_track`."""
+        return replace(self, candidate=self.candidate.of_track(track_id))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeenFace:
@@ -196,6 +207,18 @@ class SeenFace:
     rejection: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class TrackBeginning:
+    """A track that begins.
+
+    Attributes:
+        may_continue: lost tracks that it may be, by place and time, the likeliest first.
+    """
+
+    track_id: int
+    may_continue: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Analysis:
     """What was seen in one frame.
@@ -205,6 +228,10 @@ class Analysis:
         faces: every tracked face.
         ended: tracks that ended before this frame.
         seconds: time spent, by stage.
+        began: tracks whose first face is among `faces`, and that may yet turn out to be ghosts of
+            the detector. A track that is not named here is none.
+        confirmed: tracks that are no ghosts: they have now been seen for long enough.
+        dismissed: tracks that were never confirmed, and are gone.
     """
 
     frame_index: int
@@ -213,3 +240,6 @@ class Analysis:
     faces: tuple[SeenFace, ...]
     ended: tuple[int, ...]
     seconds: Mapping[str, float] = field(default_factory=dict)
+    began: tuple[TrackBeginning, ...] = ()
+    confirmed: tuple[int, ...] = ()
+    dismissed: tuple[int, ...] = ()

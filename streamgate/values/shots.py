@@ -31,6 +31,7 @@ class BestShot:
         decided_wall: Unix seconds.
         model_hash: sha256 of the weights that scored it.
         config_hash: sha256 of the configuration.
+        visit: number of the visit that the track belongs to: that of its first track.
     """
 
     camera: str
@@ -43,6 +44,7 @@ class BestShot:
     decided_wall: float
     model_hash: str
     config_hash: str
+    visit: int
 
     @property
     def track_id(self) -> int:

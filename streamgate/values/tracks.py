@@ -9,13 +9,16 @@ from enum import StrEnum
 from streamgate.values.faces import Candidate, ScoredFace
 
 __all__ = [
+    "JoinReason",
     "Release",
     "ReleaseReason",
     "ReleaseTarget",
     "SkipReason",
     "Skipped",
     "TrackDecision",
+    "TrackJoin",
     "TrackOutcome",
+    "TracksJoined",
 ]
 
 
@@ -71,10 +74,48 @@ class TrackOutcome(StrEnum):
     """The outcome of a track; every track has exactly one."""
 
     FORWARDED = "forwarded"
+    SAME_VISIT = "same_visit"
+    """The same person was forwarded a moment before, in another track of the visit."""
     TOO_YOUNG = "too_young"
     BELOW_MIN_QUALITY = "below_min_quality"
     ALL_REJECTED = "all_rejected"
     NOTHING_SCORED = "nothing_scored"
+
+
+class JoinReason(StrEnum):
+    """Why two tracks are taken for one person."""
+
+    CONTINUED = "continued"
+    """One begins where and when the other was lost, and they look alike."""
+    ALIKE = "alike"
+    """They look so much alike that it does not matter where they were seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackJoin:
+    """A track that is the same person as an earlier one.
+
+    Attributes:
+        track_id: the track that was joined.
+        similarity: how alike the two are, see `selection.identity`.
+    """
+
+    track_id: int
+    similarity: float
+    reason: JoinReason
+
+
+@dataclass(frozen=True, slots=True)
+class TracksJoined:
+    """Two live tracks have become one: the younger one's number is used no more.
+
+    Attributes:
+        track_id: the track that goes on.
+        join: the younger one, and why.
+    """
+
+    track_id: int
+    join: TrackJoin
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +123,7 @@ class Release:
     """A face that the gate releases; a `BestShot` is made from it.
 
     Attributes:
+        visit: number of the visit that the track belongs to: that of its first track.
         revision: 1 for the first face of the track that was released, then 2, 3, ...
         rank: 1 for the best of those released together, then 2, 3, ...
         at: monotonic seconds of the decision.
@@ -93,6 +135,7 @@ class Release:
     reason: ReleaseReason
     face: ScoredFace
     at: float
+    visit: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,6 +153,8 @@ class TrackDecision:
         rejected: rejected faces by reason.
         best_quality, best_raw: of the best scored face; None where none was scored.
         forwarded: revisions that were forwarded.
+        visit: number of the visit that the track belongs to: that of its first track.
+        joins: tracks that became part of this one, and the track of the visit that it follows.
     """
 
     track_id: int
@@ -126,4 +171,6 @@ class TrackDecision:
     best_quality: float | None
     best_raw: float | None
     forwarded: int
+    visit: int
     rejected: Mapping[str, int] = field(default_factory=dict)
+    joins: tuple[TrackJoin, ...] = ()

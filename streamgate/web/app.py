@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
-from prometheus_client.exposition import choose_encoder
+from aiohttp.http_exceptions import HttpProcessingError
 
 from streamgate.config import WebSection
 from streamgate.errors import StreamgateError
+from streamgate.telemetry.exposition import CachedExposition
 from streamgate.telemetry.metrics import Metrics
 from streamgate.web.auth import Guard
+from streamgate.web.connections import Connections, Limits, open_listeners
 
 __all__ = ["Health", "build_app", "serve"]
 
@@ -25,9 +29,14 @@ _HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    # Without a referrer at home, browsers would not say where a form comes from either.
+    "Referrer-Policy": "same-origin",
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'",
 }
+
+
+_MOST_CONNECTIONS = 64
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +49,7 @@ class Health:
         ready: whether frames arrive.
         alive: whether the process works, with or without frames.
         detail: in words, what is wrong.
+        doubt: in words, what is not as it should be although frames arrive.
     """
 
     camera: str
@@ -47,23 +57,40 @@ class Health:
     ready: bool
     alive: bool
     detail: str
+    doubt: str | None = None
+
+
+# These prove by a token of their own that they may, or answer this machine's names alone.
+_CHECKED_ELSEWHERE = "/whip"
+_CONNECTIONS = web.AppKey("connections", Connections)
 
 
 def build_app(
-    metrics: Metrics, health: Callable[[], Health], *, metrics_guard: Guard | None = None
+    metrics: Metrics,
+    health: Callable[[], Health],
+    *,
+    guard: Guard | None = None,
+    protect_metrics: bool = False,
+    limits: Limits | None = None,
 ) -> web.Application:
     """Return the application with `/metrics`, `/healthz` and `/readyz`.
 
     Args:
-        metrics_guard: who may scrape; None lets everybody.
+        guard: knows by which names the server may be asked and who may see more; None, where
+            there is nothing to guard, lets everybody ask by any name.
+        protect_metrics: whether the guard decides who may scrape.
+        limits: on connections.
     """
+    exposition = CachedExposition(metrics.exposition)
 
     async def serve_metrics(request: web.Request) -> web.StreamResponse:
-        if metrics_guard is not None and (refusal := metrics_guard.refusal(request)) is not None:
-            return refusal
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        if protect_metrics and guard is not None:
+            refusal = guard.refusal(request)
+            if refusal is not None:
+                return refusal
+        text, content_type = exposition.newest(request.headers.get("Accept", ""))
         # The encoders name a charset and a version, which aiohttp wants in the header whole.
-        return web.Response(body=encode(metrics.exposition), headers={"Content-Type": content_type})
+        return web.Response(body=text, headers={"Content-Type": content_type})
 
     async def serve_alive(_: web.Request) -> web.Response:
         now = health()
@@ -73,7 +100,17 @@ def build_app(
         now = health()
         return _answer(now, ok=now.ready)
 
-    app = web.Application(client_max_size=1 << 20)
+    @web.middleware
+    async def check_host(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        if guard is not None and not request.path.startswith(_CHECKED_ELSEWHERE):
+            refusal = guard.host_refusal(request)
+            if refusal is not None:
+                return refusal
+        return await handler(request)
+
+    connections = Connections(limits or Limits(_MOST_CONNECTIONS))
+    app = web.Application(client_max_size=1 << 20, middlewares=[connections.middleware, check_host])
+    app[_CONNECTIONS] = connections
     app.on_response_prepare.append(_add_headers)
     app.router.add_get("/metrics", serve_metrics)
     app.router.add_get("/healthz", serve_alive)
@@ -88,22 +125,32 @@ async def serve(app: web.Application, settings: WebSection) -> AsyncIterator[int
     Raises:
         StreamgateError: the address cannot be listened on.
     """
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+    # What is wrong with a client's request is no fault of ours, however many send such.
+    logging.getLogger("aiohttp.server").addFilter(_is_ours)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5, lingering_time=1.0)
     await runner.setup()
+    server = runner.server
+    assert server is not None, "it was set up"
     try:
-        site = web.TCPSite(runner, settings.host, settings.port, ssl_context=_tls(settings))
+        tls = await asyncio.to_thread(_tls, settings)
         try:
-            await site.start()
+            listeners = await open_listeners(settings.host, settings.port)
         except OSError as error:
             raise StreamgateError(
                 f"web: cannot listen on {settings.host}:{settings.port}: "
                 f"{error.strerror or error}; choose another web.port, or 0 for a free one"
             ) from None
-        port: int = runner.addresses[0][1]
-        log.info("web server listens", host=settings.host, port=port)
-        yield port
+        port: int = listeners[0].getsockname()[1]
+        async with app[_CONNECTIONS].accepting(listeners, server, tls):
+            log.info("web server listens", host=settings.host, port=port)
+            yield port
     finally:
         await runner.cleanup()
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)
 
 
 def _tls(settings: WebSection) -> ssl.SSLContext | None:

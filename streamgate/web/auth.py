@@ -15,13 +15,14 @@ import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from importlib.resources import files
-from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
 
 from streamgate.config import WebSection
+from streamgate.telemetry.rarely import Rarely
+from streamgate.web.connections import trust
+from streamgate.web.hosts import Hosts, certificate_names
 
 __all__ = ["PAGE_HEADERS", "Guard"]
 
@@ -40,6 +41,7 @@ PAGE_HEADERS = {
 _SESSION_S = 12 * 3600
 _PENALTY_S = 0.5
 _MOST_FORM_BYTES = 4096
+_FORM_TIMEOUT_S = 10.0
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -59,7 +61,8 @@ class Guard:
         token = settings.token
         self._token = None if token is None else token.get_secret_value().encode()
         self._key = hashlib.sha256(b"streamgate session\n" + (self._token or b"")).digest()
-        self._local_names = {"localhost", settings.host}
+        self._hosts = Hosts(settings, certificate_names(settings.cert_file))
+        self._told = Rarely()
         self._camera = camera
         self._cookie = f"streamgate_{camera}"
         self._wall = wall
@@ -93,16 +96,27 @@ class Guard:
 
         return guarded
 
+    def host_refusal(self, request: web.Request) -> web.Response | None:
+        """The answer to one who asks by a name that may be somebody else's, or None."""
+        if self._hosts.allow(request.host) or self._is_proved(request):
+            return None
+        return web.json_response(
+            {"detail": "this camera does not answer to that name: add it to web.allowed_hosts"},
+            status=HTTPStatus.FORBIDDEN,
+        )
+
     def refusal(self, request: web.Request) -> web.Response | None:
         """The answer to one who may not look, or None."""
         if self._token is None:
-            if self._is_local_name(request.host):
+            if self._hosts.allow(request.host):
+                trust(request)
                 return None
             return web.json_response(
                 {"detail": "without web.token this camera answers to localhost only"},
                 status=HTTPStatus.FORBIDDEN,
             )
-        if self._bears_token(request) or self._has_session(request):
+        if self._is_proved(request):
+            trust(request)
             return None
         return web.json_response(
             {"detail": "a bearer token is wanted"},
@@ -114,9 +128,17 @@ class Guard:
         """Take the form's token and give a cookie for it."""
         if self._token is None:
             raise web.HTTPSeeOther("/")
+        self._check_origin(request)
         if (request.content_length or 0) > _MOST_FORM_BYTES:
             raise web.HTTPRequestEntityTooLarge(_MOST_FORM_BYTES, request.content_length or 0)
-        given = (await request.post()).get("token", "")
+        try:
+            async with asyncio.timeout(_FORM_TIMEOUT_S):
+                given = (await request.post()).get("token", "")
+        except TimeoutError:
+            raise web.HTTPRequestTimeout from None
+        except ValueError:
+            # A form that contradicts itself.
+            raise web.HTTPBadRequest from None
         if not isinstance(given, str) or not self._is_token(given.strip()):
             return await self._refuse_login()
         expires = int(self._wall()) + _SESSION_S
@@ -128,20 +150,32 @@ class Guard:
             path="/",
             httponly=True,
             samesite="Strict",
-            secure=request.secure,
+            secure=self._hosts.is_encrypted(request),
         )
         return response
 
     async def log_out(self, request: web.Request) -> web.StreamResponse:
         """Take the cookie back."""
+        self._check_origin(request)
         response = web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": "/"})
         response.del_cookie(
-            self._cookie, path="/", httponly=True, samesite="Strict", secure=request.secure
+            self._cookie,
+            path="/",
+            httponly=True,
+            samesite="Strict",
+            secure=self._hosts.is_encrypted(request),
         )
         return response
 
+    def _check_origin(self, request: web.Request) -> None:
+        """Refuse what a page of another site sends: it would log people in or out unasked."""
+        if not self._hosts.allow_origin(request):
+            raise web.HTTPForbidden(text="this form comes from another site")
+
     async def _refuse_login(self) -> web.StreamResponse:
-        log.warning("login to the live page refused")
+        left_out = self._told.admit()
+        if left_out is not None:
+            log.warning("login to the live page refused", times_before=left_out)
         # One wrong token at a time is made to wait; whoever guesses more often is sent away.
         if self._penalty.locked():
             return self._login_page(
@@ -150,6 +184,11 @@ class Guard:
         async with self._penalty:
             await asyncio.sleep(_PENALTY_S)
         return self._login_page(HTTPStatus.UNAUTHORIZED, "This is not the token.")
+
+    def _is_proved(self, request: web.Request) -> bool:
+        return self._token is not None and (
+            self._bears_token(request) or self._has_session(request)
+        )
 
     def _bears_token(self, request: web.Request) -> bool:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -173,18 +212,6 @@ class Guard:
     def _signature(self, expires: int) -> str:
         text = f"{self._camera}\n{expires}".encode()
         return hmac.new(self._key, text, hashlib.sha256).hexdigest()
-
-    def _is_local_name(self, host: str) -> bool:
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            return False
-        if name in self._local_names:
-            return True
-        try:
-            return ip_address(name).is_loopback
-        except ValueError:
-            return False
 
     def _login_page(self, status: HTTPStatus, message: str = "") -> web.Response:
         told = f'<p class="message" role="alert">{message}</p>' if message else ""

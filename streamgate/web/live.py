@@ -22,7 +22,9 @@ from streamgate.values import (
     ScoredFace,
     SeenFace,
     TrackDecision,
+    TracksJoined,
 )
+from streamgate.web.figures import figure, limit_figure
 from streamgate.web.live_words import decision_in_words, rejection_in_words, release_in_words
 from streamgate.web.shown import ShownShot, ShownTrack
 
@@ -32,7 +34,6 @@ _MOST_TRACKS = 64
 _TRACKS_SHOWN = 8
 _SHOTS = 12
 _EVENTS = 40
-_FRAMES_KEPT = 2
 _FRAME_GAP_S = 0.25
 _RATE_WINDOW_S = 2.0
 
@@ -47,6 +48,7 @@ class LiveSources:
         sinks: names of the sinks.
         holds: whether the outbox still has the best shot of a key.
         explain: draws the heat map of a crop, RGB uint8 [112, 112, 3]; may raise ScoreError.
+        explains: what the heat map shows, in words.
     """
 
     gate: Callable[[], GateSection]
@@ -54,6 +56,7 @@ class LiveSources:
     sinks: Callable[[], Sequence[str]]
     holds: Callable[[str], bool]
     explain: Callable[[Image], Awaitable[Image]]
+    explains: str = ""
 
 
 @dataclass(slots=True)
@@ -76,7 +79,7 @@ class LiveView:
         self.sources = sources
         self.tracks: dict[int, ShownTrack] = {}
         self.shots: dict[str, ShownShot] = {}
-        self.frames: dict[int, Image] = {}
+        self.frame: tuple[int, Image] | None = None
         self._clock = clock
         self._viewers = 0
         self._newest: tuple[Frame, Analysis] | None = None
@@ -99,11 +102,11 @@ class LiveView:
         self._viewers += 1
 
     def leave(self) -> None:
-        """Somebody has gone; with the last one the frames go."""
+        """Somebody has gone; with the last one the pictures go."""
         self._viewers -= 1
         if not self._viewers:
             self._newest = self._shown = None
-            self.frames.clear()
+            self._drop_pictures()
             self._frame_times.clear()
             self._tally.clear()
 
@@ -112,11 +115,12 @@ class LiveView:
         self.pictures = allowed
         if not allowed:
             self.on_forbidden()
-            self.frames.clear()
-            for track in self.tracks.values():
-                track.crop = None
-            for shot in self.shots.values():
-                shot.crop = None
+            self._drop_pictures()
+
+    @property
+    def keeps_pictures(self) -> bool:
+        """Whether faces may be kept: pictures are allowed, and somebody looks."""
+        return self.pictures and self._viewers > 0
 
     # What the pipeline tells
 
@@ -142,7 +146,7 @@ class LiveView:
         if track.best is None or face.quality > track.best:
             track.best = face.quality
             track.crop_index = candidate.frame_index
-            track.crop = candidate.crop.image if self.pictures else None
+            track.crop = candidate.crop.image if self.keeps_pictures else None
 
     def released(self, shot: BestShot) -> None:
         """A best shot was handed to delivery."""
@@ -154,14 +158,21 @@ class LiveView:
             quality=shot.face.quality,
             reason=release_in_words(shot.reason),
             captured_wall=shot.face.candidate.captured_wall,
-            crop=shot.face.candidate.crop.image if self.pictures else None,
+            crop=shot.face.candidate.crop.image if self.keeps_pictures else None,
             sinks=dict.fromkeys(sinks, "waiting"),
         )
         while len(self.shots) > _SHOTS:
             del self.shots[next(iter(self.shots))]
         if shot.track_id in self.tracks:
             self.tracks[shot.track_id].forwarded += 1
-        self._tell("shot", f"Best shot let through, quality {shot.face.quality:.0f}", shot.track_id)
+        quality = figure(shot.face.quality, self.sources.gate().min_quality)
+        self._tell("shot", f"Best shot let through, quality {quality}", shot.track_id)
+
+    def joined(self, joined: TracksJoined) -> None:
+        """Two live tracks have become one."""
+        younger = self.tracks.pop(joined.join.track_id, None)
+        if younger is not None and joined.track_id in self.tracks:
+            self.tracks[joined.track_id].scored += younger.scored
 
     def decided(self, decision: TrackDecision) -> None:
         """A track has ended."""
@@ -203,17 +214,20 @@ class LiveView:
     def live_tracks(self) -> dict[str, Any]:
         """The live tracks that were seen last, oldest first, and the thresholds."""
         gate = self.sources.gate()
+        release = gate.release_quality
         last = sorted(self.tracks.values(), key=lambda track: -track.last_at)[:_TRACKS_SHOWN]
         return {
             "min_quality": gate.min_quality,
-            "release_quality": gate.release_quality,
+            "wanted": limit_figure(gate.min_quality),
+            "release": None if release is None else limit_figure(release),
             "more": max(0, len(self.tracks) - len(last)),
-            "tracks": [track.page() for track in sorted(last, key=_by_id)],
+            "tracks": [track.page(gate.min_quality) for track in sorted(last, key=_by_id)],
         }
 
     def best_shots(self) -> dict[str, Any]:
         """The last best shots, newest first."""
-        return {"shots": [shot.page(self.sources.holds) for shot in reversed(self.shots.values())]}
+        wanted, holds = self.sources.gate().min_quality, self.sources.holds
+        return {"shots": [shot.page(wanted, holds) for shot in reversed(self.shots.values())]}
 
     def events(self) -> dict[str, Any]:
         """What happened last, newest first, and how many faces were rejected for what."""
@@ -265,12 +279,16 @@ class LiveView:
         )
 
     def _keep(self, frame: Frame) -> None:
-        """Keep the frame that is announced, and the one before, for those who ask late."""
-        if not self.pictures:
-            return
-        self.frames[frame.index] = frame.image
-        while len(self.frames) > _FRAMES_KEPT:
-            del self.frames[next(iter(self.frames))]
+        """Keep the frame that is announced for those who ask; it replaces the one before."""
+        if self.keeps_pictures:
+            self.frame = frame.index, frame.image
+
+    def _drop_pictures(self) -> None:
+        self.frame = None
+        for track in self.tracks.values():
+            track.crop = None
+        for shot in self.shots.values():
+            shot.crop = None
 
     def _rate(self, at: float) -> float:
         """Frames a second over the last ones."""
@@ -284,13 +302,15 @@ class LiveView:
         track = self.tracks.get(seen.tracked.track_id)
         x1, y1, x2, y2 = seen.tracked.face.box
         quality = None if track is None else track.quality
+        wanted = self.sources.gate().min_quality
         return {
             "track": seen.tracked.track_id,
             "box": [
                 round(float(side), 4)
                 for side in (x1 / width, y1 / height, (x2 - x1) / width, (y2 - y1) / height)
             ],
-            "quality": None if quality is None else round(quality, 1),
+            "quality": None if quality is None else figure(quality, wanted),
+            "good": quality is not None and quality >= wanted,
             "rejected": None if seen.rejection is None else rejection_in_words(seen.rejection),
         }
 

@@ -60,7 +60,8 @@ def add_live_routes(
     app.router.add_get("/live.css", _static("live.css", "text/css"))
     app.router.add_get("/favicon.ico", _no_icon)
     app.router.add_get("/live/events", guard.protect(page.stream))
-    app.router.add_get("/live/frame/{index:\\d{1,18}}.jpg", guard.protect(page.frame))
+    app.router.add_get("/live/allowed", guard.protect(page.allowed))
+    app.router.add_get("/live/frame.jpg", guard.protect(page.frame))
     app.router.add_get("/live/track/{track:\\d{1,18}}/{index:\\d{1,18}}.jpg",
                        guard.protect(page.track))  # fmt: skip
     app.router.add_get("/live/shot/{key:[a-z0-9_-]{1,200}}.jpg", guard.protect(page.shot))
@@ -155,9 +156,25 @@ class _Page:
             except TimeoutError:
                 continue
 
-    async def frame(self, request: web.Request) -> web.Response:
-        """A frame that was announced a moment ago."""
-        return await _picture(self._pictures.frame(int(request.match_info["index"])))
+    async def frame(self, _: web.Request) -> web.Response:
+        """The newest frame; a header says which it is, so that its boxes can be drawn on it."""
+        index = 0
+
+        async def make() -> bytes | None:
+            nonlocal index
+            found = await self._pictures.frame()
+            if found is None:
+                return None
+            index, picture = found
+            return picture
+
+        response = await _picture(make())
+        response.headers["X-Frame-Index"] = str(index)
+        return response
+
+    async def allowed(self, _: web.Request) -> web.Response:
+        """Whether pictures may be shown, for a page that is paused."""
+        return web.json_response({"pictures": self._view.pictures})
 
     async def track(self, request: web.Request) -> web.Response:
         """The best face so far of a live track."""
@@ -180,6 +197,8 @@ class _Page:
             "detail": health.detail,
             "age_s": None if age is None else round(max(0.0, age), 2),
             "pictures": self._view.pictures,
+            "heat": self._view.sources.explains,
+            "doubt": health.doubt,
             "login": self._has_login,
         }
 

@@ -44,12 +44,14 @@ class LivePictures:
         """How many are kept."""
         return len(self._made)
 
-    async def frame(self, index: int) -> bytes | None:
-        """A frame that was announced a moment ago, as JPEG."""
-        image = self._view.frames.get(index)
-        if image is None:
+    async def frame(self) -> tuple[int, bytes] | None:
+        """The newest frame that was announced: its index, and the frame as JPEG."""
+        newest = self._view.frame
+        if newest is None:
             return None
-        return await self._once(("frame", str(index)), lambda: _encode_frame(image))
+        index, image = newest
+        picture = await self._once(("frame", str(index)), lambda: _encode_frame(image))
+        return None if picture is None else (index, picture)
 
     async def track(self, track_id: int) -> bytes | None:
         """The best face so far of a live track, as JPEG."""

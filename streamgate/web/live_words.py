@@ -6,14 +6,15 @@ import math
 
 from streamgate.config import GateSection, PrecheckSection
 from streamgate.values import Face, ReleaseReason, TrackDecision, TrackOutcome
+from streamgate.web.figures import figure, limit_figure
 
 __all__ = ["decision_in_words", "rejection_in_words", "release_in_words"]
 
 _REJECTIONS = {
     "too_small": "too small",
-    "at_edge": "cut by the picture's edge",
+    "at_edge": "cut by the edge",
     "low_detector_score": "hardly a face",
-    "eyes_too_close": "eyes too close together",
+    "eyes_too_close": "eyes too close",
     "turned_away": "turned away",
     "nodding": "looking up or down",
     "tilted": "tilted",
@@ -43,14 +44,15 @@ def rejection_in_words(
         return words
     match reason:
         case "too_small":
-            size = min(face.width, face.height)
-            return f"{words}: {size:.0f} of {settings.min_size_px:.0f} pixels"
+            size, wanted = min(face.width, face.height), settings.min_size_px
+            return f"{words}: {figure(size, wanted)} of {limit_figure(wanted)} px"
         case "eyes_too_close":
             apart = math.dist(face.landmarks[0], face.landmarks[1])
-            return f"{words}: {apart:.0f} of {settings.min_eye_distance_px:.0f} pixels"
+            wanted = settings.min_eye_distance_px
+            return f"{words}: {figure(apart, wanted)} of {limit_figure(wanted)} px"
         case "low_detector_score":
-            score = face.detector_score
-            return f"{words}: confidence {score:.2f} of {settings.min_detector_score:.2f}"
+            score, wanted = face.detector_score, settings.min_detector_score
+            return f"{words}: {figure(score, wanted, digits=2)} of {limit_figure(wanted)}"
     return words
 
 
@@ -61,19 +63,22 @@ def release_in_words(reason: ReleaseReason) -> str:
 
 def decision_in_words(decision: TrackDecision, settings: GateSection) -> str:
     """How a track ended, and what kept it from a best shot."""
-    best = decision.best_quality
+    best, wanted = decision.best_quality or 0.0, settings.min_quality
     match decision.outcome:
         case TrackOutcome.FORWARDED:
-            return f"Gone; {_times(decision.forwarded)} let through, best quality {best or 0:.0f}"
+            return f"Gone: {decision.forwarded} forwarded, best {figure(best, wanted)}"
+        case TrackOutcome.SAME_VISIT:
+            return f"Gone: forwarded before, in track {decision.visit}"
         case TrackOutcome.BELOW_MIN_QUALITY:
-            return f"Gone; its best quality was {best or 0:.0f}, {settings.min_quality:g} is wanted"
+            return f"Gone: best quality {figure(best, wanted)} of {limit_figure(wanted)}"
         case TrackOutcome.TOO_YOUNG:
-            age_s = decision.last_seen_at - decision.first_seen_at
-            return f"Gone after {age_s:.1f} s; {settings.min_age_s:g} s are wanted"
+            seen_s = decision.last_seen_at - decision.first_seen_at
+            age = figure(seen_s, settings.min_age_s, digits=1)
+            return f"Gone after {age} of {limit_figure(settings.min_age_s)} s"
         case TrackOutcome.ALL_REJECTED:
-            return f"Gone; none of its {decision.faces} faces passed: {_most(decision)}"
+            return f"Gone: {_times(decision.faces)}, {_most(decision)}"
         case TrackOutcome.NOTHING_SCORED:
-            return "Gone; the scorer had no time for its faces"
+            return "Gone: the scorer had no time for it"
 
 
 def _times(count: int) -> str:
@@ -81,5 +86,6 @@ def _times(count: int) -> str:
 
 
 def _most(decision: TrackDecision) -> str:
-    counted = sorted(decision.rejected.items(), key=lambda item: -item[1])[:3]
-    return ", ".join(f"{count} {rejection_in_words(reason)}" for reason, count in counted)
+    """The reason that most of its faces were rejected for; a line has no room for more."""
+    reason, count = max(decision.rejected.items(), key=lambda item: item[1], default=("", 0))
+    return f"{count} {rejection_in_words(reason)}" if count else "none fit"

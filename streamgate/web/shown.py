@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streamgate.values import Image
+from streamgate.web.figures import figure
 from streamgate.web.live_words import rejection_in_words
 
 __all__ = ["ShownShot", "ShownTrack"]
@@ -55,13 +56,19 @@ class ShownTrack:
         self.points.insert(place, (at, quality))
         del self.points[:-_POINTS]
 
-    def page(self) -> dict[str, Any]:
-        """Return what the page is sent."""
+    def page(self, wanted: float) -> dict[str, Any]:
+        """Return what the page is sent.
+
+        Args:
+            wanted: the quality that a best shot needs.
+        """
+        best, quality = self.best, self.quality
         return {
             "id": self.track_id,
             "age_s": round(self.last_at - self.first_at, 1),
-            "quality": None if self.quality is None else round(self.quality, 1),
-            "best": None if self.best is None else round(self.best, 1),
+            "quality": None if quality is None else figure(quality, wanted),
+            "best": None if best is None else figure(best, wanted),
+            "good": best is not None and best >= wanted,
             "scored": self.scored,
             "rejected": self.rejected,
             "forwarded": self.forwarded,
@@ -91,10 +98,11 @@ class ShownShot:
     crop: Image | None
     sinks: dict[str, str]
 
-    def page(self, holds: Callable[[str], bool]) -> dict[str, Any]:
+    def page(self, wanted: float, holds: Callable[[str], bool]) -> dict[str, Any]:
         """Return what the page is sent.
 
         Args:
+            wanted: the quality that a best shot needs.
             holds: whether the outbox still has the best shot of a key.
         """
         # What has left the outbox unacknowledged was given up, whoever did not tell.
@@ -108,7 +116,7 @@ class ShownShot:
             "key": self.key,
             "track": self.track_id,
             "revision": self.revision,
-            "quality": round(self.quality, 1),
+            "quality": figure(self.quality, wanted),
             "reason": self.reason,
             "wall": round(self.captured_wall, 2),
             "picture": self.crop is not None,

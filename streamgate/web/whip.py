@@ -20,6 +20,8 @@ from streamgate.config import WhipSection
 from streamgate.errors import IngestError, IngestFault
 from streamgate.ports import WebRtcIngest
 from streamgate.telemetry.metrics import Metrics
+from streamgate.telemetry.rarely import Rarely
+from streamgate.web.connections import trust
 
 __all__ = ["add_whip_routes"]
 
@@ -103,6 +105,7 @@ class _Endpoint:
         self._ingest = ingest
         self._settings = settings
         self._metrics = metrics
+        self._told = Rarely()
         token = settings.token
         self._token = None if token is None else token.get_secret_value().encode()
 
@@ -152,6 +155,7 @@ class _Endpoint:
         async def guard(request: web.Request) -> web.Response:
             try:
                 self._check(request)
+                trust(request)
                 response = await handle(request)
             except _RefusedError as refusal:
                 response = _problem(refusal.status, str(refusal))
@@ -162,7 +166,12 @@ class _Endpoint:
                     response.headers["Retry-After"] = _RETRY_AFTER_S
             self._metrics.whip_requests.labels(request.method, str(response.status)).inc()
             if response.status >= 400:
-                log.info("publisher refused", method=request.method, status=response.status)
+                left_out = self._told.admit((request.method, response.status))
+                if left_out is not None:
+                    log.info(
+                        "publisher refused", method=request.method, status=response.status,
+                        times_before=left_out,
+                    )  # fmt: skip
             return self._shared(request, response)
 
         return guard

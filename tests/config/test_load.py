@@ -243,3 +243,38 @@ def test_hash_tells_settings_not_text(tmp_path: Path) -> None:
     text = GOOD + "gate:\n  min_quality: 31\n"
     other = load_config(write(tmp_path, text), {"DOOR_PASSWORD": "a"}).config_hash
     assert first == same != other
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "url: http://cam.example/user=admin_password=hunter2",
+        "url: http://viewer:hunter2@cam.example/x",
+        "url: 'http://viewer:my hunter2@cam.example/x'",
+        "url: [rtsp://cam.example/?token=hunter2]",
+        "transport: rtsp://viewer:hunter2@cam.example",
+        "url: rtsp://cam.example/x\n  password: !!int hunter2",
+        "url: rtsp://cam.example/x\n  password: !!float hunter2",
+        "url: rtsp://cam.example/x\n  open_timeout_s: rtsp://cam/hunter2",
+    ],
+)
+def test_no_fault_shows_what_an_address_or_a_secret_holds(tmp_path: Path, line: str) -> None:
+    """Also where the value is of another kind than the key wants."""
+    told = faults(write(tmp_path, f"camera:\n  name: door\nsource:\n  kind: rtsp\n  {line}\n"))
+    assert told
+    assert "hunter2" not in "\n".join(told)
+
+
+@pytest.mark.parametrize("kind", ["timestamp", "int", "float", "bool", "binary", "null", "set"])
+@pytest.mark.parametrize("value", ["abc", "", '"99:99:99"', "'é'"])
+def test_a_value_that_is_not_of_the_type_it_names_is_told(
+    tmp_path: Path, kind: str, value: str
+) -> None:
+    """YAML's own reader fails on them in many ways."""
+    text = f"camera:\n  name: door\nsource:\n  kind: file\n  path: !!{kind} {value}\n"
+    told = "door.yaml:5: source.path: got"
+    try:
+        load_config(write(tmp_path, text), {})
+    except ConfigError as error:
+        told = str(error)
+    assert "door.yaml:5: source.path: got" in told

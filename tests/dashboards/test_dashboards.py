@@ -93,6 +93,30 @@ def test_panels_lie_side_by_side(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DASHBOARDS)
+def test_what_one_looks_for_rarely_is_folded_up(name: str) -> None:
+    """The first look is a screen or two; the rest lies in rows by topic, numbered all the same."""
+    everything = dashboard(name)["panels"]
+    assert max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in everything) <= 40
+    folded = {row["title"]: row for row in everything if row.get("collapsed")}
+    assert folded
+    assert all(row["panels"] for row in folded.values())
+    shown_at_once = [panel["title"] for panel in everything if "WebRTC" in panel["title"]]
+    assert shown_at_once in ([], ["WebRTC"])
+    ids = [panel["id"] for panel in panels(name)]
+    assert len(set(ids)) == len(ids)
+
+
+def test_no_panel_shows_a_limit_on_the_axis_of_what_it_limits() -> None:
+    """Beside ten thousand, the ten that wait are a flat line."""
+    for panel in panels("streamgate-camera"):
+        expressions = [target["expr"] for target in panel["targets"]]
+        for expression in expressions:
+            if "outbox_limit_shots" in expression:
+                assert panel["fieldConfig"]["defaults"]["unit"] == "percentunit"
+                assert "/" in expression
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
 def test_every_query_is_filtered_by_the_variables(name: str) -> None:
     """A choice of job and camera holds for each panel; alerts and `up` know the job alone."""
     assert list(variables(name)) == ["datasource", "job", "camera"]

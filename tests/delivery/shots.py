@@ -69,6 +69,7 @@ def best_shot(
         decided_wall=captured_wall + 1.5,
         model_hash="a" * 64,
         config_hash="b" * 64,
+        visit=track_id,
     )
 
 

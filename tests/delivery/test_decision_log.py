@@ -69,7 +69,7 @@ def decision(track_id: int = 1, **changed: Any) -> TrackDecision:
         "reason": ReleaseReason.TRACK_ENDED, "first_seen_at": 10.0, "last_seen_at": 12.0,
         "first_seen_wall": 1_790_000_000.0, "last_seen_wall": 1_790_000_002.0, "decided_at": 13.0,
         "faces": 50, "scored": 30, "skipped": 4, "best_quality": 71.5, "best_raw": 0.03,
-        "forwarded": 1, "rejected": {"too_small": 12, "blurred": 4},
+        "forwarded": 1, "visit": track_id, "rejected": {"too_small": 12, "blurred": 4},
     }  # fmt: skip
     return TrackDecision(**{**values, **changed})
 

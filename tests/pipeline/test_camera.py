@@ -69,9 +69,8 @@ class Script:
         faces = tuple(self._seen(track, quality, shown) for track, quality in line.items())
         return Analysis(shown.index, shown.captured_at, shown.captured_wall, faces, ended)
 
-    def flush(self) -> tuple[int, ...]:
-        ended, self.live = tuple(sorted(self.live)), set()
-        return ended
+    def flush(self) -> None:
+        self.live = set()
 
     def _seen(self, track: int, quality: float | None, shown: Frame) -> SeenFace:
         crop = np.full((112, 112, 3), round(quality or 0), np.uint8)

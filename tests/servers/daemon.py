@@ -53,13 +53,13 @@ class Daemon:
                 }
             )
         )
+        self.command = [sys.executable, "-m", "streamgate", "run", str(self.file)]
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
     def __enter__(self) -> Self:
         with self._log.open("wb") as log:
-            command = [sys.executable, "-m", "streamgate", "run", str(self.file)]
-            self._process = subprocess.Popen(command, stderr=log, env=self._environment)
+            self._process = subprocess.Popen(self.command, stderr=log, env=self._environment)
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self.port:
             found = [e for e in self.events() if e["event"] == "web server listens"]
@@ -88,6 +88,11 @@ class Daemon:
             self._process.kill()
             self._process.wait()
             raise
+
+    def wait(self, timeout_s: float) -> int:
+        """Wait until it ends by itself, and return its exit code."""
+        assert self._process is not None
+        return self._process.wait(timeout_s)
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from streamgate.sources.freeze import FreezeDetector, RgbConverter
+from streamgate.sources.convert import RgbConverter
+from streamgate.sources.freeze import FreezeDetector
 
 BT601 = (0.299, 0.114)
 BT709 = (0.2126, 0.0722)

@@ -11,7 +11,7 @@ from av.bitstream import BitStreamFilterContext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgate.sources.h264 import FrameNumbers
+from streamgate.sources.h264 import H264Reader
 from tests.sources.clips import picture
 
 
@@ -53,8 +53,8 @@ STREAMS = {
 @pytest.mark.parametrize("parameters", STREAMS.values(), ids=STREAMS.keys())
 def test_a_whole_stream_has_no_gap(tmp_path: Path, parameters: dict[str, str]) -> None:
     """Nothing is missing where nothing was lost, whatever the encoder's settings."""
-    numbers = FrameNumbers()
-    assert not any(numbers.has_gap(data) for data in encode(tmp_path / "a.mp4", **parameters))
+    reader = H264Reader()
+    assert not any(reader.read(data).has_gap for data in encode(tmp_path / "a.mp4", **parameters))
 
 
 @pytest.mark.parametrize("parameters", STREAMS.values(), ids=STREAMS.keys())
@@ -64,8 +64,8 @@ def test_a_lost_reference_is_found_at_the_next_picture(
     """Each lost picture that others refer to is noticed, unless a keyframe comes next."""
     packets = encode(tmp_path / "a.mp4", **parameters)
     for lost in range(1, 24):
-        numbers = FrameNumbers()
-        gaps = [numbers.has_gap(data) for i, data in enumerate(packets) if i != lost]
+        reader = H264Reader()
+        gaps = [reader.read(data).has_gap for i, data in enumerate(packets) if i != lost]
         is_reference, _ = first_slice(packets[lost])
         _, keyframe_follows = first_slice(packets[lost + 1])
         assert any(gaps) == (is_reference and not keyframe_follows)
@@ -74,7 +74,46 @@ def test_a_lost_reference_is_found_at_the_next_picture(
             assert gaps.index(True) == lost
 
 
+@pytest.mark.parametrize("parameters", STREAMS.values(), ids=STREAMS.keys())
+def test_a_coded_picture_says_what_it_is(tmp_path: Path, parameters: dict[str, str]) -> None:
+    """Keyframes, pictures that others refer to and the size are known before decoding."""
+    reader = H264Reader()
+    for data in encode(tmp_path / "a.mp4", **parameters):
+        said = reader.read(data)
+        assert (said.is_reference, said.is_keyframe) == first_slice(data)
+        assert said.size == (160, 96)
+
+
+def test_parameter_sets_that_came_once_are_remembered(tmp_path: Path) -> None:
+    """A keyframe without its parameter sets is handed on with those that came before."""
+    first, *_ = encode(tmp_path / "a.mp4", keyint="25", bframes="0")
+    units = [b"\x00\x00\x01" + unit for unit in first.split(b"\x00\x00\x01")[1:]]
+    slices = b"".join(unit for unit in units if unit[3] & 31 == 5)
+    sets = b"".join(unit for unit in units if unit[3] & 31 in (7, 8))
+    reader = H264Reader()
+    assert not reader.read(slices).is_keyframe
+    assert not reader.read(sets).is_keyframe
+    said = reader.read(slices)
+    assert said.is_keyframe
+    assert {unit[0] & 31 for unit in said.data.split(b"\x00\x00\x01")[1:]} == {7, 8, 5}
+
+
+def test_lengths_stand_in_the_place_of_start_codes(tmp_path: Path) -> None:
+    """The coded pictures of an MP4 file say the same as those of a camera."""
+    with_codes = encode(tmp_path / "a.mp4", keyint="25", bframes="3")
+    with av.open(str(tmp_path / "a.mp4")) as source:
+        video = source.streams.video[0]
+        extradata = video.codec_context.extradata or b""
+        packets = [bytes(packet) for packet in source.demux(video) if packet.size]
+    lengths, codes = H264Reader(extradata), H264Reader()
+    for short, long in zip(packets, with_codes, strict=True):
+        one, other = lengths.read(short), codes.read(long)
+        assert (one.is_keyframe, one.is_reference) == (other.is_keyframe, other.is_reference)
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_make_it_fail(noise: bytes) -> None:
     """What the network delivers is never trusted to be H.264."""
-    FrameNumbers().has_gap(b"\x00\x00\x01\x67" + noise + b"\x00\x00\x01\x65" + noise)
+    for kind in (b"\x67", b"\x06", b"\x65"):
+        H264Reader(noise).read(b"\x00\x00\x01\x67" + noise + b"\x00\x00\x01" + kind + noise)
+        H264Reader(b"\x01\x02\x03\x04\xff" + noise).read(noise)

@@ -29,7 +29,7 @@ def decision(
         track_id=track_id, outcome=outcome, reason=ReleaseReason.TRACK_ENDED,
         first_seen_at=at - 1, last_seen_at=at, first_seen_wall=at, last_seen_wall=at,
         decided_at=at, faces=5, scored=0, skipped=0, best_quality=None, best_raw=None,
-        forwarded=0, rejected=rejected or {},
+        forwarded=0, visit=track_id, rejected=rejected or {},
     )  # fmt: skip
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
+import threading
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from threading import Thread
 
 import pytest
 import structlog
 
 from streamgate.config import LogSection
-from streamgate.telemetry.logs import configure_logs, redact
+from streamgate.telemetry.logs import configure_logs, log_uncaught
 
 SECRET = "hunter2-hunter2"
 
@@ -98,6 +102,47 @@ def test_the_level_holds_for_the_program(capsys: pytest.CaptureFixture[str]) -> 
     assert [line["event"] for line in lines(capsys)] == ["but this"]
 
 
-def test_a_url_without_credentials_is_left_as_it_is() -> None:
-    """An address is what one looks for in a log."""
-    assert redact("rtsp://192.0.2.1:554/x and a@b") == "rtsp://192.0.2.1:554/x and a@b"
+def test_what_would_be_printed_later_is_struck_out(capsys: pytest.CaptureFixture[str]) -> None:
+    """Renderers print bytes, exceptions and objects themselves, after the strings."""
+    configure()
+    log = structlog.get_logger("streamgate.test")
+    log.info("odd", raw=SECRET.encode(), error=ValueError(SECRET), place=Path(SECRET), n=3)
+    logging.getLogger("some.library").warning("sent %r", SECRET.encode(), stack_info=True)
+    text = capsys.readouterr().err
+    assert SECRET not in text
+    assert json.loads(text.splitlines()[0])["n"] == 3
+
+
+@pytest.mark.parametrize("url", ["rtsp://192.0.2.1/user=admin_password=s3cret-1_channel=1",
+                                 "https://hooks.example/x?token=s3cret-1"])  # fmt: skip
+def test_an_address_is_logged_as_scheme_host_and_port(
+    capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    """Whether a field holds it or a message."""
+    configure()
+    structlog.get_logger("streamgate.test").info(f"lost {url}", address=url)
+    (line,) = lines(capsys)
+    assert line["address"] == f"{url.rsplit('/', 1)[0]}/…"
+    assert "s3cret" not in str(line)
+
+
+def test_what_nobody_caught_is_logged_without_secrets(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread's exception would be printed as it is."""
+    for module, name in ((threading, "excepthook"), (sys, "unraisablehook"), (sys, "excepthook")):
+        monkeypatch.setattr(module, name, getattr(module, name))
+    configure()
+    log_uncaught()
+    try:
+        error = ValueError(f"rtsp://viewer:{SECRET}@192.0.2.1/x")
+        thread = Thread(target=lambda: (_ for _ in ()).throw(error))
+        thread.start()
+        thread.join()
+        sys.excepthook(ValueError, error, None)
+        warnings.showwarning(f"of {SECRET}", UserWarning, "file.py", 1)
+    finally:
+        logging.captureWarnings(capture=False)
+    found = lines(capsys)
+    assert [line["level"] for line in found] == ["error", "error", "warning"]
+    assert SECRET not in str(found)

@@ -110,7 +110,7 @@ def follow(traced: FrameTracer, clock: Clock) -> None:
     shot = BestShot(
         camera="door", boot_id="b00t", revision=1, rank=1, reason=ReleaseReason.TRACK_ENDED,
         face=face, decided_at=1.6, decided_wall=builders.WALL + 1.6, model_hash="m",
-        config_hash="c",
+        config_hash="c", visit=3,
     )  # fmt: skip
     traced.released(shot)
     clock.now = 1.9

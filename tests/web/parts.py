@@ -15,6 +15,7 @@ from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Analysis, BestShot, Image, ReleaseReason, SeenFace
 from streamgate.web.app import Health, build_app, serve
 from streamgate.web.auth import Guard
+from streamgate.web.connections import Limits
 from streamgate.web.live import LiveSources, LiveView
 from streamgate.web.live_page import add_live_routes
 from tests.builders import candidate, frame, scored
@@ -25,7 +26,8 @@ TOKEN = "a token that is long enough"
 class Stage:
     """A live view, what it looks things up in, and the application that shows it."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, limits: Limits | None = None, **settings: Any) -> None:
+        self.limits = limits
         data = {"port": 0, "show_pictures": True, **settings}
         self.settings = WebSection.model_validate(data)
         self.gate = GateSection()
@@ -48,8 +50,13 @@ class Stage:
         return crop
 
     def build(self) -> web.Application:
-        guarded = self.guard if self.settings.protect_metrics else None
-        app = build_app(Metrics("door"), lambda: self.health, metrics_guard=guarded)
+        app = build_app(
+            Metrics("door"),
+            lambda: self.health,
+            guard=self.guard,
+            protect_metrics=self.settings.protect_metrics,
+            limits=self.limits,
+        )
         add_live_routes(
             app, self.view, guard=self.guard, settings=self.settings, health=lambda: self.health
         )
@@ -74,6 +81,7 @@ class Stage:
         shot = BestShot(
             camera="door", boot_id="b00t", revision=1, rank=1, reason=ReleaseReason.TRACK_ENDED,
             face=face, decided_at=2.0, decided_wall=2.0, model_hash="m", config_hash="c",
+            visit=track,
         )  # fmt: skip
         self.held.add(shot.key)
         self.view.released(shot)

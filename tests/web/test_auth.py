@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -11,6 +14,8 @@ from pydantic import ValidationError
 
 from streamgate.config import WebSection
 from streamgate.web.auth import Guard
+from streamgate.web.hosts import Hosts, certificate_names
+from tests.servers.tls import Authority
 from tests.web.parts import TOKEN, Stage, served
 
 # These tell nothing of what the camera sees, or are the way in.
@@ -56,6 +61,7 @@ async def test_without_the_token_nothing_is_shown(client: aiohttp.ClientSession)
 async def test_a_bearer_token_opens_every_route(client: aiohttp.ClientSession) -> None:
     """With the token in the Authorization header each route answers."""
     stage = Stage(token=TOKEN)
+    stage.view.enter()
     stage.release()
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with served(stage) as url:
@@ -172,3 +178,114 @@ def test_a_short_token_is_refused() -> None:
     """A token that could be guessed is none."""
     with pytest.raises(ValidationError, match="16 characters"):
         WebSection.model_validate({"token": "short"})
+
+
+@pytest.mark.parametrize(
+    "address", ["/metrics", "/healthz", "/readyz", "/live.css", "/", "/nowhere"]
+)
+async def test_a_name_that_anybody_may_have_is_answered_nothing(
+    client: aiohttp.ClientSession, address: str
+) -> None:
+    """With a token or without, on every route; the token makes any name good."""
+    for stage in (Stage(), Stage(token=TOKEN)):
+        async with served(stage) as url:
+            headers = {"Host": "evil.example"}
+            async with client.get(url + address, headers=headers) as answer:
+                assert answer.status == 403
+                assert "web.allowed_hosts" in await answer.text()
+            if stage.settings.token is not None:
+                headers["Authorization"] = f"Bearer {TOKEN}"
+                async with client.get(url + address, headers=headers) as answer:
+                    assert answer.status != 403
+
+
+@pytest.mark.parametrize(
+    ("settings", "host", "allowed"),
+    [
+        ({}, "192.0.2.7:9109", False),
+        ({}, "door", False),
+        ({}, "localhost.", True),
+        ({}, "LOCALHOST", True),
+        ({}, "[::ffff:127.0.0.1]:80", True),
+        ({"host": "0.0.0.0"}, "192.0.2.7:9109", True),
+        ({"host": "0.0.0.0"}, "[2001:db8::1]:9109", True),
+        ({"host": "0.0.0.0"}, "door:9109", True),
+        ({"host": "0.0.0.0"}, "door.example", False),
+        ({"host": "0.0.0.0", "allowed_hosts": ["Door.example"]}, "door.Example:9109", True),
+        ({"host": "0.0.0.0", "allowed_hosts": ["*.door.example"]}, "a.b.door.example", True),
+        ({"host": "0.0.0.0", "allowed_hosts": ["*.door.example"]}, "evildoor.example", False),
+        ({"host": "door.example"}, "door.example", True),
+        ({"host": "door.example"}, "", False),
+        ({"host": "door.example"}, "[", False),
+    ],
+)
+def test_names_that_are_this_server(settings: dict[str, Any], host: str, allowed: bool) -> None:
+    """Addresses and names without a dot cannot be pointed here by somebody on the internet."""
+    hosts = Hosts(WebSection.model_validate({"token": TOKEN, **settings}))
+    assert hosts.allow(host) == allowed
+
+
+def test_a_certificates_names_are_this_server(tmp_path: Path) -> None:
+    """Browsers refuse any other, so that nothing need be configured for them."""
+    path = Authority(tmp_path).certificate("door.example")
+    assert certificate_names(path) == ["door.example"]
+    assert certificate_names(None) == certificate_names(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize("address", ["/login", "/logout"])
+async def test_a_form_from_another_site_is_refused(
+    client: aiohttp.ClientSession, address: str
+) -> None:
+    """Else any page could log people in or out."""
+    stage = Stage(token=TOKEN, allowed_hosts=["door.example"])
+    async with served(stage) as url:
+        for headers, status in [
+            ({}, 303),
+            ({"Origin": url}, 303),
+            ({"Origin": "https://door.example"}, 303),
+            ({"Origin": "https://evil.example"}, 403),
+            ({"Origin": "http://localhost"}, 403),
+            ({"Origin": "null"}, 403),
+            ({"Origin": ""}, 403),
+            ({"Sec-Fetch-Site": "cross-site"}, 403),
+            ({"Sec-Fetch-Site": "same-origin", "Origin": url}, 303),
+        ]:
+            async with client.post(
+                url + address, data={"token": TOKEN}, headers=headers, allow_redirects=False
+            ) as answer:
+                assert answer.status == status, headers
+
+
+@pytest.mark.parametrize(
+    ("proxies", "proto", "secure"),
+    [
+        (["127.0.0.0/8"], "https", True),
+        (["127.0.0.1"], "http, https", True),
+        (["127.0.0.1"], "https, http", False),
+        (["127.0.0.1"], "http", False),
+        (["192.0.2.0/24"], "https", False),
+        ([], "https", False),
+    ],
+)
+async def test_the_cookie_is_for_tls_alone_where_a_trusted_proxy_speaks_it(
+    client: aiohttp.ClientSession, proxies: list[str], proto: str, secure: bool
+) -> None:
+    """What an untrusted client says of itself changes nothing."""
+    async with served(Stage(token=TOKEN, trusted_proxies=proxies)) as url:
+        headers = {"X-Forwarded-Proto": proto}
+        async with client.post(
+            url + "/login", data={"token": TOKEN}, headers=headers, allow_redirects=False
+        ) as answer:
+            assert bool(answer.cookies["streamgate_door"]["secure"]) == secure
+
+
+async def test_refused_logins_are_told_once_a_minute(
+    client: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever guesses fills no disk."""
+    async with served(Stage(token=TOKEN)) as url:
+        caplog.clear()
+        guesses = [client.post(url + "/login", data={"token": str(n)}) for n in range(20)]
+        for answer in await asyncio.gather(*guesses):
+            answer.release()
+    assert len([r for r in caplog.records if "refused" in r.getMessage()]) <= 1

@@ -11,10 +11,13 @@ from typing import Any
 
 import aiohttp
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streamgate.config import GateSection
 from streamgate.values import Image, ReleaseReason, TrackDecision, TrackOutcome
 from streamgate.web import live_page
+from streamgate.web.figures import figure, limit_figure
 from streamgate.web.live_pictures import LivePictures
 from tests.builders import frame, scored
 from tests.web.parts import Stage, served
@@ -25,7 +28,7 @@ def decision(outcome: TrackOutcome, **changed: Any) -> TrackDecision:
         "track_id": 1, "outcome": outcome, "reason": ReleaseReason.TRACK_ENDED,
         "first_seen_at": 0.0, "last_seen_at": 0.1, "first_seen_wall": 0.0, "last_seen_wall": 0.1,
         "decided_at": 2.0, "faces": 3, "scored": 2, "skipped": 0, "best_quality": 21.4,
-        "best_raw": 1.0, "forwarded": 0, "rejected": {"too_small": 2, "turned_away": 1},
+        "best_raw": 1.0, "forwarded": 0, "visit": 1, "rejected": {"too_small": 2, "turned_away": 1},
     }  # fmt: skip
     return TrackDecision(**{**values, **changed})
 
@@ -42,10 +45,17 @@ def test_nobody_looks_and_no_frame_is_kept() -> None:
     stage.view.enter()
     stage.show(2)
     assert stage.view.now()["frame"]["index"] == 2
-    assert stage.view.frames
+    assert stage.view.frame is not None
+    key = stage.release()
+    assert stage.view.shots[key].crop is not None
     stage.view.leave()
-    assert not stage.view.frames
+    assert stage.view.frame is None
+    assert stage.view.shots[key].crop is None
+    assert stage.view.tracks[1].crop is None
     assert stage.view.now()["frame"] is None
+    later = stage.release(2)
+    assert stage.view.shots[later].crop is None
+    assert stage.view.tracks[1].crop is None
 
 
 def test_what_nobody_looks_at_costs_microseconds() -> None:
@@ -75,7 +85,7 @@ def test_everything_that_is_kept_is_bounded() -> None:
         stage.release(number)
     assert len(stage.view.tracks) <= 64
     assert len(stage.view.shots) == 12
-    assert len(stage.view.frames) == 2
+    assert stage.view.frame is not None
     assert len(stage.view.events()["events"]) == 40
     assert len(stage.view.live_tracks()["tracks"]) == 8
     assert len(stage.view.tracks[1].points) <= 90
@@ -88,7 +98,7 @@ def test_without_leave_no_picture_is_kept() -> None:
     stage.show(1)
     key = stage.release()
     assert stage.view.now()["faces"][0]["box"]
-    assert not stage.view.frames
+    assert stage.view.frame is None
     assert stage.view.shots[key].crop is None
     assert stage.view.tracks[1].crop is None
 
@@ -98,7 +108,7 @@ def test_without_leave_no_picture_is_kept() -> None:
     stage.view.now()
     key = stage.release()
     stage.view.show_pictures(False)
-    assert not stage.view.frames
+    assert stage.view.frame is None
     assert stage.view.shots[key].crop is None
     assert stage.view.tracks[1].crop is None
 
@@ -112,7 +122,7 @@ def test_rejections_are_told_in_words_and_counted() -> None:
     stage.show(5, rejection="turned_away")
     events = stage.view.events()
     assert [(event["text"], event["count"]) for event in events["events"]] == [
-        ("Turned away", 1), ("Too small: 90 of 32 pixels", 5)
+        ("Turned away", 1), ("Too small: 90 of 32 px", 5)
     ]  # fmt: skip
     assert events["tally"][0] == {"reason": "too small", "count": 5}
     assert stage.view.live_tracks()["tracks"][0]["rejection"] == "turned away"
@@ -121,13 +131,10 @@ def test_rejections_are_told_in_words_and_counted() -> None:
 @pytest.mark.parametrize(
     ("outcome", "told"),
     [
-        (TrackOutcome.BELOW_MIN_QUALITY, "Gone; its best quality was 21, 30 is wanted"),
-        (TrackOutcome.TOO_YOUNG, "Gone after 0.1 s; 0.2 s are wanted"),
-        (
-            TrackOutcome.ALL_REJECTED,
-            "Gone; none of its 3 faces passed: 2 too small, 1 turned away",
-        ),
-        (TrackOutcome.NOTHING_SCORED, "Gone; the scorer had no time for its faces"),
+        (TrackOutcome.BELOW_MIN_QUALITY, "Gone: best quality 21 of 30"),
+        (TrackOutcome.TOO_YOUNG, "Gone after 0.1 of 0.2 s"),
+        (TrackOutcome.ALL_REJECTED, "Gone: 3 faces, 2 too small"),
+        (TrackOutcome.NOTHING_SCORED, "Gone: the scorer had no time for it"),
     ],
 )
 def test_a_track_that_gave_nothing_says_why(outcome: TrackOutcome, told: str) -> None:
@@ -164,7 +171,7 @@ def test_scores_that_come_late_take_their_place() -> None:
         stage.view.scored(scored(1, at, quality))
     (track,) = stage.view.live_tracks()["tracks"]
     assert track["points"] == [(0.0, 20.0), (1.1, 90.0), (2.0, 40.0)]
-    assert (track["quality"], track["best"], track["age_s"]) == (40.0, 90.0, 2.0)
+    assert (track["quality"], track["best"], track["age_s"]) == ("40", "90", 2.0)
 
 
 def test_the_threshold_is_that_of_the_gate_now() -> None:
@@ -172,7 +179,7 @@ def test_the_threshold_is_that_of_the_gate_now() -> None:
     stage = Stage()
     stage.gate = GateSection(min_quality=44, release_quality=80)
     tracks = stage.view.live_tracks()
-    assert (tracks["min_quality"], tracks["release_quality"]) == (44, 80)
+    assert (tracks["min_quality"], tracks["wanted"], tracks["release"]) == (44, "44", "80")
 
 
 async def read_events(answer: aiohttp.ClientResponse, count: int) -> dict[str, Any]:
@@ -264,13 +271,13 @@ async def test_a_reader_that_never_reads_costs_one_buffer(
 async def test_pictures_are_made_on_demand_and_once() -> None:
     """Frames, crops and heat maps come as JPEG that nobody may keep; a heat map is drawn once."""
     stage = Stage()
-    key = stage.release()
     stage.view.enter()
+    key = stage.release()
     stage.show(7)
     stage.view.now()
     async with served(stage) as url, aiohttp.ClientSession() as client:
         for address in (
-            "/live/frame/7.jpg", "/live/track/1/25.jpg", f"/live/shot/{key}.jpg",
+            "/live/frame.jpg", "/live/track/1/25.jpg", f"/live/shot/{key}.jpg",
             f"/live/heat/{key}.jpg", f"/live/heat/{key}.jpg",
         ):  # fmt: skip
             async with client.get(url + address) as answer:
@@ -279,11 +286,17 @@ async def test_pictures_are_made_on_demand_and_once() -> None:
                 assert answer.headers["Cache-Control"] == "no-store"
                 assert (await answer.read())[:2] == b"\xff\xd8"
         assert stage.explained == 1
-        for address in ("/live/frame/6.jpg", "/live/track/9/1.jpg", "/live/shot/none.jpg"):
+        for address in ("/live/track/9/1.jpg", "/live/shot/none.jpg"):
             async with client.get(url + address) as answer:
                 assert answer.status == 404, address
+        # Whoever asks late gets what is newest by then, and is told which it is.
+        for index in range(8, 12):
+            stage.show(index)
+            stage.view.now()
+        async with client.get(url + "/live/frame.jpg") as answer:
+            assert answer.headers["X-Frame-Index"] == "11"
         stage.view.show_pictures(False)
-        for address in ("/live/frame/7.jpg", f"/live/shot/{key}.jpg", f"/live/heat/{key}.jpg"):
+        for address in ("/live/frame.jpg", f"/live/shot/{key}.jpg", f"/live/heat/{key}.jpg"):
             async with client.get(url + address) as answer:
                 assert answer.status == 404, address
 
@@ -291,6 +304,7 @@ async def test_pictures_are_made_on_demand_and_once() -> None:
 async def test_what_was_made_goes_when_pictures_are_forbidden() -> None:
     """No face stays in memory once nobody may see it, though somebody looks on."""
     stage = Stage()
+    stage.view.enter()
     key = stage.release()
     pictures = LivePictures(stage.view)
     assert await pictures.shot(key) is not None
@@ -303,6 +317,7 @@ async def test_what_was_made_goes_when_pictures_are_forbidden() -> None:
 async def test_what_was_being_made_is_not_kept(meanwhile: str) -> None:
     """Pictures are forbidden, or the last viewer goes, while a heat map is drawn."""
     stage = Stage()
+    stage.view.enter()
     key = stage.release()
     drawn = asyncio.Event()
 
@@ -321,6 +336,43 @@ async def test_what_was_being_made_is_not_kept(meanwhile: str) -> None:
     drawn.set()
     assert (await asked is None) == (meanwhile == "forbidden")
     assert len(pictures) == 0
+
+
+def test_figures_never_contradict_the_limit_beside_them() -> None:
+    """39.6 of 40 is not 40."""
+    assert figure(39.6, 40) == "39.6"
+    assert figure(39.997, 40) == "39.997"
+    assert figure(39.9999999, 40) == "39.9999"
+    assert figure(39.2, 40) == "39"
+    assert figure(40.0, 40) == "40"
+    assert figure(71.4, 40) == "71"
+    assert figure(0.6996, 0.7, digits=2) == "0.6996"
+    assert figure(37.41, 37.4183) == "37.41"
+    assert (limit_figure(40.0), limit_figure(37.4183), limit_figure(0.7)) == ("40", "37.42", "0.7")
+
+
+@given(st.floats(0, 100), st.floats(0, 100) | st.sampled_from([20.0, 40.0]), st.floats(-1e-3, 1e-3))
+def test_a_figure_is_on_its_side_of_the_limit(value: float, limit: float, near: float) -> None:
+    """Whatever the two are, and however near."""
+    for shown in (value, limit + near, limit):
+        told = float(figure(shown, limit))
+        assert (told >= float(limit_figure(limit))) == (shown >= limit)
+        assert abs(told - shown) <= 0.51
+
+
+def test_a_quality_just_below_the_threshold_is_shown_as_below() -> None:
+    """On the track, in its box, and in the words at its end."""
+    stage = Stage()
+    stage.gate = GateSection(min_quality=40)
+    stage.view.enter()
+    stage.view.scored(scored(1, 0.0, 39.6))
+    stage.show(0)
+    (track,) = stage.view.live_tracks()["tracks"]
+    assert (track["best"], track["good"]) == ("39.6", False)
+    (face,) = stage.view.now()["faces"]
+    assert (face["quality"], face["good"]) == ("39.6", False)
+    stage.view.decided(decision(TrackOutcome.BELOW_MIN_QUALITY, best_quality=39.6))
+    assert texts(stage)[0] == "Gone: best quality 39.6 of 40"
 
 
 async def test_every_answer_carries_the_strict_headers() -> None:

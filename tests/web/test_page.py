@@ -12,15 +12,22 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
+from streamgate.web.app import Health
 from tests.servers.browser import chromium
 from tests.servers.daemon import Daemon
 from tests.web.parts import TOKEN, Stage, served
 
 PATIENCE_MS = 60_000
-SCORED = re.compile(r"Quality of track \d+: now \d+, best \d+, wanted 20")
-PHONE, DESKTOP = (390, 844), (1280, 900)
+SCORED = re.compile(r"Quality of track \d+: now [\d.]+, best [\d.]+, wanted 20")
+PHONE, TABLET, DESKTOP = (390, 844), (800, 1100), (1400, 900)
+
+# How many points of the picture are not empty.
+LIT = (
+    "() => { const c = document.getElementById('canvas'); const all = c.getContext('2d');"
+    " return all.getImageData(0, 0, c.width, c.height).data.filter((value) => value).length; }"
+)
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -98,7 +105,7 @@ def picture_folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+@pytest.mark.parametrize("size", [PHONE, TABLET, DESKTOP], ids=["phone", "tablet", "desktop"])
 async def test_it_fits_and_everybody_can_use_it(  # noqa: PLR0917 - fixtures and two parameters
     browser: Browser,
     camera: Daemon,
@@ -112,7 +119,18 @@ async def test_it_fits_and_everybody_can_use_it(  # noqa: PLR0917 - fixtures and
         await shown(page)
         widths = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         assert widths[0] <= widths[1]
-        name = f"{'phone' if size == PHONE else 'desktop'}-{scheme}.png"
+        faces = await page.evaluate(
+            "[...document.querySelectorAll('#shots img, #tracks img')]"
+            ".map((i) => i.getBoundingClientRect()).map((r) => [r.width, r.height])"
+        )
+        assert faces
+        assert all(abs(width - height) < 1 for width, height in faces), faces
+        lines = await page.evaluate(
+            "[...document.querySelectorAll('#events .event')].map((e) => e.offsetHeight)"
+        )
+        assert lines
+        assert max(lines) < 40
+        name = f"{size[0]}-{scheme}.png"
         await page.screenshot(path=picture_folder(tmp_path) / name, full_page=True)
         assert await grave(page, axe) == []
 
@@ -213,6 +231,61 @@ async def test_without_leave_boxes_are_shown_and_no_picture(
         await page.screenshot(path=picture_folder(tmp_path) / "no-pictures.png", full_page=True)
         assert await grave(page, axe) == []
         assert not [address for address in asked if address.endswith(".jpg")]
+
+
+async def test_pictures_go_from_open_pages_when_they_are_forbidden(browser: Browser) -> None:
+    """From one that looks on and from one that is paused, and nothing of them is kept."""
+    stage = Stage(max_viewers=4)
+    async with served(stage) as url, opened(browser, url, token=None) as looks:
+        await expect(looks.locator("#shots")).to_be_attached()
+        async with asyncio.timeout(20):
+            while not stage.view.viewers:  # noqa: ASYNC110 - the browser connects
+                await asyncio.sleep(0.05)
+        stage.show(40)
+        stage.release(1)
+        async with opened(browser, url, token=None) as paused:
+            for page in (looks, paused):
+                await expect(page.locator("#shots img").first).to_be_visible()
+                await expect(page.locator("#tracks img").first).to_be_visible()
+                await until(page, f"({LIT})() > 0")
+            await paused.get_by_role("button", name="Pause").click()
+            stage.view.show_pictures(False)
+            for page in (looks, paused):
+                await expect(page.locator("img")).to_have_count(0, timeout=5000)
+                await until(page, f"({LIT})() === 0")
+
+
+async def test_behind_a_slow_network_the_newest_frame_is_shown(browser: Browser) -> None:
+    """Though each answer takes longer than a frame is the newest."""
+    stage = Stage()
+
+    async def slow(route: Route) -> None:
+        await asyncio.sleep(0.6)
+        await route.continue_()
+
+    async with served(stage) as url, opened(browser, url, token=None) as page:
+        await page.route("**/live/frame*", slow)
+        async with asyncio.timeout(40):
+            index = 60
+            while await page.evaluate(f"({LIT})()") == 0:
+                index += 1
+                stage.show(index)
+                await asyncio.sleep(0.1)
+
+
+async def test_why_there_is_no_picture_is_said(browser: Browser, tmp_path: Path) -> None:
+    """In the words of the log, in the place of the picture; no empty card fills the screen."""
+    stage = Stage()
+    reason = "the camera refuses these credentials: check source.username and source.password"
+    stage.health = Health("door", None, ready=False, alive=True, detail=reason)
+    async with served(stage) as url, opened(browser, url, token=None) as page:
+        await expect(page.locator("#placeholder")).to_contain_text("refuses these credentials")
+        await expect(page.locator("#message")).to_contain_text("source.password")
+        await page.screenshot(path=picture_folder(tmp_path) / "no-frame.png", full_page=True)
+        cards = await page.evaluate(
+            "[...document.querySelectorAll('section')].map((s) => s.offsetWidth * s.offsetHeight)"
+        )
+        assert max(cards) < DESKTOP[0] * DESKTOP[1] / 3
 
 
 async def grave(page: Page, axe: str) -> list[str]:

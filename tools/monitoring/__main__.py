@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import RowPanel
 
 from tools.monitoring.camera import camera_dashboard
 from tools.monitoring.fleet import fleet_dashboard
@@ -54,8 +55,23 @@ def files() -> dict[Path, str]:
 def _json(dashboard: Dashboard) -> str:
     built = dashboard.build()
     # Links to a panel and Grafana's own editor need a number that stays.
-    for number, panel in enumerate(built.panels or [], 1):
+    number = 0
+    folded_rows = 0
+    for panel in built.panels or []:
+        number += 1
         panel.id_val = number
+        assert panel.grid_pos is not None
+        # What is folded up takes no room, which the library does not know.
+        inner = panel.panels if isinstance(panel, RowPanel) else []
+        bottom = panel.grid_pos.y + 1
+        bottoms = [h.grid_pos.y + h.grid_pos.h for h in inner if h.grid_pos is not None]
+        panel.grid_pos.y -= folded_rows
+        for hidden in inner:
+            number += 1
+            hidden.id_val = number
+            assert hidden.grid_pos is not None
+            hidden.grid_pos.y -= folded_rows
+        folded_rows += max(bottoms, default=bottom) - bottom
     return json.dumps(built, cls=JSONEncoder, indent=1, sort_keys=True) + "\n"
 
 

@@ -15,6 +15,7 @@ from tools.monitoring.panels import (
     Drawn,
     Line,
     Restarts,
+    folded,
     lines,
     number,
     query,
@@ -50,18 +51,19 @@ def camera_dashboard() -> dashboard.Dashboard:
     made.with_row(dashboard.Row("Now"))
     for shown in _numbers(q):
         made.with_panel(shown.span(3))
+    made.with_row(dashboard.Row("Source"))
+    for panel in _source(q):
+        made.with_panel(panel)
     for title, panels in (
-        ("Source", _source(q)),
         ("Stages", _stages(q)),
         ("Faces", _faces(q)),
         ("Quality", _quality(q)),
         ("Gate", _gate(q)),
         ("Delivery", _delivery(q)),
         ("Process", _process(q)),
+        ("WebRTC", _webrtc(q)),
     ):
-        made.with_row(dashboard.Row(title))
-        for panel in panels:
-            made.with_panel(panel)
+        made.with_row(folded(title, panels))
     return made
 
 
@@ -118,9 +120,11 @@ def _source(q: Queries) -> list[Drawn]:
     return [
         states(
             "Pictures",
-            "Red while the camera sends nothing, or the same picture again and again.",
+            "Red while the camera sends nothing, or the same picture again and again, or while its "
+            "timestamps cannot be trusted.",
             Line(f"1 - {q.metric('streamgate_source_up')}", "down"),
             Line(q.metric("streamgate_source_frozen"), "frozen"),
+            Line(f"1 - {q.metric('streamgate_clock_trusted')}", "clock not trusted"),
             span=12,
         ),
         lines(
@@ -138,6 +142,11 @@ def _source(q: Queries) -> list[Drawn]:
             "Frame age", "Since capture, when detection starts.", "s",
             *_quantiles(q, "streamgate_frame_age_seconds"), colours=[(None, GREEN), (1, RED)],
         ),
+    ]  # fmt: skip
+
+
+def _webrtc(q: Queries) -> list[Drawn]:
+    return [
         lines(
             "WebRTC: packets", "Received, lost and requested again; zero for other sources.",
             "suffix: /s",
@@ -302,11 +311,19 @@ def _delivery(q: Queries) -> list[Drawn]:
             *_quantiles(q, "streamgate_delivery_seconds", by="sink"),
         ),
         lines(
-            "Outbox", "Best shots that wait, dead letters, and the limit for both.", "none",
+            "Outbox", "Best shots that wait, and dead letters.", "none",
             Line(q.metric("streamgate_outbox_shots"), "{{sink}} waiting"),
             Line(q.metric("streamgate_outbox_dead_letters"), "{{sink}} dead letters"),
             Line(q.metric("streamgate_outbox_held_shots"), "in memory only"),
-            Line(q.metric("streamgate_outbox_limit_shots"), "limit"),
+        ),
+        lines(
+            "Outbox: room", "Share of the room for best shots that wait, by sink.", "percentunit",
+            Line(
+                f"{q.metric('streamgate_outbox_shots')} / on (job, instance, camera) group_left () "
+                f"{q.metric('streamgate_outbox_limit_shots')}",
+                "{{sink}}",
+            ),
+            most=1, colours=[(None, GREEN), (0.5, ORANGE), (0.9, RED)],
         ),
         lines(
             "Best shots dropped", "Within an hour, by sink and reason.", "none",

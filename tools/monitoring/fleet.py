@@ -16,6 +16,7 @@ from tools.monitoring.panels import (
     Drawn,
     Line,
     Restarts,
+    folded,
     lines,
     number,
     query,
@@ -61,10 +62,7 @@ def fleet_dashboard() -> dashboard.Dashboard:
         made.with_panel(panel.span(4))
     made.with_panel(_alerts())
     made.with_panel(_cameras(q))
-    made.with_row(dashboard.Row("Over time"))
-    made.with_panel(_faults(q))
-    for graph in _graphs(q):
-        made.with_panel(graph)
+    made.with_row(folded("Over time", [_faults(q), *_graphs(q)]))
     return made
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "Drawn",
     "Line",
     "Restarts",
+    "folded",
     "lines",
     "number",
     "query",
@@ -112,6 +113,14 @@ def start(title: str, uid: str, description: str) -> dashboard.Dashboard:
         .with_variable(dashboard.DatasourceVariable("datasource").label("Data").type("prometheus"))
         .link(other.tags([TAG]).keep_time(True))
     )
+
+
+def folded(title: str, panels: Sequence[Drawn]) -> dashboard.Row:
+    """Return a row that is opened when somebody looks for what is in it."""
+    row = dashboard.Row(title).collapsed(True)
+    for panel in panels:
+        row.with_panel(panel)
+    return row
 
 
 def variable(name: str, label: str, query: str, *, multi: bool) -> dashboard.QueryVariable:

@@ -10,6 +10,7 @@ from typing import Protocol
 from pydantic import SecretStr
 
 from streamgate.errors import DeliveryError
+from streamgate.values.redaction import redact
 
 __all__ = ["TlsFiles", "clean", "plain", "tls_context"]
 
@@ -59,10 +60,8 @@ def plain(secret: SecretStr | None) -> str | None:
 
 def clean(text: object, secrets: Iterable[SecretStr | None] = ()) -> str:
     """A foreign text on one line, cut short, without the secrets that it may repeat."""
-    shown = str(text)
-    for secret in secrets:
-        if secret is not None and secret.get_secret_value():
-            shown = shown.replace(secret.get_secret_value(), "…")
+    known = [secret.get_secret_value() for secret in secrets if secret is not None]
+    shown = redact(str(text), known)
     shown = " ".join("".join(c if c.isprintable() else " " for c in shown).split())
     return shown if len(shown) <= _LONGEST_MESSAGE else shown[: _LONGEST_MESSAGE - 1] + "…"
 

@@ -130,7 +130,7 @@ class Evaluator:
         self._compare_identities(identities)
 
     def evaluation(self, policy: str, choices: Sequence[Choices]) -> PolicyEvaluation:
-        """Evaluate what a policy chose in each recording."""
+        """Judge what a policy chose in each recording."""
         per_track = tuple(
             self._judge(track, choices[number]) for (number, _), track in self._tracks.items()
         )
@@ -230,8 +230,10 @@ def _spans(recording: Recording) -> dict[int, tuple[float, float]]:
     spans: dict[int, tuple[float, float]] = {}
     for moment in recording.moments:
         for seen in moment.seen:
-            first, _ = spans.get(seen.track_id, (moment.at, moment.at))
-            spans[seen.track_id] = first, moment.at
+            visit = recording.visit_of(moment, seen)
+            if visit is not None:
+                first, _ = spans.get(visit, (moment.at, moment.at))
+                spans[visit] = first, moment.at
     return spans
 
 

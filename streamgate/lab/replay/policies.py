@@ -83,17 +83,33 @@ def ends_of(recording: Recording) -> dict[int, float]:
     """When each track was known to have ended."""
     at = recording.moments[-1].at if recording.moments else 0.0
     ends = dict.fromkeys(recording.tracks, at)
+    visits: dict[int, int] = {}
     for moment in recording.moments:
-        ends.update(dict.fromkeys(moment.ended, moment.at))
+        for piece in moment.ended:
+            if piece in visits:
+                ends[visits[piece]] = moment.at
+        for seen in moment.seen:
+            visit = recording.visit_of(moment, seen)
+            if visit is not None:
+                visits[seen.track_id] = visit
+                ends[visit] = at
     return ends
 
 
 def _gate(recording: Recording, config: CameraConfig) -> Choices:
     run = simulate(recording, config)
     chosen: dict[int, tuple[Choice, ...]] = {}
+    faces = {
+        (moment.index, id(seen.face.candidate.tracked.face)): recording.visit_of(moment, seen)
+        for moment in recording.moments
+        for seen in moment.seen
+        if seen.face is not None
+    }
     for release in run.releases:
-        before = chosen.get(release.track_id, ())
-        chosen[release.track_id] = (*before, Choice(release.face, release.at))
+        candidate = release.face.candidate
+        visit = faces[candidate.frame_index, id(candidate.tracked.face)]
+        if visit is not None:
+            chosen[visit] = (*chosen.get(visit, ()), Choice(release.face, release.at))
     return Choices(chosen, len(run.scored), run)
 
 

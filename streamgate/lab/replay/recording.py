@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ from streamgate.values import (
     Image,
     ScoredFace,
     SeenFace,
+    TrackBeginning,
     TrackedFace,
 )
 
@@ -90,12 +91,15 @@ class SeenScored:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moment:
-    """One frame: the tracks that ended before it, and the faces in it."""
+    """What happened in one frame, see `Analysis`."""
 
     index: int
     at: float
     ended: tuple[int, ...]
     seen: tuple[SeenScored, ...]
+    began: tuple[TrackBeginning, ...] = ()
+    confirmed: tuple[int, ...] = ()
+    dismissed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,18 +109,32 @@ class Recording:
     Attributes:
         path: of the file.
         moments: one for each frame.
+        visits: number of the visit of each sighting, by its frame and the tracker's number of its
+            face; None where each of the tracker's numbers is a visit. Ghosts have none.
     """
 
     path: Path
     moments: tuple[Moment, ...]
+    visits: Mapping[tuple[int, int], int] | None = None
+
+    def visit_of(self, moment: Moment, seen: SeenScored) -> int | None:
+        """Return the visit that a sighting belongs to; None for a ghost of the detector."""
+        if self.visits is None:
+            return seen.track_id
+        return self.visits.get((moment.index, seen.track_id))
 
     @property
     def tracks(self) -> dict[int, list[SeenScored]]:
-        """Every face of each track, in the order of time."""
+        """Every face of each visit, in the order of time.
+
+        A person whom the tracker broke into pieces is one, as for the gate.
+        """
         tracks: dict[int, list[SeenScored]] = {}
         for moment in self.moments:
             for seen in moment.seen:
-                tracks.setdefault(seen.track_id, []).append(seen)
+                visit = self.visit_of(moment, seen)
+                if visit is not None:
+                    tracks.setdefault(visit, []).append(seen)
         return tracks
 
 
@@ -248,7 +266,10 @@ class Recorder:
             else SeenScored(face.tracked, face.rejection)
             for face in analysis.faces
         )
-        return Moment(analysis.frame_index, analysis.captured_at, analysis.ended, seen)
+        return Moment(
+            analysis.frame_index, analysis.captured_at, analysis.ended, seen,
+            analysis.began, analysis.confirmed, analysis.dismissed,
+        )  # fmt: skip
 
 
 def _without_pictures(analysis: Analysis) -> Analysis:

@@ -15,7 +15,7 @@ from streamgate.faces.detect import YuNetDetector
 from streamgate.faces.track import FaceTracker
 from streamgate.lab.replay.prefetch import DetectionPrefetch
 from streamgate.lab.replay.recording import Embedder, Recorder, Recording, VideoClock
-from streamgate.lab.replay.simulation import Run
+from streamgate.lab.replay.simulation import Run, simulate
 from streamgate.models.registry import path_of
 from streamgate.pipeline import SystemClock
 from streamgate.quality import GrafiqsScorer
@@ -74,7 +74,9 @@ async def record(
                     embedder=embedder,
                     on_frame=lambda at, video=video: on_frame(video, at),  # type: ignore[misc] # mypy cannot infer a lambda with a default
                 )
-                recordings.append(await recorder.record(video, SystemClock()))
+                table = await recorder.record(video, SystemClock())
+                visits = simulate(table, barred.config).visits
+                recordings.append(replace(table, visits=visits))
         return recordings, barred, scorer.model_hash
 
 
@@ -113,6 +115,7 @@ def decision_lines(
             decided_wall=release.at,
             model_hash=model_hash,
             config_hash=loaded.config_hash,
+            visit=release.visit,
         )
         shots.setdefault(release.track_id, []).append(shot)
     return [

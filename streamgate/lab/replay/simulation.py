@@ -6,12 +6,21 @@ The `Selector` is the one of the daemon. It is shown the same faces in the same 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from streamgate.config import CameraConfig
 from streamgate.lab.replay.recording import Moment, Recording
+from streamgate.selection.identity import IdentityRules
 from streamgate.selection.selector import Selector, SelectorEvent
-from streamgate.values import Analysis, Release, ReleaseReason, SeenFace, TrackDecision
+from streamgate.values import (
+    Analysis,
+    Release,
+    ReleaseReason,
+    SeenFace,
+    TrackDecision,
+    TracksJoined,
+)
 
 __all__ = ["Run", "simulate"]
 
@@ -23,12 +32,14 @@ class Run:
     Attributes:
         releases: in the order in which faces were released.
         decisions: one for each track, in the order in which tracks ended.
-        scored: frame and track of each face that was scored.
+        scored: frame of each face that was scored, and the tracker's number of it.
+        visits: the visit of each sighting, by frame and the tracker's number; see `Recording`.
     """
 
     releases: tuple[Release, ...]
     decisions: tuple[TrackDecision, ...]
     scored: frozenset[tuple[int, int]]
+    visits: Mapping[tuple[int, int], int]
 
 
 def simulate(recording: Recording, config: CameraConfig, *, share: float | None = None) -> Run:
@@ -48,6 +59,7 @@ class _Simulation:
             config.gate,
             max_pending=config.quality.max_pending,
             share=config.quality.score_share if share is None else share,
+            identity=IdentityRules(visit_s=config.gate.visit_s),
         )
         self._table = {
             (moment.index, seen.track_id): seen.face
@@ -57,6 +69,8 @@ class _Simulation:
         }
         self._scored: set[tuple[int, int]] = set()
         self._events: list[SelectorEvent] = []
+        # The track of each sighting when it was seen, and what tracks became.
+        self._tracks: dict[tuple[int, int], int] = {}
 
     def run(self) -> Run:
         at = 0.0
@@ -65,13 +79,30 @@ class _Simulation:
             self._events += self._selector.seen(_analysis(moment), at)
             self._score(at)
             self._events += self._selector.tick(at)
+            for seen in moment.seen:
+                number = seen.track_id
+                self._tracks[moment.index, number] = self._selector.track_of(number)
         self._events += self._selector.end(ReleaseReason.STREAM_ENDED, at)
         self._score(at)
         return Run(
             releases=tuple(e for e in self._events if isinstance(e, Release)),
             decisions=tuple(e for e in self._events if isinstance(e, TrackDecision)),
             scored=frozenset(self._scored),
+            visits=self._visits(),
         )
+
+    def _visits(self) -> dict[tuple[int, int], int]:
+        became = {e.join.track_id: e.track_id for e in self._events if isinstance(e, TracksJoined)}
+        visits = {e.track_id: e.visit for e in self._events if isinstance(e, TrackDecision)}
+        found = {}
+        for sighting, seen_as in self._tracks.items():
+            track = seen_as
+            while track in became:
+                track = became[track]
+            # A ghost has no decision.
+            if track in visits:
+                found[sighting] = visits[track]
+        return found
 
     def _score(self, at: float) -> None:
         while batch := self._selector.next_batch(self._batch_size, at):
@@ -86,4 +117,7 @@ def _analysis(moment: Moment) -> Analysis:
         for seen in moment.seen
     )
     # The time of the video serves as wall-clock time too, since its date is not known.
-    return Analysis(moment.index, moment.at, moment.at, faces, moment.ended)
+    return Analysis(
+        moment.index, moment.at, moment.at, faces, moment.ended,
+        began=moment.began, confirmed=moment.confirmed, dismissed=moment.dismissed,
+    )  # fmt: skip

@@ -4,60 +4,69 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
 
+import av
 import structlog
+from av.codec.context import CodecContext
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from streamgate.ports import Clock
+from streamgate.sources.bitstream import PictureReader, reader_for
+from streamgate.sources.decode_queue import CodedPacket, DecodeQueue
+from streamgate.sources.decoder import Decoded, GatedDecoder, pixel_limit
+from streamgate.sources.keyframe_gate import Drop
 from streamgate.sources.webrtc.assembly import EncodedFrame
-from streamgate.sources.webrtc.decoder import DamagedFrameError, GatedDecoder
 from streamgate.telemetry.metrics import Metrics
 
-__all__ = ["DecodeThread", "PictureReader"]
+__all__ = ["DecodeThread", "PictureTaker"]
 
 log = structlog.get_logger(__name__)
 
-# Half a second at 30 pictures a second; what has waited longer is given up together.
-_MOST_WAITING = 16
+_DECODERS = {"H264": "h264", "VP8": "vp8"}
 
-
-PictureReader = Callable[[VideoFrame, float], None]
-"""Called with each picture and the monotonic seconds of its capture."""
+PictureTaker = Callable[[VideoFrame, float, Fraction | None], None]
+"""Called with each picture, the monotonic seconds of its capture and the shape of its pixels."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
-    codec: str
-    frame: EncodedFrame
+class _Stamp:
     captured_at: float
 
 
 class DecodeThread:
     """Decodes what it is given, in order, and hands pictures out on its own thread.
 
-    Frames that come faster than they are decoded are given up together, up to the next keyframe: a
-    stream that lags behind is worth less than one that skips.
+    Frames that come faster than they are decoded are given up; see `DecodeQueue`.
 
     Args:
         on_picture: called on the thread for each picture.
+        max_pixels: the largest picture that is decoded.
 
     Attributes:
         last_picture_at: monotonic seconds at which the last picture was ready.
     """
 
-    def __init__(self, on_picture: PictureReader, metrics: Metrics, clock: Clock) -> None:
+    def __init__(
+        self, on_picture: PictureTaker, metrics: Metrics, clock: Clock, *, max_pixels: int
+    ) -> None:
         self._on_picture = on_picture
         self._metrics = metrics
         self._clock = clock
+        self._max_pixels = max_pixels
         self.last_picture_at: float | None = None
-        self._decoder = GatedDecoder()
-        self._jobs: deque[_Job] = deque()
-        self._news = threading.Condition()
+        # Of the event loop: what coded pictures say.
+        self._submitted = ""
+        self._reader: PictureReader | None = None
+        # Of the thread.
+        self._codec = ""
+        self._decoder: GatedDecoder | None = None
+        self._queue = DecodeQueue(clock.monotonic, self._skipped)
         self._stopping = False
-        self._overrun = False
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = self._loop.create_future()
         self._thread = threading.Thread(target=self._run, name="webrtc-decoder", daemon=True)
@@ -66,26 +75,28 @@ class DecodeThread:
     @property
     def needs_keyframe(self) -> bool:
         """Whether a keyframe should be asked for."""
-        return self._decoder.waiting
+        return self._decoder is None or self._decoder.waiting
 
     def submit(self, codec: str, frame: EncodedFrame, *, captured_at: float) -> None:
-        """Leave a frame; never waits."""
-        with self._news:
-            if len(self._jobs) >= _MOST_WAITING:
-                self._metrics.frames_dropped.labels("decoder_behind").inc(len(self._jobs))
-                self._jobs.clear()
-                self._overrun = True
-            if self._overrun:
-                frame, self._overrun = replace(frame, contiguous=False), False
-            self._jobs.append(_Job(codec, frame, captured_at))
-            self._news.notify()
+        """Leave a frame; never waits.
+
+        Args:
+            codec: H264 or VP8.
+        """
+        if codec != self._submitted or self._reader is None:
+            self._submitted, self._reader = codec, reader_for(_DECODERS[codec])
+        assert self._reader is not None
+        packet: av.Packet[Any] = av.Packet(frame.data)
+        packet.pts = frame.timestamp
+        # An object of its own: PyAV forgets one that two packets share with the first of them.
+        packet.opaque = _Stamp(captured_at)
+        coded = self._reader.read(frame.data)
+        self._queue.put(CodedPacket(packet, coded, frame.arrived_at, frame.contiguous, codec))
 
     def stop(self) -> None:
         """Give up what waits; `ended` is resolved when the thread is done."""
-        with self._news:
-            self._stopping = True
-            self._jobs.clear()
-            self._news.notify()
+        self._stopping = True
+        self._queue.close(abort=True)
 
     async def join(self) -> None:
         """Stop the thread and wait for its end.
@@ -96,38 +107,59 @@ class DecodeThread:
         self.stop()
         await asyncio.shield(self.ended)
 
+    def _skipped(self, packets: int) -> None:
+        self._metrics.frames_dropped.labels(Drop.DECODER_BEHIND.value).inc(packets)
+
     def _run(self) -> None:
         error: Exception | None = None
         try:
-            while (job := self._next()) is not None:
-                self._decode(job)
+            while (taken := self._queue.take()) is not None:
+                self._decode(*taken)
         except Exception as failure:
             # It is re-raised where the thread is joined.
             error = failure
         self._loop.call_soon_threadsafe(_resolve, self.ended, error)
 
-    def _next(self) -> _Job | None:
-        with self._news:
-            while not self._jobs and not self._stopping:
-                self._news.wait()
-            return None if self._stopping else self._jobs.popleft()
-
-    def _decode(self, job: _Job) -> None:
+    def _decode(self, item: CodedPacket, follows: bool) -> None:
         began_at = self._clock.monotonic()
-        try:
-            pictures = self._decoder.decode(job.codec, job.frame)
-        except DamagedFrameError as fault:
-            self._metrics.webrtc_decode_errors.labels(job.codec).inc()
-            log.warning("frame not decoded", error=str(fault))
-            return
-        if not pictures and self._decoder.waiting:
-            self._metrics.frames_dropped.labels("waiting_for_keyframe").inc()
-        if pictures:
+        decoder = self._decoder_for(item.codec, began_at)
+        decoded = decoder.decode(item.packet, item.coded, now=began_at, follows=follows)
+        self._count(item.codec, decoded)
+        if decoded.pictures:
             self._metrics.stage_seconds.labels("decode").observe(self._clock.monotonic() - began_at)
-        for picture in pictures:
-            if not self._stopping:
-                self.last_picture_at = self._clock.monotonic()
-                self._on_picture(picture, job.captured_at)
+        for picture in decoded.pictures:
+            if self._stopping:
+                return
+            self.last_picture_at = self._clock.monotonic()
+            stamp = picture.opaque
+            at = stamp.captured_at if isinstance(stamp, _Stamp) else item.arrived_at
+            self._on_picture(picture, at, decoder.pixel_aspect)
+
+    def _decoder_for(self, codec: str, now: float) -> GatedDecoder:
+        if self._decoder is None or codec != self._codec:
+            context = CodecContext.create(_DECODERS[codec], "r")
+            assert isinstance(context, VideoCodecContext)
+            # More threads would hand pictures out later: FFmpeg's frame threads keep one each.
+            context.thread_count = 1
+            context.options = pixel_limit(self._max_pixels)
+            self._codec = codec
+            self._decoder = GatedDecoder(
+                context,
+                max_pixels=self._max_pixels,
+                knows_keyframes=True,
+                # A media server may pass on a stream that has lost pictures before it came there.
+                watches_gaps=True,
+                began_at=now,
+            )
+        return self._decoder
+
+    def _count(self, codec: str, decoded: Decoded) -> None:
+        dropped = [*decoded.dropped, *filter(None, [decoded.skipped])]
+        for drop in dropped:
+            self._metrics.frames_dropped.labels(drop.value).inc()
+        if Drop.CORRUPT in dropped:
+            self._metrics.webrtc_decode_errors.labels(codec).inc()
+            log.warning("frame not decoded", codec=codec, error=decoded.error or "damaged")
 
 
 def _resolve(ended: asyncio.Future[None], error: Exception | None) -> None:

@@ -64,10 +64,14 @@ def read_offer(sdp: str) -> Offer:
         IngestError: it is malformed, or asks for what is not supported.
     """
     try:
-        description = SessionDescription.parse(sdp)
+        return _read_offer(sdp)
     except _PARSER_ERRORS:
+        # The parser lets lines through on which what compares codecs fails.
         raise _malformed("the body is not a session description (RFC 8866)") from None
-    sections = description.media
+
+
+def _read_offer(sdp: str) -> Offer:
+    sections = SessionDescription.parse(sdp).media
     if not sdp.startswith("v=0") or not sections:
         raise _malformed("the body is not an offer: wanted v=0 and at least one media section")
     if len(sections) > _MOST_SECTIONS:
@@ -91,16 +95,13 @@ def read_offer(sdp: str) -> Offer:
 def read_answer(sdp: str) -> bool:
     """Tell whether an answer sends a video that can be decoded, and can be given to aiortc."""
     try:
-        description = SessionDescription.parse(sdp)
-    except _PARSER_ERRORS:
-        return False
-    if len(description.media) != 1:
-        # Only one was offered.
-        return False
-    try:
-        _check_section(description.media[0])
-        return _video(description.media) == 0
-    except IngestError:
+        sections = SessionDescription.parse(sdp).media
+        if len(sections) != 1:
+            # Only one was offered.
+            return False
+        _check_section(sections[0])
+        return _video(sections) == 0
+    except (IngestError, *_PARSER_ERRORS):
         return False
 
 

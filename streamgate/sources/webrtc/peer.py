@@ -7,6 +7,7 @@ them, whatever happened before. A peer ends once, for one reason, and says which
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from enum import StrEnum
 from types import TracebackType
@@ -25,7 +26,9 @@ from aiortc import (
 from streamgate.config import IceServer
 from streamgate.errors import SourceError
 from streamgate.ports import Clock
-from streamgate.sources.webrtc.decode_thread import DecodeThread, PictureReader
+from streamgate.sources.clock_watch import ClockWatch
+from streamgate.sources.decoder import TooManyPixelsError
+from streamgate.sources.webrtc.decode_thread import DecodeThread, PictureTaker
 from streamgate.sources.webrtc.receiver import ReceiverCounts, VideoReceiver
 from streamgate.telemetry.metrics import Metrics
 
@@ -51,6 +54,7 @@ class PeerEnd(StrEnum):
     NEVER_CONNECTED = "never_connected"
     SILENT = "silent"
     NO_KEYFRAME = "no_keyframe"
+    TOO_LARGE = "too_large"
     FAILED = "failed"
 
     @property
@@ -60,6 +64,7 @@ class PeerEnd(StrEnum):
             PeerEnd.NEVER_CONNECTED,
             PeerEnd.SILENT,
             PeerEnd.NO_KEYFRAME,
+            PeerEnd.TOO_LARGE,
             PeerEnd.FAILED,
         }
 
@@ -70,20 +75,26 @@ class Peer:
     Args:
         ice_servers: STUN and TURN servers; none are used unless given.
         loss_wait_s: how long a lost packet is awaited.
+        max_pixels: the largest picture that is decoded.
+        clock_watch: tells of the sender's clock.
         on_picture: called on the decoding thread for each picture.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # what the settings say and the process brings
         self,
         *,
         ice_servers: Sequence[IceServer],
         loss_wait_s: float,
-        on_picture: PictureReader,
+        max_pixels: int,
+        clock_watch: ClockWatch,
+        on_picture: PictureTaker,
         metrics: Metrics,
         clock: Clock,
     ) -> None:
         self._servers = [_server(server) for server in ice_servers]
         self._loss_wait_s = loss_wait_s
+        self._max_pixels = max_pixels
+        self._clock_watch = clock_watch
         self._on_picture = on_picture
         self._metrics = metrics
         self._clock = clock
@@ -94,8 +105,10 @@ class Peer:
         self.end: PeerEnd | None = None
 
     async def __aenter__(self) -> Peer:
-        self._decoding = DecodeThread(self._on_picture, self._metrics, self._clock)
-        self._decoding.ended.add_done_callback(lambda _: self.finish(PeerEnd.FAILED))
+        self._decoding = DecodeThread(
+            self._on_picture, self._metrics, self._clock, max_pixels=self._max_pixels
+        )
+        self._decoding.ended.add_done_callback(self._decoding_ended)
         # An empty list, because None would mean a public server that nobody has asked for.
         self._connection = RTCPeerConnection(
             RTCConfiguration(iceServers=self._servers, bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
@@ -118,7 +131,9 @@ class Peer:
             log.warning("peer connection not closed in time", timeout_s=_CLOSE_TIMEOUT_S)
         finally:
             self._count()
-            await self._decoding.join()
+            # Pictures that are too large have ended the peer, and it says so.
+            with contextlib.suppress(TooManyPixelsError):
+                await self._decoding.join()
 
     # Negotiation
 
@@ -131,6 +146,7 @@ class Peer:
             transceiver.receiver.transport,
             self._decoding,
             clock=self._clock,
+            clock_watch=self._clock_watch,
             loss_wait_s=self._loss_wait_s,
             on_bye=self._said_bye,
         )
@@ -206,6 +222,13 @@ class Peer:
             self.finish(PeerEnd.FAILED)
         elif state == "closed":
             self.finish(PeerEnd.CLOSED)
+
+    def _decoding_ended(self, ended: asyncio.Future[None]) -> None:
+        error = ended.exception()
+        if isinstance(error, TooManyPixelsError) and self.end is None:
+            log.warning("pictures too large", error=str(error))
+            self.finish(PeerEnd.TOO_LARGE)
+        self.finish(PeerEnd.FAILED)
 
     def _said_bye(self) -> None:
         self.finish(PeerEnd.CLOSED)

@@ -33,9 +33,10 @@ from aiortc.rtp import (
 from aiortc.stats import RTCStatsReport
 
 from streamgate.ports import Clock
+from streamgate.sources.clock import CaptureClock, RtpTimestamps
+from streamgate.sources.clock_watch import ClockWatch
 from streamgate.sources.webrtc.assembly import FrameAssembler, MediaPacket
 from streamgate.sources.webrtc.bandwidth import BandwidthEstimator
-from streamgate.sources.webrtc.clock import CaptureClock
 from streamgate.sources.webrtc.decode_thread import DecodeThread
 
 __all__ = ["ReceiverCounts", "VideoReceiver"]
@@ -64,16 +65,18 @@ class VideoReceiver:
     Args:
         transport: aiortc's DTLS transport.
         decoding: where whole frames go; the receiver stops it, its owner joins it.
+        clock_watch: tells of the sender's clock.
         loss_wait_s: how long a missing packet is awaited.
         on_bye: called when the sender says that the stream has ended, or closes the transport.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # what the settings say and the process brings
         self,
         transport: Any,
         decoding: DecodeThread,
         *,
         clock: Clock,
+        clock_watch: ClockWatch,
         loss_wait_s: float,
         on_bye: Callable[[], None],
     ) -> None:
@@ -84,6 +87,8 @@ class VideoReceiver:
         self._on_bye = on_bye
         self._assembler = FrameAssembler(wait_s=loss_wait_s)
         self._time = clock
+        self._clock_watch = clock_watch
+        self._stamps = RtpTimestamps(_CLOCK_RATE)
         self._captures = CaptureClock()
         self._bandwidth = BandwidthEstimator()
         self._codecs: dict[int, RTCRtpCodecParameters] = {}
@@ -160,10 +165,12 @@ class VideoReceiver:
         elif isinstance(packet, RtcpSrPacket) and packet.ssrc == self._ssrc:
             sent = packet.sender_info
             self._last_report = (sent.ntp_timestamp >> 16) & 0xFFFFFFFF, self._time.monotonic()
+            now, wall = self._time.monotonic(), self._time.wall()
+            sender_wall = sent.ntp_timestamp / (1 << 32) - _NTP_EPOCH_S
             self._captures.report(
-                sent.rtp_timestamp,
-                sender_wall=sent.ntp_timestamp / (1 << 32) - _NTP_EPOCH_S,
-                wall=self._time.wall(),
+                self._stamps.beside(sent.rtp_timestamp),
+                sent_at=now - (wall - sender_wall),
+                arrived_at=now,
             )
 
     async def _handle_rtp_packet(
@@ -213,17 +220,18 @@ class VideoReceiver:
         self._ssrc = packet.ssrc
         self._asked_at = self._time.monotonic()
         self._last_report = None
-        self._captures = CaptureClock()
+        self._captures, self._stamps = CaptureClock(), RtpTimestamps(_CLOCK_RATE)
+        self._clock_watch.connected()
         self._statistics = StreamStatistics(_CLOCK_RATE)
         self._assembler.restart()
 
     def _assemble(self, codec: str, packet: RtpPacket, data: bytes, now: float) -> None:
         media = MediaPacket(packet.sequence_number, packet.timestamp, bool(packet.marker), data)
-        wall_ahead_s = self._time.wall() - now
         for frame in self._assembler.add(media, now):
-            captured_at = self._captures.captured_at(
-                frame.timestamp, arrived_at=frame.arrived_at, wall_ahead_s=wall_ahead_s
-            )
+            pts_s = self._stamps.seconds(frame.timestamp)
+            self._captures.observe(pts_s, frame.arrived_at)
+            self._clock_watch.look(self._captures, frame.arrived_at)
+            captured_at = self._captures.captured_at(pts_s, frame.arrived_at)
             self._decoding.submit(codec, frame, captured_at=captured_at)
 
     # RTCP

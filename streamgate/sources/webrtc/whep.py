@@ -13,13 +13,14 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 
 import structlog
 from av.video.frame import VideoFrame
-from yarl import URL
 
 from streamgate.config import WhepSection
 from streamgate.ports import Clock, FrameSink
+from streamgate.sources.clock_watch import ClockWatch
 from streamgate.sources.faults import FaultReason
 from streamgate.sources.frames import FrameMaker
 from streamgate.sources.reconnect import failures_after, pause_s
@@ -29,6 +30,7 @@ from streamgate.sources.webrtc.state import SourceState, show_state
 from streamgate.sources.webrtc.whep_client import WhepClient, WhepError
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Discontinuity
+from streamgate.values.redaction import shown_address
 
 __all__ = ["WhepSource"]
 
@@ -40,6 +42,7 @@ _WORDS: dict[PeerEnd, str] = {
     "set source.ice_servers",
     PeerEnd.SILENT: "it is silent: nothing came within source.read_timeout_s",
     PeerEnd.NO_KEYFRAME: "no sound keyframe comes: shorten the stream's keyframe interval",
+    PeerEnd.TOO_LARGE: "its pictures are larger than source.max_pixels allows",
     PeerEnd.FAILED: "the connection failed",
 }
 
@@ -68,8 +71,9 @@ class WhepSource:
         self._metrics = metrics
         self._clock = clock
         self._fraction = fraction
-        self._frames = FrameMaker(metrics, clock)
-        self._address = str(URL(settings.url).with_query(None))
+        self._frames = FrameMaker(settings, metrics, clock)
+        self._clock_watch = ClockWatch(metrics)
+        self._address = shown_address(settings.url)
         self._live_at: float | None = None
         self._reported: _Lost | None = None
 
@@ -161,12 +165,14 @@ class WhepSource:
         log.info("source connected", address=self._address)
 
     def _peer(self, sink: FrameSink) -> Peer:
-        def put(picture: VideoFrame, captured_at: float) -> None:
-            sink.put(self._frames.make(picture, captured_at=captured_at))
+        def put(picture: VideoFrame, captured_at: float, pixel_aspect: Fraction | None) -> None:
+            sink.put(self._frames.make(picture, captured_at=captured_at, pixel_aspect=pixel_aspect))
 
         return Peer(
             ice_servers=self._settings.ice_servers,
             loss_wait_s=self._settings.loss_wait_s,
+            max_pixels=self._settings.max_pixels,
+            clock_watch=self._clock_watch,
             on_picture=put,
             metrics=self._metrics,
             clock=self._clock,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from fractions import Fraction
 
 import structlog
 from aiortc.exceptions import InvalidAccessError, InvalidStateError, OperationError
@@ -17,6 +18,7 @@ from av.video.frame import VideoFrame
 from streamgate.config import WhipSection
 from streamgate.errors import IngestError, IngestFault
 from streamgate.ports import Clock, FrameSink
+from streamgate.sources.clock_watch import ClockWatch
 from streamgate.sources.frames import FrameMaker
 from streamgate.sources.webrtc.answer import with_start_bitrate
 from streamgate.sources.webrtc.offer import Offer, read_fragment, read_offer
@@ -61,7 +63,8 @@ class WhipSource:
         self._clock = clock
         self._sessions: dict[str, _Session] = {}
         self._live: _Session | None = None
-        self._frames = FrameMaker(metrics, clock)
+        self._frames = FrameMaker(settings, metrics, clock)
+        self._clock_watch = ClockWatch(metrics)
         self._group: asyncio.TaskGroup | None = None
         self._sink: FrameSink | None = None
 
@@ -139,14 +142,19 @@ class WhipSource:
     # A session's life
 
     def _session_for(self, offer: Offer) -> _Session:
-        def put(picture: VideoFrame, captured_at: float) -> None:
+        def put(picture: VideoFrame, captured_at: float, pixel_aspect: Fraction | None) -> None:
             sink = self._sink
             if self._live is session and sink is not None:
-                sink.put(self._frames.make(picture, captured_at=captured_at))
+                frame = self._frames.make(
+                    picture, captured_at=captured_at, pixel_aspect=pixel_aspect
+                )
+                sink.put(frame)
 
         peer = Peer(
             ice_servers=self._settings.ice_servers,
             loss_wait_s=self._settings.loss_wait_s,
+            max_pixels=self._settings.max_pixels,
+            clock_watch=self._clock_watch,
             on_picture=put,
             metrics=self._metrics,
             clock=self._clock,

@@ -17,9 +17,14 @@ let retry = null;
 let paused = false;
 let pictures = false;
 let minQuality = 0;
-let loading = false;
+let wanted = "";
+let loading = null;
 let newest = null;
 let announced = 0;
+// What was told with a frame, until its picture has come, which may take a while.
+const told = new Map();
+const MOST_TOLD = 64;
+const ASK_AGAIN_MS = 1000;
 
 function make(tag, className, text) {
   const made = document.createElement(tag);
@@ -45,7 +50,8 @@ function show(state, text) {
 
 const milliseconds = (value) => (value === null ? "–" : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`);
 const clock = (wall) => new Date(wall * 1000).toLocaleTimeString([], { hour12: false });
-const grade = (quality) => (quality >= minQuality ? "good" : "low");
+const grade = (isGood) => (isGood ? "good" : "low");
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}`;
 
 // The picture
 
@@ -53,21 +59,20 @@ function drawBoxes(faces) {
   element("boxes").replaceChildren(...faces.map((face) => {
     const [x, y, width, height] = face.box;
     const box = make("div", "box");
-    box.dataset.state = face.rejected ? "rejected" : face.quality === null ? "new" : grade(face.quality);
+    box.dataset.state = face.rejected ? "rejected" : face.quality === null ? "new" : grade(face.good);
     if (y < 0.1) box.dataset.place = "below";
     if (x > 0.6) box.dataset.side = "right";
     Object.assign(box.style, {
       left: `${100 * x}%`, top: `${100 * y}%`, width: `${100 * width}%`, height: `${100 * height}%`,
     });
-    const told = face.rejected ?? (face.quality === null ? "" : Math.round(face.quality));
-    box.append(make("span", "", `#${face.track} ${told}`.trim()));
+    box.append(make("span", "", `#${face.track} ${face.rejected ?? face.quality ?? ""}`.trim()));
     return box;
   }));
 }
 
 function describe(now) {
-  const told = now.faces.map((face) => `track ${face.track}, ${face.rejected ?? `quality ${face.quality ?? "unknown"}`}`);
-  element("canvas").setAttribute("aria-label", `Newest frame with ${now.faces.length} faces${told.length ? `: ${told.join("; ")}` : ""}`);
+  const faces = now.faces.map((face) => `track ${face.track}, ${face.rejected ?? `quality ${face.quality ?? "unknown"}`}`);
+  element("canvas").setAttribute("aria-label", `Newest frame with ${now.faces.length} faces${faces.length ? `: ${faces.join("; ")}` : ""}`);
 }
 
 function sizeCanvas(width, height) {
@@ -79,32 +84,56 @@ function sizeCanvas(width, height) {
 }
 
 async function drawFrame() {
-  if (loading || !newest) return;
-  loading = true;
-  const now = newest;
+  if (loading || !newest || !pictures) return;
+  const asked = new AbortController();
+  loading = asked;
+  let drawn = null;
   try {
-    const image = new Image();
-    image.src = `live/frame/${now.frame.index}.jpg`;
-    await image.decode();
-    sizeCanvas(image.naturalWidth, image.naturalHeight);
+    // Always the newest: one asked for by its number may have passed before the question arrives.
+    const answer = await fetch("live/frame.jpg", { signal: asked.signal });
+    if (!answer.ok) return;
+    const image = await createImageBitmap(await answer.blob());
+    // They may have been forbidden on its way.
+    if (asked.signal.aborted || !pictures) return;
+    drawn = Number(answer.headers.get("X-Frame-Index"));
+    const now = told.get(drawn) ?? newest;
+    sizeCanvas(image.width, image.height);
     element("canvas").getContext("2d").drawImage(image, 0, 0);
     drawBoxes(now.faces);
     describe(now);
   } catch {
-    // The frame has passed meanwhile; the next one is on its way.
+    // The connection is told of by the stream; the next frame is on its way.
   } finally {
-    loading = false;
+    if (loading === asked) loading = null;
   }
-  if (newest && newest.frame.index !== now.frame.index && events) drawFrame();
+  if (drawn !== null && newest && newest.frame.index !== drawn && events) drawFrame();
+}
+
+// Nothing that was shown stays for longer than it may be.
+function forgetPictures() {
+  pictures = false;
+  loading?.abort();
+  loading = null;
+  const canvas = element("canvas");
+  canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
+  for (const face of document.querySelectorAll("#tracks img")) face.replaceWith(make("div", "blank", "hidden"));
+  for (const faces of document.querySelectorAll("#shots .faces")) {
+    faces.replaceChildren();
+    faces.hidden = true;
+  }
+  element("legend").hidden = true;
 }
 
 function takeNow(now) {
   setText(element("camera"), now.camera);
   document.title = `${now.camera} · streamgate`;
   element("logout").hidden = !now.login;
+  if (pictures && !now.pictures) forgetPictures();
   pictures = now.pictures;
+  element("legend").hidden = !pictures || !now.heat;
+  setText(element("heat"), now.heat);
   show(now.ok ? "good" : "bad", now.ok ? "Frames arrive" : "No frames");
-  say(now.ok ? "" : `${now.detail[0].toUpperCase()}${now.detail.slice(1)}.`);
+  say(!now.ok ? `${sentence(now.detail)}.` : now.doubt ? `${sentence(now.doubt)}.` : "");
   setText(element("age"), now.age_s === null ? "–" : now.age_s < 10 ? `${now.age_s.toFixed(1)} s` : `${Math.round(now.age_s)} s`);
   element("age").dataset.state = now.ok ? "" : "bad";
   setText(element("rate"), `${now.rate} per s`);
@@ -112,8 +141,11 @@ function takeNow(now) {
   setText(element("score"), milliseconds(now.score_ms));
   element("pictures-off").hidden = pictures;
   element("placeholder").hidden = now.frame !== null;
+  setText(element("placeholder"), now.ok ? "No frame yet" : sentence(now.detail));
   if (!now.frame || newest?.frame.index === now.frame.index) return;
   newest = now;
+  told.set(now.frame.index, now);
+  if (told.size > MOST_TOLD) told.delete(told.keys().next().value);
   if (pictures) {
     drawFrame();
   } else {
@@ -148,7 +180,7 @@ function drawChart(chart, track) {
   );
   chart.setAttribute("aria-label", track.points.length === 0
     ? `Track ${track.id}: no face was scored yet`
-    : `Quality of track ${track.id}: now ${Math.round(track.quality)}, best ${Math.round(track.best)}, wanted ${minQuality}`);
+    : `Quality of track ${track.id}: now ${track.quality}, best ${track.best}, wanted ${wanted}`);
 }
 
 function makeTrack() {
@@ -173,11 +205,11 @@ function drawFace(item, source, alternative, blank) {
 
 function drawTrack(item, track) {
   const source = track.crop === null ? "" : `live/track/${track.id}/${track.crop}.jpg`;
-  drawFace(item, source, `Best face of track ${track.id} so far`, track.scored ? "hidden" : "no face");
+  drawFace(item, source, `Best face of track ${track.id} so far`, !track.scored ? "no face" : pictures ? "not kept" : "hidden");
   const parts = [make("b", "", `#${track.id}`)];
   if (track.best !== null) {
-    parts.push(make("span", "", `now ${Math.round(track.quality)}`));
-    parts.push(make("span", grade(track.best), `best ${Math.round(track.best)}`));
+    parts.push(make("span", "", `now ${track.quality}`));
+    parts.push(make("span", grade(track.good), `best ${track.best}`));
   }
   if (track.forwarded) parts.push(make("span", "good", track.forwarded === 1 ? "let through" : `${track.forwarded} let through`));
   if (track.rejection) parts.push(make("span", "bad", track.rejection));
@@ -202,9 +234,10 @@ function keep(list, wanted, key, create, draw) {
 
 function takeTracks(state) {
   minQuality = state.min_quality;
-  const enough = state.release_quality === null ? "" : ` At ${state.release_quality} a face is let through at once.`;
+  wanted = state.wanted;
+  const enough = state.release === null ? "" : ` At ${state.release} a face is let through at once.`;
   const more = state.more ? ` ${state.more} more are followed.` : "";
-  setText(element("threshold"), `Quality in time; the dashed line is what is wanted: ${state.min_quality}.${enough}${more}`);
+  setText(element("threshold"), `Quality in time; the dashed line is what is wanted: ${wanted}.${enough}${more}`);
   element("no-tracks").hidden = state.tracks.length > 0;
   keep(element("tracks"), state.tracks, (track) => track.id, makeTrack, drawTrack);
 }
@@ -227,17 +260,17 @@ function picture(source, alternative) {
 }
 
 function drawShot(item, shot) {
-  const [faces, head, told, sinks] = item.children;
+  const [faces, head, reason, sinks] = item.children;
   if (shot.picture && !faces.children.length) {
     faces.append(
       picture(`live/shot/${shot.key}.jpg`, `Best shot of track ${shot.track}`),
-      picture(`live/heat/${shot.key}.jpg`, "The same face; bright where the score comes from"),
+      picture(`live/heat/${shot.key}.jpg`, "The same face; bright where quality is lost"),
     );
   }
   if (!shot.picture) faces.replaceChildren();
   faces.hidden = !shot.picture;
-  head.replaceChildren(make("b", "", `#${shot.track}${shot.revision > 1 ? `, no. ${shot.revision}` : ""}`), make("b", "good", `quality ${Math.round(shot.quality)}`));
-  setText(told, `${clock(shot.wall)}, ${shot.reason}`);
+  head.replaceChildren(make("b", "", `#${shot.track}${shot.revision > 1 ? `, no. ${shot.revision}` : ""}`), make("b", "good", `quality ${shot.quality}`));
+  setText(reason, `${clock(shot.wall)}, ${shot.reason}`);
   const states = Object.entries(shot.sinks);
   sinks.replaceChildren(...(states.length ? states : [["no sink", ""]]).map(([name, state]) => {
     const [className, words] = STATES[state] ?? ["", state];
@@ -259,10 +292,13 @@ function makeEvent() {
 }
 
 function drawEvent(item, event) {
-  const [time, told, count] = item.children;
+  const [time, words, count] = item.children;
   setText(time, clock(event.wall));
   item.dataset.kind = event.kind;
-  setText(told, event.track === null ? event.text : `#${event.track} ${event.text}`);
+  const text = event.track === null ? event.text : `#${event.track} ${event.text}`;
+  setText(words, text);
+  // A line has no room for all of a long one.
+  words.title = text;
   setText(count, event.count > 1 ? `×${event.count}` : "");
 }
 
@@ -301,6 +337,8 @@ function close() {
 async function lost() {
   if (!events) return;
   show("bad", "Connection lost");
+  // Whoever forbids pictures may do so by starting the camera anew.
+  forgetPictures();
   // While it connects again by itself there is nothing to do.
   if (events.readyState !== EventSource.CLOSED) return;
   close();
@@ -315,20 +353,39 @@ async function lost() {
   retry = setTimeout(open, RETRY_MS);
 }
 
+// A page that is paused has no stream, and shows what it has for as long as that is allowed.
+async function askLeave() {
+  if (!paused || !pictures) return;
+  let allowed = false;
+  try {
+    const answer = await fetch("live/allowed", { signal: AbortSignal.timeout(ASK_AGAIN_MS * 3) });
+    allowed = answer.ok && (await answer.json()).pictures;
+  } catch { /* then nobody says that they may be shown */ }
+  if (!paused) return;
+  if (!allowed) forgetPictures();
+  setTimeout(askLeave, ASK_AGAIN_MS);
+}
+
 element("pause").addEventListener("click", () => {
   paused = !paused;
   element("pause").setAttribute("aria-pressed", String(paused));
   if (paused) {
     close();
     show("waiting", "Paused");
+    askLeave();
   } else {
     show("waiting", "Connecting");
     open();
   }
 });
 
-// A page that nobody sees costs the camera nothing.
-document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
-addEventListener("pagehide", close);
+// A page that nobody sees costs the camera nothing, and shows no old face when it is seen again.
+function hide() {
+  close();
+  if (!paused) forgetPictures();
+}
+
+document.addEventListener("visibilitychange", () => (document.hidden ? hide() : open()));
+addEventListener("pagehide", hide);
 addEventListener("pageshow", open);
 open();

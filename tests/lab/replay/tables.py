@@ -22,7 +22,8 @@ _JPEG = cv2.imencode(".jpg", np.full((112, 112, 3), 90, np.uint8))[1].tobytes()
 
 
 def config(**sections: object) -> CameraConfig:
-    """A camera's settings, defaults but for these sections."""
+    """A camera's settings, defaults but for these sections; every track is a visit of its own."""
+    sections["gate"] = {"visit_s": 0, **dict(sections.get("gate") or {})}  # type: ignore[call-overload] # a section is a mapping
     return CameraConfig.model_validate(
         {"camera": {"name": "hall"}, "source": {"kind": "file", "path": "hall.mkv"}, **sections}
     )

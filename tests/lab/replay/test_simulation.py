@@ -74,8 +74,7 @@ class Player:
             faces.append(SeenFace(known.tracked, made, None))
         return Analysis(seen.index, moment.at, moment.at, tuple(faces), moment.ended)
 
-    def flush(self) -> tuple[int, ...]:
-        return ()
+    def flush(self) -> None: ...
 
     async def score(self, crops: NDArray[np.uint8]) -> Scores:
         await asyncio.sleep(0)

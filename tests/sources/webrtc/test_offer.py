@@ -55,6 +55,75 @@ def test_any_damage_is_taken_or_refused(offer: str, seed: int) -> None:
     read_answer(text)
 
 
+ODD = (
+    "a=fmtp:{} packetization-mode",
+    "a=fmtp:{} packetization-mode=",
+    "a=fmtp:{} packetization-mode=x;profile-level-id=42e01f",
+    "a=fmtp:{} profile-level-id",
+    "a=fmtp:{} profile-level-id=zz;packetization-mode=1",
+    "a=fmtp:{} profile-level-id=;level-asymmetry-allowed;packetization-mode=1",
+    "a=fmtp:{} apt",
+    "a=fmtp:{} apt=x",
+    "a=fmtp:{}",
+    "a=fmtp:x packetization-mode=1",
+    "a=rtpmap:{} H264/90000/x",
+    "a=rtpmap:{} H264",
+    "a=rtpmap:{} /",
+    "a=rtcp-fb:{}",
+    "a=ssrc:x cname:y",
+    "a=ssrc:1",
+    "a=ssrc-group:FID x",
+    "a=extmap:x y",
+    "a=candidate:",
+    "a=fingerprint:",
+    "a=setup:x",
+    "a=sctp-port:x",
+    "a=mid:",
+    "a=msid:",
+    "a=group:BUNDLE",
+    "m=video",
+    "m=video x UDP/TLS/RTP/SAVPF 96",
+    "c=IN",
+    "o=- x",
+    "t=",
+)
+
+
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_odd_lines_are_taken_or_refused(offer: str, data: st.DataObject) -> None:
+    """Attributes without their values, with wrong ones, and about payloads that are not there."""
+    lines = offer.split("\r\n")
+    payloads = [line.split(":")[1].split()[0] for line in lines if line.startswith("a=rtpmap:")]
+    for line in data.draw(st.lists(st.sampled_from(ODD), min_size=1, max_size=4)):
+        written = line.format(data.draw(st.sampled_from([*payloads, "0", "256"])))
+        place = data.draw(st.integers(0, len(lines)))
+        kind = written.partition(" ")[0]
+        if data.draw(st.booleans()):
+            lines = [there for there in lines if not there.startswith(kind)]
+        lines.insert(min(place, len(lines)), written)
+    text = "\r\n".join(lines)
+    with suppress(IngestError):
+        assert read_offer(text).video < 8
+    read_answer(text)
+
+
+def test_a_codec_parameter_without_a_value_is_no_crash(offer: str) -> None:
+    """The offer is refused as malformed, or taken for its other codecs."""
+    lines = [
+        "a=fmtp:" + line.partition(":")[2].split()[0] + " packetization-mode"
+        if line.startswith("a=fmtp:") and "packetization-mode" in line
+        else line
+        for line in offer.split("\r\n")
+    ]
+    assert lines != offer.split("\r\n")
+    with pytest.raises(IngestError) as refused:
+        read_offer("\r\n".join(lines))
+    assert refused.value.fault is IngestFault.MALFORMED
+
+
 @settings(max_examples=100, deadline=None)
 @given(text=st.text(max_size=300))
 def test_any_text_is_no_offer_and_no_answer(text: str) -> None:

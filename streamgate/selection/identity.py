@@ -1,0 +1,470 @@
+"""Which tracks are one person: joined, kept apart or split by what their scored faces look like.
+
+A tracker that is careful breaks a person into pieces (see `faces.association`); the embedding that
+comes with each score says which pieces belong together. Tracks of one person within `visit_s` are
+one visit, and a visit is what is forwarded once.
+
+Pure: time is an argument, and the same observations give the same visits. When in doubt two tracks
+are two visits: a visit too many costs a shot too many, a visit too few loses a person.
+
+What is compared are means of embeddings, each face weighted by the square of its quality, and the
+two faces that are most alike; the mean of both cosines is the similarity. Before, the embedding of
+a face as such is taken away: all faces of one camera have something in common, its
+light and its grain, that says nothing of who they are. It is learnt as the mean over visits, each
+counting once. Two people who are seen at one moment are never one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "Identities",
+    "IdentityEvent",
+    "IdentityRules",
+    "Joined",
+    "Split",
+    "Verdict",
+    "VisitEnded",
+]
+
+_FACES_KEPT = 12
+"""Scored faces of one track that are kept, for splits and for the likest pair."""
+_FACES_COMPARED = 12
+_FIT_QUALITY = 30.0
+_CENTRE_PRIOR = 6.0
+"""So many visits weigh as much as what was known of the camera before."""
+_LEAST_WEIGHT = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IdentityRules:
+    """What is sure enough; similarities are cosines of centred means.
+
+    Attributes:
+        visit_s: tracks of one person that follow each other within this time are one visit; 0 joins
+            only tracks that the tracker says may continue each other.
+        same: similarity from which two tracks anywhere are one person.
+        continued: similarity from which a track is one that it may continue, by its place and time.
+        different: similarity below which two tracks are two people, if both are good enough.
+        margin: how much more alike the two must be than either is to somebody else.
+        least_quality: quality of the better faces of a track from which it may be joined.
+        good_quality: quality from which a face of one and one of the other may be called different.
+        split: similarity of the two parts of a track below which they are two people.
+        center: mean embedding of faces as such, where one is known; float64 [E].
+    """
+
+    visit_s: float = 60.0
+    same: float = 0.45
+    continued: float = 0.35
+    different: float = 0.10
+    margin: float = 0.05
+    least_quality: float = 15.0
+    good_quality: float = 40.0
+    split: float = 0.10
+    center: NDArray[np.float64] | None = None
+
+
+class Verdict(StrEnum):
+    """Whether two tracks are one person."""
+
+    SAME = "same"
+    DIFFERENT = "different"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Two visits are one person.
+
+    Attributes:
+        visit: the visit that goes on: the older one.
+        joined: the visit that is part of it from now on.
+        tracks: its tracks.
+        similarity: how alike they are.
+        continued: whether the tracker had said that one may continue the other.
+    """
+
+    visit: int
+    joined: int
+    tracks: tuple[int, ...]
+    similarity: float
+    continued: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A track went over from one person to another.
+
+    Attributes:
+        track_id: the track.
+        at: monotonic seconds of the first face of the second person.
+        visit: number of a new visit, of the faces from then on.
+        similarity: how alike the two parts are.
+    """
+
+    track_id: int
+    at: float
+    visit: int
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class VisitEnded:
+    """A visit that no track can join any more."""
+
+    visit: int
+
+
+IdentityEvent = Joined | Split | VisitEnded
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Face:
+    at: float
+    quality: float
+    embedding: NDArray[np.float64]
+
+    @property
+    def weight(self) -> float:
+        return max(_LEAST_WEIGHT, self.quality**2)
+
+
+@dataclass(slots=True, eq=False)
+class _Track:
+    """A track: when it was seen, and its best scored faces, in the order of time."""
+
+    first_at: float
+    last_at: float
+    may_continue: frozenset[int]
+    visit: int
+    faces: list[_Face] = field(default_factory=list)
+    scored: int = 0
+    live: bool = True
+
+    def add(self, face: _Face) -> None:
+        self.faces.append(face)
+        self.faces.sort(key=lambda one: one.at)
+        self.scored += 1
+        if len(self.faces) > _FACES_KEPT:
+            self.faces.remove(min(self.faces, key=lambda one: one.quality))
+
+
+@dataclass(slots=True, eq=False)
+class _Visit:
+    tracks: set[int]
+    template: NDArray[np.float64] | None = None
+    best_quality: float = 0.0
+    faces: list[_Face] = field(default_factory=list)
+
+
+class Identities:
+    """The visits of one camera.
+
+    Bounded by what is seen within `visit_s`: a visit is forgotten when its tracks have ended and it
+    can be joined no more.
+    """
+
+    def __init__(self, rules: IdentityRules) -> None:
+        self.rules = rules
+        self._tracks: dict[int, _Track] = {}
+        self._visits: dict[int, _Visit] = {}
+        self._next_part = -1
+        self._votes: NDArray[np.float64] | None = None
+        self._voters = 0
+
+    def began(self, track_id: int, may_continue: Iterable[int], at: float) -> None:
+        """Note a track's first sighting, and which lost tracks it may continue."""
+        self._tracks[track_id] = _Track(at, at, frozenset(may_continue), track_id)
+        self._visits[track_id] = _Visit({track_id})
+
+    def seen(self, track_id: int, at: float) -> None:
+        """Note another sighting of a track."""
+        self._tracks[track_id].last_at = at
+
+    def ended(self, track_id: int) -> None:
+        """Note that a track will not be seen any more."""
+        if track_id in self._tracks:
+            self._tracks[track_id].live = False
+
+    def dismissed(self, track_id: int) -> None:
+        """Forget a track that was none."""
+        track = self._tracks.pop(track_id, None)
+        if track is not None:
+            self._leave(track_id, track.visit)
+
+    def visit_of(self, track_id: int) -> int:
+        """Return the visit that a track belongs to: the number of its first track."""
+        return self._tracks[track_id].visit
+
+    def tracks_of(self, visit: int) -> tuple[int, ...]:
+        """Return the tracks of a visit, oldest first."""
+        return tuple(sorted(self._visits[visit].tracks))
+
+    def wants_score(self, track_id: int, most: int = 3) -> bool:
+        """Whether a face of the track should be scored soon: it is not known whose it is.
+
+        Args:
+            most: scored faces of a track after which it is given up to be known.
+        """
+        track = self._tracks[track_id]
+        alone = self._visits[track.visit].tracks == {track_id}
+        return track.scored == 0 or (alone and bool(track.may_continue) and track.scored < most)
+
+    def same(self, one: int, other: int) -> Verdict:
+        """Compare the visits of two tracks as they are known now."""
+        first, second = self._tracks[one].visit, self._tracks[other].visit
+        if first == second:
+            return Verdict.SAME
+        if self._together(first, second):
+            return Verdict.DIFFERENT
+        similarity = self._similarity(first, second)
+        if similarity is None:
+            return Verdict.UNKNOWN
+        if similarity >= self._wanted(first, second):
+            return Verdict.SAME
+        return Verdict.DIFFERENT if self._differ(first, second, similarity) else Verdict.UNKNOWN
+
+    def scored(
+        self, track_id: int, embedding: NDArray[np.floating], quality: float, at: float
+    ) -> list[IdentityEvent]:
+        """Take a scored face of a track, captured at `at`, and return what it changes.
+
+        Args:
+            embedding: normalised to length 1, float [E].
+        """
+        track = self._tracks[track_id]
+        track.add(_Face(at, quality, np.asarray(embedding, np.float64)))
+        events: list[IdentityEvent] = []
+        split = self._split(track_id, track)
+        if split is not None:
+            events.append(split)
+        self._refresh(track.visit)
+        for visit in {track.visit} | ({split.visit} if split else set()):
+            events += self._join(visit)
+        return events
+
+    def tick(self, at: float) -> list[IdentityEvent]:
+        """Return the visits that have ended, and forget them."""
+        over = [
+            visit
+            for visit, known in self._visits.items()
+            if all(
+                not self._tracks[one].live and at - self._tracks[one].last_at > self.rules.visit_s
+                for one in known.tracks
+            )
+        ]
+        for visit in over:
+            self._vote(visit)
+            for track_id in self._visits.pop(visit).tracks:
+                del self._tracks[track_id]
+        return [VisitEnded(visit) for visit in over]
+
+    def _join(self, visit: int) -> list[IdentityEvent]:
+        """Join a visit with others, the likest first, until none is alike enough."""
+        events: list[IdentityEvent] = []
+        while (found := self._likest(visit)) is not None:
+            other, similarity = found
+            older, younger = sorted((visit, other), key=self._first_at)
+            events.append(
+                Joined(
+                    visit=older,
+                    joined=younger,
+                    tracks=self.tracks_of(younger),
+                    similarity=similarity,
+                    continued=self._continues(older, younger),
+                )
+            )
+            for track_id in self._visits.pop(younger).tracks:
+                self._tracks[track_id].visit = older
+                self._visits[older].tracks.add(track_id)
+            self._refresh(older)
+            visit = older
+        return events
+
+    def _likest(self, visit: int) -> tuple[int, float] | None:
+        similarities = {
+            other: similarity
+            for other in self._visits
+            if other != visit
+            and not self._together(visit, other)
+            and self._near(visit, other)
+            and (similarity := self._similarity(visit, other)) is not None
+        }
+        sure = {
+            other: similarity - self._wanted(visit, other)
+            for other, similarity in similarities.items()
+            if similarity >= self._wanted(visit, other)
+        }
+        if not sure:
+            return None
+        best = max(sure, key=lambda other: sure[other])
+        rival = max(
+            (
+                similarity
+                for other, similarity in similarities.items()
+                if other != best and self._apart(best, other)
+            ),
+            default=-math.inf,
+        )
+        if similarities[best] - rival < self.rules.margin:
+            return None
+        return best, similarities[best]
+
+    def _apart(self, one: int, other: int) -> bool:
+        """Whether two visits are known to be two people."""
+        if self._together(one, other):
+            return True
+        similarity = self._similarity(one, other)
+        return similarity is not None and self._differ(one, other, similarity)
+
+    def _differ(self, one: int, other: int, similarity: float) -> bool:
+        worse = min(self._visits[one].best_quality, self._visits[other].best_quality)
+        return worse >= self.rules.good_quality and similarity < self.rules.different
+
+    def _together(self, one: int, other: int) -> bool:
+        """Whether somebody of the one was seen while somebody of the other was."""
+        return any(
+            first.first_at <= second.last_at and second.first_at <= first.last_at
+            for first in map(self._tracks.__getitem__, self._visits[one].tracks)
+            for second in map(self._tracks.__getitem__, self._visits[other].tracks)
+        )
+
+    def _near(self, one: int, other: int) -> bool:
+        if self._continues(one, other):
+            return True
+        gap = max(self._first_at(one), self._first_at(other)) - min(
+            self._last_at(one), self._last_at(other)
+        )
+        return gap <= self.rules.visit_s
+
+    def _continues(self, one: int, other: int) -> bool:
+        first, second = self._visits[one].tracks, self._visits[other].tracks
+        return any(self._tracks[track].may_continue & second for track in first) or any(
+            self._tracks[track].may_continue & first for track in second
+        )
+
+    def _wanted(self, one: int, other: int) -> float:
+        return self.rules.continued if self._continues(one, other) else self.rules.same
+
+    def _similarity(self, one: int, other: int) -> float | None:
+        """How alike two visits are; None where too little is known of one of them."""
+        first, second = self._visits[one], self._visits[other]
+        if first.template is None or second.template is None:
+            return None
+        if min(first.best_quality, second.best_quality) < self.rules.least_quality:
+            return None
+        center = self._center(len(first.template))
+        means = _cosine(first.template - center, second.template - center)
+        return (means + _likest_pair(first.faces, second.faces, center)) / 2
+
+    def _center(self, size: int) -> NDArray[np.float64]:
+        known = self.rules.center
+        total = np.zeros(size) if known is None else _CENTRE_PRIOR * known
+        weight = _CENTRE_PRIOR + self._voters
+        if self._votes is not None:
+            total = total + self._votes
+        live = [known.template for known in self._visits.values() if known.template is not None]
+        for template in live:
+            total = total + template
+        return np.asarray(total / (weight + len(live)))
+
+    def _vote(self, visit: int) -> None:
+        template = self._visits[visit].template
+        if template is not None:
+            self._votes = template if self._votes is None else self._votes + template
+            self._voters += 1
+
+    def _refresh(self, visit: int) -> None:
+        """Compute what a visit looks like, from its tracks' faces."""
+        known = self._visits[visit]
+        faces = [face for track in known.tracks for face in self._tracks[track].faces]
+        if faces:
+            known.template = _mean(faces)
+            known.faces = sorted(faces, key=lambda face: -face.quality)[:_FACES_COMPARED]
+            known.best_quality = known.faces[0].quality
+
+    def _split(self, track_id: int, track: _Track) -> Split | None:
+        """Find where a track's faces fall into two people.
+
+        Both parts must hold two good faces: one face may be hidden by half.
+        """
+        faces = [face for face in track.faces if face.quality >= self.rules.good_quality]
+        if len(faces) < 4:
+            return None
+        center = self._center(len(faces[0].embedding))
+        cuts = {
+            cut: _cosine(_mean(faces[:cut]) - center, _mean(faces[cut:]) - center)
+            for cut in range(2, len(faces) - 1)
+        }
+        cut = min(cuts, key=lambda one: cuts[one])
+        if cuts[cut] >= self.rules.split:
+            return None
+        at = faces[cut].at
+        part = self._next_part
+        self._next_part -= 1
+        # The faces before stay with the visit under a number of their own; the track goes on.
+        before = [face for face in track.faces if face.at < at]
+        last = before[-1].at
+        self._tracks[part] = _Track(
+            track.first_at, last, track.may_continue, track.visit, before, track.scored, live=False
+        )
+        old = self._visits[track.visit]
+        old.tracks.remove(track_id)
+        old.tracks.add(part)
+        self._refresh(track.visit)
+        track.faces = [face for face in track.faces if face.at >= at]
+        track.first_at, track.may_continue = at, frozenset()
+        # A visit is called by its first track; this one's name may be in use.
+        name = track_id if track_id not in self._visits else part
+        self._visits[name] = _Visit({track_id})
+        track.visit = name
+        self._refresh(name)
+        return Split(track_id, at, name, cuts[cut])
+
+    def _leave(self, track_id: int, visit: int) -> None:
+        known = self._visits[visit]
+        known.tracks.discard(track_id)
+        if not known.tracks:
+            del self._visits[visit]
+        else:
+            self._refresh(visit)
+
+    def _first_at(self, visit: int) -> float:
+        return min(self._tracks[track].first_at for track in self._visits[visit].tracks)
+
+    def _last_at(self, visit: int) -> float:
+        return max(self._tracks[track].last_at for track in self._visits[visit].tracks)
+
+
+def _mean(faces: Sequence[_Face]) -> NDArray[np.float64]:
+    """Mean embedding, each face weighted by the square of its quality; float64 [E]."""
+    weights = np.array([face.weight for face in faces])
+    embeddings = np.stack([face.embedding for face in faces])
+    return np.asarray(weights @ embeddings / weights.sum())
+
+
+def _likest_pair(
+    faces: Sequence[_Face], others: Sequence[_Face], center: NDArray[np.float64]
+) -> float:
+    """Cosine of the two faces that are most alike: heads that are turned alike compare best."""
+    first, second = (_directions(some, center) for some in (faces, others))
+    return float((first @ second.T).max())
+
+
+def _directions(faces: Sequence[_Face], center: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Centred embeddings of the faces that are fit to be compared, of length 1."""
+    least = min(_FIT_QUALITY, faces[0].quality)
+    rows = np.stack([face.embedding for face in faces if face.quality >= least]) - center
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9))
+
+
+def _cosine(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    length = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return float(one @ other) / length if length > 0 else 0.0
