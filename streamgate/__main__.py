@@ -12,6 +12,9 @@ from streamgate.cli import app
 
 def main() -> None:
     """Run the command line."""
+    # OpenCV says on standard error, in its own form, what our messages say as well. It reads this
+    # when it is loaded; what somebody has set stays.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")
     app(prog_name="streamgate", obj=leave_at_once)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,6 +157,7 @@ class Sink(Protocol):
         ...
 
 
+@runtime_checkable
 class WebRtcIngest(Protocol):
     """Where the web server leaves what publishers ask for; each method may raise IngestError."""
 

@@ -28,3 +28,7 @@ if ! "$venv/bin/python" -c 'import cv2' 2>/dev/null; then
     exit 1
   }
 fi
+
+# The gate never downloads anything while it runs. Without an index that has them, the rest works.
+"$venv/bin/streamgate" models pull >/dev/null ||
+  echo "setup: the models were not fetched; later: $venv/bin/streamgate models pull" >&2

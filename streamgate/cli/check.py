@@ -1,24 +1,53 @@
-"""`streamgate check`: say every fault of a configuration file."""
+"""`streamgate check`: say every fault of a configuration file, and what keeps it from working."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
-
-from streamgate.config import load_config
 
 __all__ = ["command"]
 
 
 @click.command("check")
 @click.argument("file", type=click.Path(path_type=Path))
-def command(file: Path) -> None:
-    """Validate FILE; exit 0 when it can be used, else 2 with every fault, line and remedy."""
+@click.option(
+    "--online",
+    is_flag=True,
+    help="Also open the source, find faces in a picture of it, and ask each sink.",
+)
+def command(file: Path, online: bool) -> None:
+    """Validate FILE and all that it names; exit 0 when `streamgate run FILE` would start, else 2.
+
+    Each fault is told with its line, what was found and what is wanted; warnings alone are no
+    fault. Without --online no camera is opened and no server is asked.
+    """
+    from streamgate.config import load_config
+
     loaded = load_config(file)
+    # Not before the file is known to be good: it brings torch, which takes seconds.
+    from streamgate.daemon.preflight import Severity, preflight
+
+    findings = preflight(loaded)
+    faulty = False
+    for found in findings:
+        doubtful = found.severity is Severity.DOUBTFUL
+        faulty |= not doubtful
+        click.echo(f"{file}:{found.fault}{' (warning)' if doubtful else ''}", err=True)
+    if faulty:
+        sys.exit(2)
     config = loaded.config
     sinks = ", ".join(sink.name for sink in config.delivery.sinks) or "no sinks"
     click.echo(
         f"{file}: camera {config.camera.name}, source {config.source.kind}, {sinks}; "
         f"config hash {loaded.config_hash[:12]}"
     )
+    if not online:
+        return
+    from streamgate.daemon.online import as_table, ask_all
+
+    steps = ask_all(loaded)
+    click.echo(as_table(steps), nl=False)
+    if not all(step.ok for step in steps):
+        sys.exit(1)

@@ -7,11 +7,6 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
-
-from streamgate.config import LogSection
-from streamgate.demo.show import show
-from streamgate.telemetry.logs import configure_logs
 
 __all__ = ["command"]
 
@@ -38,6 +33,12 @@ def command(once: bool, seconds: float, out: Path) -> None:
     Two photographs in the public domain are fetched once and walk through a room, encoded as H.264
     and played in real time through the whole pipeline.
     """
+    from rich.console import Console
+
+    from streamgate.config import LogSection
+    from streamgate.demo.show import show
+    from streamgate.telemetry.logs import configure_logs
+
     console = Console()
     try:
         out.mkdir(parents=True, exist_ok=True)

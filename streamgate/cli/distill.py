@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
-import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from streamgate.lab.crops import CropSet, hold_out, read_crops
-from streamgate.lab.distill.border_augment import with_full_crops
-from streamgate.lab.distill.card import card_path
-from streamgate.lab.distill.pipeline import Listener, Pipeline
-from streamgate.lab.distill.training import Progress as Step
-from streamgate.lab.distill.training import Recipe
-from streamgate.lab.recogniser import OnnxRecogniser, Preprocessing
-from streamgate.quality.iresnet import DEPTHS, Layout
+from streamgate.cli import options
 
-__all__ = ["command"]
+__all__ = ["RECIPE", "command"]
 
 _FILE = click.Path(path_type=Path)
 _DEFAULT_WIDTH = 16
-_DEFAULTS = Recipe()
+# A test compares them with those of the recipe, whose module brings torch.
+RECIPE: dict[str, Any] = {
+    "epochs": 12, "learning_rate": 1e-3, "sizes": (64, 16, 36), "seed": 0, "basis_from": 16_384,
+}  # fmt: skip
 
 
 class _Widths(click.ParamType[tuple[int, int, int, int]]):
@@ -45,7 +38,7 @@ class _Widths(click.ParamType[tuple[int, int, int, int]]):
         return numbers[0], numbers[1], numbers[2], numbers[3]
 
 
-@click.command("distill")
+@click.command("distill", cls=options.renamed({"--choose_basis": "--choose-basis"}))
 @click.option("--teacher", type=_FILE, required=True, help="The recogniser, an ONNX file.")
 @click.option("--teacher-size", type=int, default=112, show_default=True, help="Its input, pixels.")
 @click.option(
@@ -75,7 +68,7 @@ class _Widths(click.ParamType[tuple[int, int, int, int]]):
 )
 @click.option(
     "--arch",
-    type=click.Choice(list(DEPTHS)),
+    type=click.Choice(options.BACKBONES),
     default="iresnet18",
     show_default=True,
     help="Depths of the network.",
@@ -88,23 +81,23 @@ class _Widths(click.ParamType[tuple[int, int, int, int]]):
     help="Channels of stage 1, doubled at each next one, or all four as 16/32/64/160.",
 )
 @click.option("--start", type=_FILE, help="Weights to start from, as wide or narrower.")
-@click.option("--epochs", type=click.IntRange(1), default=_DEFAULTS.epochs, show_default=True)
+@click.option("--epochs", type=click.IntRange(1), default=RECIPE["epochs"], show_default=True)
 @click.option("--minutes", type=float, help="Stop after this time, epochs left or not.")
-@click.option("--learning-rate", type=float, default=_DEFAULTS.learning_rate, show_default=True)
+@click.option("--learning-rate", type=float, default=RECIPE["learning_rate"], show_default=True)
 @click.option(
     "--batch",
     "sizes",
     type=(int, int, int),
-    default=_DEFAULTS.sizes,
+    default=RECIPE["sizes"],
     show_default=True,
     help="Clean, ranked and augmented faces of a step.",
 )
-@click.option("--seed", type=int, default=_DEFAULTS.seed, show_default=True)
+@click.option("--seed", type=int, default=RECIPE["seed"], show_default=True)
 @click.option("--compile/--no-compile", "compiled", help="Faster steps; needs a C++ compiler.")
 @click.option(
-    "--choose_basis",
+    "--choose-basis",
     type=click.IntRange(0),
-    default=_DEFAULTS.basis_from,
+    default=RECIPE["basis_from"],
     show_default=True,
     help="Pictures by which the basis of the last statistics is learnt at the end; 0: none.",
 )
@@ -147,11 +140,28 @@ def command(
     """
     if out.suffix != ".safetensors":
         raise click.BadParameter("expected a name that ends in .safetensors", param_hint="--out")
+    import torch
+
+    from streamgate.lab.crops import split_crops
+    from streamgate.lab.distill.border_augment import with_full_crops
+    from streamgate.lab.distill.card import card_path
+    from streamgate.lab.distill.pipeline import Pipeline
+    from streamgate.lab.distill.progress import Bars
+    from streamgate.lab.distill.training import Recipe
+    from streamgate.lab.recogniser import OnnxRecogniser, Preprocessing
+    from streamgate.quality.iresnet import DEPTHS, Layout
+
     if threads is not None:
         torch.set_num_threads(threads)
     preprocessing = Preprocessing(teacher_size, teacher_color, teacher_mean, teacher_std)
     recogniser = OnnxRecogniser(teacher, preprocessing, threads=threads)
-    taught, examined = _crops(images, split, held_out, seed)
+    taught, examined = split_crops(
+        images,
+        split=split,
+        held_out=held_out,
+        seed=seed,
+        skip=lambda text: click.echo(f"left out: {text}", err=True),
+    )
     if full_crops:
         taught = with_full_crops(taught)
     recipe = Recipe(epochs, minutes, learning_rate, sizes, seed, compiled, choose_basis)
@@ -159,59 +169,9 @@ def command(
     pipeline = Pipeline(
         recogniser, taught, examined, layout, recipe, start, out, half, license_text
     )
-    with _Bars() as bars:
+    with Bars() as bars:
         result = pipeline.run(bars.listener(), resume=resume)
     click.echo(
         f"{out}: cosine to the teacher {result.likeness:.3f}, clean against augmented faces AUC "
         f"{result.separation:.3f} on {result.crops} held-out crops; card: {card_path(out)}"
     )
-
-
-def _crops(
-    images: Path, split: str | None, held_out: str | None, seed: int
-) -> tuple[CropSet, CropSet]:
-    taught = read_crops(images, split=split)
-    if held_out is not None:
-        return taught, read_crops(images, split=held_out)
-    return hold_out(taught, 0.1, seed)
-
-
-class _Bars:
-    """Progress bars on stderr: the teacher's answers, the training, the statistics basis."""
-
-    def __init__(self) -> None:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
-        self._progress = Progress(*columns, console=Console(stderr=True))
-        self._asking = self._progress.add_task("teacher", total=1.0, note="")
-        self._training = self._progress.add_task("training", total=1.0, note="")
-        self._attuning = self._progress.add_task("choosing_basis", total=1.0, note="")
-
-    def __enter__(self) -> _Bars:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def listener(self) -> Listener:
-        """Return what moves the bars."""
-        return Listener(asked=self._asked, trained=self._trained, basis_chosen=self._basis_chosen)
-
-    def _basis_chosen(self, step: int, loss: float) -> None:
-        done = (step + 1) / _DEFAULTS.attuning_steps
-        self._progress.update(self._attuning, completed=done, note=f"loss {loss:.3f}")
-
-    def _asked(self, done: int, total: int) -> None:
-        self._progress.update(self._asking, completed=done / total)
-
-    def _trained(self, step: Step) -> None:
-        losses = ", ".join(f"{name} {loss:.3f}" for name, loss in step.losses.items())
-        note = f"epoch {step.epoch + 1}, step {step.step}: {losses}"
-        self._progress.update(self._asking, completed=1.0)
-        self._progress.update(self._training, completed=step.share, note=note)

@@ -5,25 +5,18 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
 from streamgate.errors import StreamgateError
-from streamgate.lab.evaluation.edc import DISCARDS, Comparisons, Curve, edc, partial_area
-from streamgate.lab.evaluation.edc_files import (
-    all_pairs,
-    named_pairs,
-    qualities,
-    read_comparisons,
-    read_embeddings,
-    read_identities,
-    read_pairs,
-    read_scores,
-)
+
+if TYPE_CHECKING:
+    from streamgate.lab.evaluation.edc import Comparisons, Curve
 
 __all__ = ["command"]
 
-Curves = Mapping[tuple[str, float], Curve]
+Curves: TypeAlias = "Mapping[tuple[str, float], Curve]"
 _AREAS = (0.2, 0.3)
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
@@ -76,6 +69,9 @@ def command(
 
     The threshold is set at the start (fixed) and on what is left (recomputed); see docs/score.md.
     """
+    from streamgate.lab.evaluation.edc import edc
+    from streamgate.lab.evaluation.edc_files import qualities, read_scores
+
     methods = _methods(raw, scores)
     names, compared = _compared(embeddings, comparisons, identities, pairs)
     curves: dict[tuple[str, float], Curve] = {}
@@ -110,6 +106,15 @@ def _compared(
         raise click.UsageError("give either --embeddings or --comparisons")
     if (identities is None) == (pairs is None):
         raise click.UsageError("give either --identities or --pairs")
+    from streamgate.lab.evaluation.edc_files import (
+        all_pairs,
+        named_pairs,
+        read_comparisons,
+        read_embeddings,
+        read_identities,
+        read_pairs,
+    )
+
     if embeddings is not None and identities is not None:
         names, vectors = read_embeddings(embeddings)
         return names, all_pairs(names, vectors, read_identities(identities))
@@ -140,6 +145,8 @@ def _same(people: Mapping[str, str], pair: tuple[str, str]) -> bool:
 
 
 def _summary(curves: Curves) -> str:
+    from streamgate.lab.evaluation.edc import partial_area
+
     lines = ["method           FMR     threshold   FNMR at 0 %  pAUC 20 %    pAUC 30 %"]
     for (method, rate), curve in curves.items():
         for way, fnmr in curve.ways.items():
@@ -149,6 +156,8 @@ def _summary(curves: Curves) -> str:
 
 
 def _write_table(curves: Curves, path: Path) -> None:
+    from streamgate.lab.evaluation.edc import DISCARDS
+
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["method", "fmr", "threshold", "discard", "fnmr"])
@@ -160,9 +169,11 @@ def _write_table(curves: Curves, path: Path) -> None:
 
 def _draw(curves: Curves, path: Path) -> None:
     try:
-        from matplotlib.figure import Figure  # noqa: PLC0415 # an optional package
+        from matplotlib.figure import Figure  # an optional package
     except ImportError:
         raise StreamgateError("--plot needs matplotlib: pip install 'streamgate[plots]'") from None
+    from streamgate.lab.evaluation.edc import DISCARDS
+
     rates = sorted({rate for _, rate in curves}, reverse=True)
     figure = Figure(figsize=(6.0 * len(rates), 4.5), layout="constrained")
     for axes, rate in zip(figure.subplots(1, len(rates), squeeze=False)[0], rates, strict=True):

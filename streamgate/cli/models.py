@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
-from streamgate.models.registry import MODELS, Model, ModelState, fetch, find, location, state_of
+if TYPE_CHECKING:
+    from streamgate.models.registry import Model
 
 __all__ = ["command"]
 
@@ -19,6 +21,8 @@ def command() -> None:
 @command.command("list")
 def _list() -> None:
     """Print every model: its state, size, licence, purpose and place."""
+    from streamgate.models.registry import MODELS, location, state_of
+
     for model in MODELS.values():
         click.echo(f"{model.name}: {model.purpose}")
         click.echo(f"  {state_of(model)}, {model.size:,} bytes, licence {model.licence}")
@@ -30,6 +34,8 @@ def _list() -> None:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 def _pull(names: tuple[str, ...]) -> None:
     """Fetch the models NAME..., or all of them, so that later no network is needed."""
+    from streamgate.models.registry import fetch
+
     for model in _chosen(names):
         click.echo(f"{model.name}: {fetch(model)}")
 
@@ -41,6 +47,8 @@ def _verify(names: tuple[str, ...]) -> None:
 
     Exit 1 when a file is damaged, or when one that was named is missing.
     """
+    from streamgate.models.registry import ModelState, location, state_of
+
     failed = False
     for model in _chosen(names):
         state = state_of(model)
@@ -52,4 +60,6 @@ def _verify(names: tuple[str, ...]) -> None:
 
 
 def _chosen(names: tuple[str, ...]) -> list[Model]:
+    from streamgate.models.registry import MODELS, find
+
     return [find(name) for name in names or MODELS]

@@ -16,19 +16,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from streamgate.config import DirectorySinkSection, SqliteOutboxSection, load_config
-from streamgate.delivery.durable.cipher import CLEAR, Cipher, DamagedError
-from streamgate.delivery.durable.faults import StoreCorruptError, StoreFaultError
-from streamgate.delivery.durable.store import Row, Store
-from streamgate.delivery.entry import DeliveryState
-from streamgate.delivery.sinks.directory import DirectorySink
 from streamgate.errors import ConfigError, DeliveryError, OutboxError
+
+if TYPE_CHECKING:
+    from streamgate.delivery.durable.store import Row, Store
+    from streamgate.delivery.entry import DeliveryState
 
 __all__ = ["command"]
 
@@ -70,6 +66,8 @@ def _list(file: Path, sink: str | None, dead: bool, layout: str) -> None:
 @click.option("--embedding", is_flag=True, help="Print the embedding too.")
 def _show(file: Path, key: str, embedding: bool) -> None:
     """Print the metadata of the best shot KEY as JSON, and how each sink stands."""
+    from streamgate.delivery.durable.cipher import DamagedError
+
     with _opened(file) as store:
         [row] = _named(store.rows(), [key])
         try:
@@ -144,6 +142,10 @@ def _export(file: Path, folder: Path, keys: tuple[str, ...], sink: str | None, d
     Nothing is deleted.
     Exit 1 when some of it cannot be read.
     """
+    from streamgate.config import DirectorySinkSection
+    from streamgate.delivery.durable.cipher import DamagedError
+    from streamgate.delivery.sinks.directory import DirectorySink
+
     delivery = DirectorySink(DirectorySinkSection(kind="directory", path=folder))
     written = damaged = 0
     with _opened(file) as store:
@@ -164,6 +166,11 @@ def _export(file: Path, folder: Path, keys: tuple[str, ...], sink: str | None, d
 
 @contextmanager
 def _opened(file: Path) -> Iterator[Store]:
+    from streamgate.config import SqliteOutboxSection, load_config
+    from streamgate.delivery.durable.cipher import Cipher
+    from streamgate.delivery.durable.faults import StoreCorruptError, StoreFaultError
+    from streamgate.delivery.durable.store import Store
+
     section = load_config(file).config.delivery.outbox
     if not isinstance(section, SqliteOutboxSection):
         raise ConfigError(
@@ -225,6 +232,8 @@ def _state(at: DeliveryState, now: float) -> str:
 
 
 def _as_dict(row: Row) -> dict[str, Any]:
+    from streamgate.delivery.durable.cipher import CLEAR
+
     summary = row.summary
     return {
         "key": row.key,
@@ -271,6 +280,9 @@ def _age(seconds: float) -> str:
 def _as_table(rows: Sequence[Row]) -> str:
     if not rows:
         return ""
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(*_COLUMNS)
     for row in rows:
         table.add_row(*_cells(row, time.time()))

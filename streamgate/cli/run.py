@@ -7,15 +7,15 @@ import secrets
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import structlog
 
 from streamgate.cli import tell
-from streamgate.config import LoadedConfig, load_config
-from streamgate.config.section import secrets_of
 from streamgate.errors import StreamgateError
-from streamgate.telemetry.logs import configure_logs, log_uncaught
+
+if TYPE_CHECKING:
+    from streamgate.config import LoadedConfig
 
 __all__ = ["command"]
 
@@ -29,6 +29,10 @@ def command(leave: Callable[[int], None] | None, file: Path) -> None:
     SIGTERM and SIGINT end it in order: live tracks are judged, what is due is delivered or kept.
     A second signal, a second or more after the first, ends it at once, with exit code 1.
     """
+    from streamgate.config import load_config
+    from streamgate.config.section import secrets_of
+    from streamgate.telemetry.logs import configure_logs
+
     loaded = load_config(file)
     boot_id = secrets.token_hex(6)
     configure_logs(
@@ -37,7 +41,18 @@ def command(leave: Callable[[int], None] | None, file: Path) -> None:
         camera=loaded.config.camera.name,
         boot=boot_id,
     )
+    from streamgate.telemetry.logs import log_uncaught
+
     log_uncaught()
+    # Not before the file is known to be good: it brings torch, which takes seconds.
+    import structlog
+
+    from streamgate.daemon.preflight import require_startable
+
+    for fault in require_startable(loaded):
+        structlog.get_logger(__name__).warning(
+            "setting to look at", key=fault.key, line=fault.line, got=fault.got, wanted=fault.wanted
+        )
     sys.exit(asyncio.run(_run(loaded, boot_id, leave)))
 
 
@@ -47,8 +62,8 @@ async def _run(loaded: LoadedConfig, boot_id: str, leave: Callable[[int], None] 
     To leave from here, and not after the loop has closed, spares the wait for its worker threads,
     of which one may be asking a name server that does not answer.
     """
-    # Not before the file is known to be good: it brings torch, which takes seconds.
-    from streamgate.daemon import run_camera  # noqa: PLC0415
+    from streamgate.config.section import secrets_of
+    from streamgate.daemon import run_camera
 
     try:
         lost = await run_camera(loaded, boot_id)
@@ -57,6 +72,8 @@ async def _run(loaded: LoadedConfig, boot_id: str, leave: Callable[[int], None] 
     else:
         code = 1 if lost else 0
         if lost:
+            import structlog
+
             structlog.get_logger(__name__).error(
                 "best shots were lost with the memory outbox; use outbox kind sqlite to keep them",
                 lost=lost,

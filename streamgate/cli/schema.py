@@ -6,14 +6,14 @@ import json
 
 import click
 
-from streamgate.config import CameraConfig
-
 __all__ = ["command"]
 
 
 @click.command("schema")
 def command() -> None:
     """Print the JSON Schema of a camera's configuration file."""
+    from streamgate.config import CameraConfig
+
     schema = CameraConfig.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     click.echo(json.dumps(schema, indent=2))

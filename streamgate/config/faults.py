@@ -11,7 +11,10 @@ from pydantic_core import ErrorDetails
 
 from streamgate.values.redaction import redact, shown_address
 
-__all__ = ["Fault", "fault_from", "is_secret_key"]
+__all__ = ["Fault", "KeyPath", "dotted", "fault_from", "is_secret_name"]
+
+KeyPath = tuple[str | int, ...]
+"""Where a value is: keys, and places in lists."""
 
 _SECTION_WANTED = ("model_type", "model_attributes_type")
 _SECRET_WORDS = ("password", "token", "secret", "key", "credential", "headers")
@@ -38,6 +41,19 @@ class Fault:
         return f"{where}: got {self.got}; wanted {self.wanted}"
 
 
+def dotted(path: KeyPath) -> str:
+    """A path as people write it: `delivery.sinks[0].url`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def is_secret_name(key: str) -> bool:
+    """Whether the values of a key of this name are never shown."""
+    return any(word in key.lower() for word in _SECRET_WORDS)
+
+
 def fault_from(detail: ErrorDetails, *, line: int, key: str) -> Fault:
     """Tell pydantic's complaint in the words of the file."""
     kind, name = detail["type"], key.rsplit(".", 1)[-1]
@@ -55,11 +71,6 @@ def fault_from(detail: ErrorDetails, *, line: int, key: str) -> Fault:
     return Fault(line, key, _shown(detail["input"], key), _wanted(detail))
 
 
-def is_secret_key(key: str) -> bool:
-    """Whether what a key holds is not to be shown."""
-    return any(word in key.lower() for word in _SECRET_WORDS)
-
-
 def _wanted(detail: ErrorDetails) -> str:
     context: dict[str, Any] = detail.get("ctx") or {}
     error = context.get("error")
@@ -74,7 +85,7 @@ def _wanted(detail: ErrorDetails) -> str:
 
 def _shown(value: Any, key: str) -> str:
     """What was found, cut short; nothing that may be a secret."""
-    if isinstance(value, SecretStr) or is_secret_key(key):
+    if isinstance(value, SecretStr) or is_secret_name(key):
         return "a value that is not shown"
     if value is None:
         return "nothing"

@@ -20,7 +20,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from streamgate.config.camera import CameraConfig
-from streamgate.config.faults import Fault, fault_from, is_secret_key
+from streamgate.config.doubts import doubts
+from streamgate.config.faults import Fault, KeyPath, dotted, fault_from, is_secret_name
 from streamgate.errors import ConfigError
 from streamgate.values.redaction import redact
 
@@ -31,8 +32,14 @@ _MOST_VALUES = 50_000
 """Aliases make a few lines unfold into more values than any memory holds."""
 _MOST_NESTING = 32
 _VARIABLE = re.compile(r"\$(\$|\{([^}]*)\})")
+_WHOLE_COMMENT = re.compile(r"\s*:\s+#\S")
+_END_COMMENT = re.compile(r"\S\s+#\S")
+# PyYAML takes a tag's word for what a text is, and fails in whatever way it then fails:
+# `!!timestamp abc` asks None for its groups, `!!int ""` an empty text for its first letter.
+_UNREADABLE = (
+    yaml.YAMLError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError,
+)  # fmt: skip
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_Path = tuple[str | int, ...]
 _MERGE = "tag:yaml.org,2002:merge"
 _KINDS: dict[type, str] = {type(None): "an empty file", list: "a list"}
 
@@ -45,11 +52,26 @@ class LoadedConfig:
         config: the settings.
         config_hash: sha256 over the settings, secrets left out; equal files have equal hashes.
         path: where it was read from.
+        warnings: what is allowed, and probably not meant.
+        lines: where each key is, from 1.
     """
 
     config: CameraConfig
     config_hash: str
     path: Path
+    warnings: tuple[Fault, ...] = ()
+    lines: Mapping[KeyPath, int] = field(default_factory=dict)
+
+    def fault(self, path: KeyPath, got: str, wanted: str) -> Fault:
+        """A fault of the value at a path, with the line of what comes nearest to it."""
+        return Fault(nearest_line(self.lines, path), dotted(path), got, wanted)
+
+
+def nearest_line(lines: Mapping[KeyPath, int], path: KeyPath) -> int:
+    """The line of a key, or of the section that it would belong to."""
+    while path and path not in lines:
+        path = path[:-1]
+    return lines.get(path, 1)
 
 
 @dataclass(slots=True)
@@ -57,8 +79,10 @@ class _Reading:
     """What the walk over the nodes has found."""
 
     environment: Mapping[str, str]
-    lines: dict[_Path, int] = field(default_factory=dict)
+    text: str
+    lines: dict[KeyPath, int] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    warnings: list[Fault] = field(default_factory=list)
     values: int = 0
 
 
@@ -97,7 +121,7 @@ def parse_config(text: str, path: Path, environment: Mapping[str, str]) -> Loade
     Raises:
         ConfigError: the message lists every fault, one a line.
     """
-    reading = _Reading(environment)
+    reading = _Reading(environment, text)
     try:
         data = _plain(_compose(text, path), (), reading)
     except _UnreadableError as error:
@@ -121,7 +145,15 @@ def parse_config(text: str, path: Path, environment: Mapping[str, str]) -> Loade
     if reading.faults or config is None:
         faults = sorted(reading.faults, key=lambda fault: fault.line)
         raise ConfigError("\n".join(f"{path}:{fault}" for fault in faults))
-    return LoadedConfig(config, hash_config(config), path)
+    warnings = [
+        *reading.warnings,
+        *(
+            Fault(nearest_line(reading.lines, where), dotted(where), got, wanted)
+            for where, got, wanted in doubts(config)
+        ),
+    ]
+    warnings.sort(key=lambda warning: warning.line)
+    return LoadedConfig(config, hash_config(config), path, tuple(warnings), reading.lines)
 
 
 def hash_config(config: CameraConfig) -> str:
@@ -148,7 +180,7 @@ def _compose(text: str, path: Path) -> yaml.Node | None:
     return node
 
 
-def _plain(node: yaml.Node | None, at: _Path, reading: _Reading, depth: int = 0) -> Any:
+def _plain(node: yaml.Node | None, at: KeyPath, reading: _Reading, depth: int = 0) -> Any:
     """Turn a node into dicts, lists and scalars; note its line and its faults on the way."""
     if node is None:
         return None
@@ -168,63 +200,83 @@ def _plain(node: yaml.Node | None, at: _Path, reading: _Reading, depth: int = 0)
 
 
 def _plain_mapping(
-    node: yaml.MappingNode, at: _Path, reading: _Reading, depth: int
+    node: yaml.MappingNode, at: KeyPath, reading: _Reading, depth: int
 ) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
         if not isinstance(key_node, yaml.ScalarNode):
-            reading.faults.append(Fault(line, _dotted(at), "a key that is a section", "a name"))
+            reading.faults.append(Fault(line, dotted(at), "a key that is a section", "a name"))
             continue
         key = str(key_node.value)
         path = (*at, key)
         if key_node.tag == _MERGE:
-            fault = Fault(line, _dotted(path), "a merge key", "the keys that it stands for")
+            fault = Fault(line, dotted(path), "a merge key", "the keys that it stands for")
             reading.faults.append(fault)
             continue
         if key in out:
             first = reading.lines[path]
             reading.faults.append(
-                Fault(
-                    line, _dotted(path), "the key a second time", f"it once (first: line {first})"
-                )
+                Fault(line, dotted(path), "the key a second time", f"it once (first: line {first})")
             )
             continue
         reading.lines[path] = line
+        _note_comment(key_node, value_node, path, reading)
         out[key] = _plain(value_node, path, reading, depth + 1)
     return out
 
 
-def _plain_scalar(node: yaml.Node, at: _Path, reading: _Reading) -> Any:
+def _note_comment(
+    key_node: yaml.ScalarNode, value_node: yaml.Node, path: KeyPath, reading: _Reading
+) -> None:
+    """Warn of a value that YAML took for a comment: `password: #abc` is no password at all."""
+    if not isinstance(value_node, yaml.ScalarNode) or value_node.style is not None:
+        return
+    rest = reading.text[key_node.end_mark.index :].split("\n", 1)[0]
+    if not value_node.value:
+        swallowed = _WHOLE_COMMENT.match(rest) is not None
+        got = "nothing, because what follows # is a comment"
+    else:
+        swallowed = is_secret_name(str(path[-1])) and _END_COMMENT.search(rest) is not None
+        got = "a value that ends before #, where a comment begins"
+    if swallowed:
+        wanted = "quotes around the value, if # belongs to it"
+        reading.warnings.append(Fault(reading.lines[path], dotted(path), got, wanted))
+
+
+def _plain_scalar(node: yaml.Node, at: KeyPath, reading: _Reading) -> Any:
     text = str(node.value)
     if _VARIABLE.search(text):
         return _expand(text, at, reading)
     if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
         got, wanted = "a character that is none (NUL or half of a pair)", "text"
-        reading.faults.append(Fault(reading.lines[at], _dotted(at), got, wanted))
+        reading.faults.append(Fault(reading.lines[at], dotted(at), got, wanted))
         return None
     loader = yaml.SafeLoader("")
     try:
         return loader.construct_object(node, deep=True)
-    # PyYAML reads a value of a named type without looking first, and fails as its helpers do.
-    except (
-        yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError
-    ) as error:  # fmt: skip
-        why = "" if is_secret_key(_dotted(at)) else f" ({redact(_brief(error))})"
+    except _UNREADABLE as error:
+        why = (
+            ""
+            if is_secret_name(str(at[-1] if at else ""))
+            else f" ({redact(_brief(error, node.tag))})"
+        )
         got, wanted = f"a value that YAML cannot read{why}", "text, in quotes"
-        reading.faults.append(Fault(reading.lines[at], _dotted(at), got, wanted))
+        reading.faults.append(Fault(reading.lines[at], dotted(at), got, wanted))
         return None
     finally:
         loader.dispose()
 
 
-def _brief(error: Exception) -> str:
+def _brief(error: Exception, tag: str) -> str:
     """The first words of what a parser complains of, on one line."""
+    if not isinstance(error, yaml.YAMLError | ValueError):
+        return f"it is no {tag.rpartition(':')[2]}"
     text = str(getattr(error, "problem", None) or error).splitlines()[0]
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _expand(text: str, at: _Path, reading: _Reading) -> str:
+def _expand(text: str, at: KeyPath, reading: _Reading) -> str:
     def replacement(match: re.Match[str]) -> str:
         name = match[2]
         if match[1] == "$":
@@ -235,7 +287,7 @@ def _expand(text: str, at: _Path, reading: _Reading) -> str:
             problem = f"${{{name}}}, which is not set", f"the environment variable {name}"
         else:
             return reading.environment[name]
-        reading.faults.append(Fault(reading.lines[at], _dotted(at), *problem))
+        reading.faults.append(Fault(reading.lines[at], dotted(at), *problem))
         return "unset"
 
     return _VARIABLE.sub(replacement, text)
@@ -243,7 +295,7 @@ def _expand(text: str, at: _Path, reading: _Reading) -> str:
 
 def _located(detail: ErrorDetails, reading: _Reading) -> Fault:
     """Lead one complaint of pydantic back to its line; tags of unions are no keys of the file."""
-    path: _Path = ()
+    path: KeyPath = ()
     for part in detail["loc"]:
         missing_here = detail["type"] == "missing" and part == detail["loc"][-1]
         if (*path, part) in reading.lines or missing_here:
@@ -251,11 +303,4 @@ def _located(detail: ErrorDetails, reading: _Reading) -> Fault:
     known = path
     while known not in reading.lines:
         known = known[:-1]
-    return fault_from(detail, line=reading.lines[known], key=_dotted(path))
-
-
-def _dotted(path: _Path) -> str:
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text
+    return fault_from(detail, line=reading.lines[known], key=dotted(path))

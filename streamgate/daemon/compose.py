@@ -9,13 +9,8 @@ from dataclasses import dataclass
 
 from streamgate.config import (
     CameraConfig,
-    DeviceSection,
     FileSection,
     LoadedConfig,
-    RtspSection,
-    SourceSection,
-    WhepSection,
-    WhipSection,
 )
 from streamgate.daemon.delivery import build_outbox, build_sink
 from streamgate.daemon.gauges import show_config, show_parts
@@ -23,13 +18,14 @@ from streamgate.daemon.health import Failures
 from streamgate.daemon.listeners import Listeners
 from streamgate.daemon.observer import Observer
 from streamgate.daemon.sketch import SketchKeeper
+from streamgate.daemon.source import build_source
 from streamgate.delivery.decision_log import DecisionLog
 from streamgate.delivery.dispatcher import Dispatcher
 from streamgate.delivery.outbox import Outbox
 from streamgate.faces.analyse import FaceAnalyser
 from streamgate.faces.detect import YuNetDetector
 from streamgate.faces.track import FaceTracker
-from streamgate.models.registry import path_of
+from streamgate.models.registry import installed
 from streamgate.pipeline import (
     CameraPipeline,
     PipelineIdentity,
@@ -44,8 +40,6 @@ from streamgate.quality.threshold import with_threshold
 from streamgate.selection.decision_record import DecidedUnder
 from streamgate.selection.identity import IdentityRules
 from streamgate.selection.selector import Selector
-from streamgate.sources import device, file, rtsp
-from streamgate.sources.webrtc import whep, whip
 from streamgate.telemetry.drift import QualityDrift
 from streamgate.telemetry.metrics import Metrics
 from streamgate.telemetry.notices import SourceNotices
@@ -147,7 +141,7 @@ async def compose(
     show_parts(pipeline, scorer, listeners.drift, metrics)
     if observer is not None:
         observer.started(metrics)
-    source = _source(config.source, metrics, clock)
+    source = build_source(config.source, metrics, clock)
     return Camera(
         config=config,
         metrics=metrics,
@@ -157,7 +151,7 @@ async def compose(
         pipeline=pipeline,
         dispatcher=dispatcher,
         outbox=outbox,
-        ingest=source if isinstance(source, whip.WhipSource) else None,
+        ingest=source if isinstance(source, WebRtcIngest) else None,
         analyser=analysis.analyser,
         detector=analysis.detector,
         decisions=decisions,
@@ -187,8 +181,8 @@ class _Analysis:
 
 
 async def _build_analysis(config: CameraConfig, clock: Clock, stack: AsyncExitStack) -> _Analysis:
-    # Fetching and loading models takes seconds; signals must be heard meanwhile.
-    path = await asyncio.to_thread(path_of, config.detector.model)
+    # Loading models takes seconds; signals must be heard meanwhile.
+    path = await asyncio.to_thread(installed, config.detector.model)
     thread = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="detection"))
     detector = await asyncio.get_running_loop().run_in_executor(
         thread, YuNetDetector, config.detector, path
@@ -252,20 +246,6 @@ def _notices(live: LiveView | None) -> SourceNotices:
             loop.call_soon_threadsafe(live.say, text)
 
     return SourceNotices(tell)
-
-
-def _source(section: SourceSection, metrics: Metrics, clock: Clock) -> FrameSource:
-    match section:
-        case RtspSection():
-            return rtsp.RtspSource(section, metrics, clock)
-        case FileSection():
-            return file.FileSource(section, metrics, clock)
-        case DeviceSection():
-            return device.DeviceSource(section, metrics, clock)
-        case WhipSection():
-            return whip.WhipSource(section, metrics, clock)
-        case WhepSection():
-            return whep.WhepSource(section, metrics, clock)
 
 
 def _decision_log(

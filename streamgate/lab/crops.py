@@ -9,20 +9,25 @@ from __future__ import annotations
 import csv
 import io
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from streamgate.errors import DataError
+from streamgate.faces.photographs import decode_photograph
 from streamgate.quality.iresnet import INPUT_SIZE
 
-__all__ = ["CropSet", "hold_out", "read_crops"]
+__all__ = ["CropSet", "hold_out", "read_crops", "split_crops"]
 
 INDEX = "index.csv"
+# A crop has 38 KB of pixels; what editors add to it is seldom more than a preview.
+_MOST_CROP_BYTES = 1 << 22
+_MOST_INDEX_BYTES = 1 << 28
+# Bigger pictures are refused as such; there is no need to decode them for it.
+_MOST_PIXELS = 1 << 20
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 
 
@@ -75,7 +80,9 @@ class CropSet:
         )
 
 
-def read_crops(path: Path, *, split: str | None = None) -> CropSet:
+def read_crops(
+    path: Path, *, split: str | None = None, skip: Callable[[str], None] | None = None
+) -> CropSet:
     """Read the crops of a folder (with its subfolders) or of a tar archive.
 
     Args:
@@ -83,9 +90,11 @@ def read_crops(path: Path, *, split: str | None = None) -> CropSet:
             is known about them; without one, every picture is read, and the name of its folder
             is its identity.
         split: take only the crops with this text in the index' column `split`.
+        skip: told of each picture that is damaged or no crop, which is then left out.
 
     Raises:
-        DataError: there is nothing to read, or a picture is damaged or of another size.
+        DataError: there is nothing to read, or a picture is damaged or of another size and there
+            is no `skip`.
     """
     files = dict(_read_archive(path) if path.is_file() else _read_folder(path))
     rows = _rows(files.pop(INDEX, None), files, path)
@@ -95,8 +104,19 @@ def read_crops(path: Path, *, split: str | None = None) -> CropSet:
         suffix = "" if split is None else f" with the split {split!r} in {INDEX}"
         raise DataError(f"{path}: no pictures{suffix}")
     images = np.empty((len(rows), INPUT_SIZE, INPUT_SIZE, 3), dtype=np.uint8)
-    for image, row in zip(images, rows, strict=True):
-        image[...] = _decode(files.get(row["file"]), row["file"], path)
+    read: list[Mapping[str, str]] = []
+    for row in rows:
+        try:
+            images[len(read)] = _decode(files.get(row["file"]), row["file"], path)
+        except DataError as error:
+            if skip is None:
+                raise
+            skip(str(error))
+        else:
+            read.append(row)
+    if not read:
+        raise DataError(f"{path}: no picture in it is a crop")
+    images, rows = images[: len(read)], read
     names = tuple(row["file"] for row in rows)
     columns = {
         name: tuple(row.get(name) or "" for row in rows) for name in rows[0] if name != "file"
@@ -109,7 +129,8 @@ def _read_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
         raise DataError(f"{folder}: neither a folder nor a tar archive")
     for file in sorted(folder.rglob("*")):
         if file.is_file() and _wanted(file.name):
-            yield file.relative_to(folder).as_posix(), file.read_bytes()
+            with file.open("rb") as opened:
+                yield file.relative_to(folder).as_posix(), opened.read(_most(file.name) + 1)
 
 
 def _read_archive(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -118,9 +139,14 @@ def _read_archive(path: Path) -> Iterator[tuple[str, bytes]]:
             for member in archive:
                 content = archive.extractfile(member) if member.isfile() else None
                 if content is not None and _wanted(member.name):
-                    yield member.name.removeprefix("./"), content.read()
+                    yield member.name.removeprefix("./"), content.read(_most(member.name) + 1)
     except (tarfile.TarError, OSError, EOFError) as error:
         raise DataError(f"{path}: cannot be read as a tar archive: {error}") from error
+
+
+def _most(name: str) -> int:
+    """Bytes that a file may have; one more is read, so that a bigger one shows."""
+    return _MOST_INDEX_BYTES if PurePosixPath(name).name == INDEX else _MOST_CROP_BYTES
 
 
 def _wanted(name: str) -> bool:
@@ -149,15 +175,18 @@ def _parent(name: str) -> str:
 def _decode(content: bytes | None, name: str, path: Path) -> NDArray[np.uint8]:
     if content is None:
         raise DataError(f"{path}: {name} is named in {INDEX} but is not there")
-    picture = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise DataError(f"{path}: {name} is not a picture, or it is damaged")
+    if len(content) > _MOST_CROP_BYTES:
+        raise DataError(f"{path}: {name} has more than {_MOST_CROP_BYTES:,} bytes; no crop has")
+    try:
+        picture = decode_photograph(content, max_pixels=_MOST_PIXELS)
+    except DataError as error:
+        raise DataError(f"{path}: {name} is no crop: {error}") from None
     if picture.shape[:2] != (INPUT_SIZE, INPUT_SIZE):
         raise DataError(
             f"{path}: {name} is {picture.shape[1]}×{picture.shape[0]}; expected aligned crops of "
             f"{INPUT_SIZE}×{INPUT_SIZE} pixels"
         )
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    return picture
 
 
 def hold_out(crops: CropSet, share: float, seed: int) -> tuple[CropSet, CropSet]:
@@ -181,3 +210,29 @@ def hold_out(crops: CropSet, share: float, seed: int) -> tuple[CropSet, CropSet]
     chosen = np.random.default_rng(seed).choice(names, count, replace=False)
     held = np.isin(people, chosen)
     return crops.take(np.flatnonzero(~held)), crops.take(np.flatnonzero(held))
+
+
+def split_crops(
+    path: Path,
+    *,
+    split: str | None,
+    held_out: str | None,
+    seed: int,
+    skip: Callable[[str], None] | None = None,
+) -> tuple[CropSet, CropSet]:
+    """Read crops to learn from and others to examine on.
+
+    Args:
+        path: folder or archive, see `read_crops`.
+        split: of the index, for the first part; None takes all.
+        held_out: of the index, for the second part; None holds out one person in ten.
+        seed: of that choice.
+        skip: see `read_crops`.
+
+    Raises:
+        DataError: as `read_crops` and `hold_out`.
+    """
+    taught = read_crops(path, split=split, skip=skip)
+    if held_out is not None:
+        return taught, read_crops(path, split=held_out, skip=skip)
+    return hold_out(taught, 0.1, seed)

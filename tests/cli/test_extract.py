@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from torchvision.transforms import v2 as transforms
 from streamgate import Scorer
 from streamgate.quality import GROUPS
 from tests.cli.crops import invoke, write_picture
+from tests.faces.test_photographs import png_of
 from tests.quality import cases
 
 
@@ -152,3 +154,51 @@ def test_a_wrong_call_says_what_is_wrong(
     code, message = code_and_message
     assert result.exit_code == code
     assert message in result.output
+
+
+def test_the_default_weights_see_the_colours_that_they_want(folder: Path, tmp_path: Path) -> None:
+    """Red first, without being told so; blue first only where it is asked for, with a warning."""
+    expected = Scorer.load(device="cpu").score(cases.pictures(3, 31)).raw
+    words = ("extract", "--images", folder, "--image-extension", "png", "--device", "cpu",
+             "--groups", "block4")  # fmt: skip
+    result = invoke(*words, "--out", tmp_path / "rgb")
+    assert result.exit_code == 0, result.output
+    assert "the default weights want RGB and are shown RGB" in result.stderr
+    scores = read(tmp_path / "rgb" / "GraFIQs_block4.txt")
+    assert list(scores.values()) == pytest.approx(expected, rel=1e-5)
+    result = invoke(*words, "--out", tmp_path / "bgr", "--color", "bgr")
+    assert "warning: the default weights want RGB" in result.stderr
+    swapped = read(tmp_path / "bgr" / "GraFIQs_block4.txt")
+    assert list(swapped.values()) != pytest.approx(expected, rel=1e-3)
+
+
+def test_a_name_that_is_not_utf8_is_written_as_it_is(weights: Path, tmp_path: Path) -> None:
+    """Byte by byte, so that whoever reads the file finds the picture."""
+    good = write_picture(tmp_path / "faces" / "a.png", cases.pictures(1, 31)[0])
+    odd = os.fsencode(tmp_path / "faces") + b"/fac\xe9.png"
+    Path(os.fsdecode(odd)).write_bytes(good.read_bytes())
+    result = invoke(
+        "extract", "--images", tmp_path / "faces", "--image-extension", "png", "--out",
+        tmp_path / "out", "--weights", weights, "--device", "cpu", "--groups", "block4",
+        "--embeddings", tmp_path / "e.npz",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    lines = (tmp_path / "out" / "GraFIQs_block4.txt").read_bytes().splitlines()
+    assert lines[1].startswith(odd + b" ")
+    with np.load(tmp_path / "e.npz") as content:
+        assert os.fsencode(str(content["paths"][1])) == odd
+
+
+def test_a_picture_that_claims_a_billion_pixels_is_skipped(
+    weights: Path, folder: Path, tmp_path: Path
+) -> None:
+    """The others are scored, and the exit code says that one was not."""
+    (folder / "1.png").write_bytes(png_of(50_000, 50_000))
+    result = invoke(
+        "extract", "--images", folder, "--image-extension", "png", "--out", tmp_path / "out",
+        "--weights", weights, "--device", "cpu", "--groups", "block4",
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert "1.png: skipped, " in result.stderr
+    assert "2 of 3 pictures scored" in result.stderr
+    assert len(read(tmp_path / "out" / "GraFIQs_block4.txt")) == 2

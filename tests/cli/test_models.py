@@ -85,10 +85,10 @@ def test_check_names_every_fault_and_exits_with_two(tmp_path: Path) -> None:
 def test_check_sums_up_a_good_file(tmp_path: Path) -> None:
     """Camera, source and sinks on one line, and exit code 0."""
     file = tmp_path / "door.yaml"
-    file.write_text("camera: {name: door}\nsource: {kind: file, path: a}\n")
+    file.write_text("camera: {name: door}\nsource: {kind: rtsp, url: 'rtsp://192.0.2.1/a'}\n")
     told = typed("check", str(file))
-    assert told.exit_code == 0
-    assert "camera door, source file, no sinks" in told.output
+    assert told.exit_code == 0, told.output
+    assert "camera door, source rtsp, no sinks" in told.output
 
 
 def test_schema_is_json_that_describes_every_key() -> None:

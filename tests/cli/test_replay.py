@@ -6,10 +6,13 @@ import json
 import re
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from tests.cli.crops import invoke
 from tests.daemon.people import film_person
+from tests.lab.test_recogniser import write_projection
 
 CONFIG = "camera: {name: hall}\nsource: {kind: file, path: hall.mkv}\ngate: {min_quality: 0}\n"
 
@@ -77,3 +80,26 @@ def test_what_is_no_video_is_refused(tmp_path: Path, config: Path) -> None:
     assert result.exit_code == 1
     assert "none.mkv" in result.stderr
     assert invoke("replay", file, "--config", config, "--policy", "best").exit_code == 2
+
+
+def test_a_picture_is_no_video(tmp_path: Path, config: Path) -> None:
+    """One frame opens as a film; a table of zeros would be no answer."""
+    picture = tmp_path / "face.jpg"
+    cv2.imwrite(str(picture), np.full((240, 320, 3), 120, np.uint8))
+    result = invoke("replay", picture, "--config", config, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "face.jpg: holds 1 frame, so it is no video" in result.stderr
+    assert "streamgate score" in result.stderr
+    assert not (tmp_path / "out" / "report.json").exists()
+
+
+def test_a_recogniser_that_is_shown_another_scale_is_noticed(tmp_path: Path, config: Path) -> None:
+    """Its similarities would mean nothing, and look like others."""
+    film = film_person(tmp_path / "hall.mkv", 6)
+    result = invoke(
+        "replay", film, "--config", config, "--out", tmp_path / "out", "--policy", "gate",
+        "--recogniser", write_projection(tmp_path), "--recogniser-size", 28,
+        "--recogniser-std", 127.5**2,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "warning: projection.onnx: its embeddings hardly differ" in result.output

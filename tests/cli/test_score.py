@@ -5,14 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from streamgate import Scorer
 from tests import needs
 from tests.cli.crops import invoke, write_picture
+from tests.faces.test_photographs import png_of
 from tests.quality import cases
 
 
@@ -79,3 +83,29 @@ def test_a_face_in_a_photograph_is_found_and_scored() -> None:
     left, top, right, bottom = row["box"]
     assert 0 <= left < 125 < right <= 250
     assert 0 <= top < 125 < bottom <= 250
+
+
+def test_a_picture_that_claims_a_billion_pixels_is_skipped(crops: Path) -> None:
+    """The others are shown, the skipped are counted, and there is no traceback."""
+    (crops / "big.png").write_bytes(png_of(40_000, 40_000))
+    result = invoke("score", crops, "--aligned", "--device", "cpu", "--format", "json")
+    assert result.exit_code == 1
+    assert "big.png: skipped, " in result.stderr
+    assert "1 pictures were skipped" in result.stderr
+    assert len(json.loads(result.stdout)) == 3
+
+
+def test_libraries_keep_their_own_lines_to_themselves(crops: Path) -> None:
+    """On the terminal there are our messages alone, each picture's on one line."""
+    whole = (crops / "0.png").read_bytes()
+    tiff = cv2.imencode(".tif", np.zeros((64, 64, 3), np.uint8))[1].tobytes()
+    (crops / "0.png").write_bytes(whole[: len(whole) // 2])
+    (crops / "half.tif").write_bytes(tiff[: len(tiff) // 2])
+    done = subprocess.run(
+        [sys.executable, "-m", "streamgate", "score", str(crops), "--aligned", "--device", "cpu"],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "WARN" not in done.stderr
+    assert "ERROR" not in done.stderr
+    assert "0.png: skipped, it is no picture that can be decoded" in done.stderr

@@ -66,13 +66,13 @@ def test_errors_are_those_that_the_same_people_have_again() -> None:
     """The threshold of a target, learnt on some people, holds it on others."""
     quality, vectors, people = faces(1)
     curve = fit_errors(quality, vectors, people, fmr=1e-3, recogniser="test")
-    least_quality = curve.quality_for(0.1)
-    assert least_quality is not None
+    least = curve.quality_for(0.1)
+    assert least is not None
     quality, vectors, people = faces(2)
     first, second = np.triu_indices(len(people), 1)
     similarity, same = (vectors @ vectors.T)[first, second], people[first] == people[second]
     threshold = np.quantile(similarity[~same], 0.999)
-    kept = same & (np.minimum(quality[first], quality[second]) >= least_quality)
+    kept = same & (np.minimum(quality[first], quality[second]) >= least)
     assert (similarity[kept] <= threshold).mean() <= 0.1
     assert (similarity[same] <= threshold).mean() > 0.3
 

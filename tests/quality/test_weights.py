@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import resource
+import zipfile
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,14 +52,31 @@ def test_pth_and_safetensors_hold_the_same(tensors: Tensors, tmp_path: Path) -> 
         lambda tensors: {"state_dict": tensors, "epoch": 3},
         lambda tensors: {f"module.{name}": tensor for name, tensor in tensors.items()},
         lambda tensors: {name: tensor.half() for name, tensor in tensors.items()},
+        lambda tensors: {"state_dict_backbone": tensors, "state_dict_softmax_fc": {}, "epoch": 3},
+        lambda tensors: {"model": tensors, "optimizer": {"state": {}}, "args": Namespace(lr=0.1)},
+        lambda tensors: {"model": {"state_dict": prefixed("module.", tensors)}},
+        lambda tensors: prefixed("backbone.", tensors),
+        lambda tensors: prefixed("_orig_mod.", tensors),
+        lambda tensors: prefixed("module._orig_mod.backbone.", tensors),
+        lambda tensors: {
+            name.replace("layer1.", "layer1._orig_mod."): tensor for name, tensor in tensors.items()
+        },
+        lambda tensors: {**prefixed("backbone.", tensors), "head.weight": torch.zeros(1000, 32)},
     ],
-    ids=["wrapped", "data parallel", "half"],
-)
+    ids=[
+        "wrapped", "data parallel", "half", "arcface", "with optimizer", "twice wrapped",
+        "backbone", "compiled", "all prefixes", "parts compiled", "with a head",
+    ],
+)  # fmt: skip
 def test_what_training_scripts_write_is_read(
     wrap: Callable[[Tensors], Any], tensors: Tensors, tmp_path: Path
 ) -> None:
     """A wrapper, a prefix and half precision are no reason to refuse."""
     assert load_weights(save_pth(wrap(tensors), tmp_path / "a.pth")).layout == cases.TINY
+
+
+def prefixed(prefix: str, tensors: Tensors) -> Tensors:
+    return {prefix + name: tensor for name, tensor in tensors.items()}
 
 
 def nan(tensors: Tensors) -> None:
@@ -184,3 +204,41 @@ def test_the_default_weights_come_along() -> None:
     weights = load_weights()
     assert weights.path == default_weights_path()
     assert isinstance(weights.layout, Layout)
+
+
+def test_two_networks_in_a_file_are_told_apart(tensors: Tensors, tmp_path: Path) -> None:
+    """Which one is meant is for the user to say."""
+    both = {**prefixed("student.", tensors), **prefixed("teacher.", tensors)}
+    with pytest.raises(ModelError, match=r"several networks \(student\., teacher\.\)"):
+        load_weights(save_pth(both, tmp_path / "a.pth"))
+
+
+def test_an_archive_that_unfolds_to_gigabytes_is_refused_before_it_does(tmp_path: Path) -> None:
+    """By the sizes that it states; the process does not grow by them."""
+    path = tmp_path / "bomb.pth"
+    zeros = bytes(1 << 20)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("bomb/data.pkl", pickle.dumps({}))
+        with archive.open("bomb/data/0", "w", force_zip64=True) as file:
+            for _ in range(600):
+                file.write(zeros)
+    assert path.stat().st_size < 4_000_000
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ModelError, match=r"would unfold to 629,"):
+        load_weights(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+def test_tensors_that_show_a_number_a_billion_times_are_refused(tmp_path: Path) -> None:
+    """Looking at each of them would take the memory that the file does not have."""
+    tensors = cases.state_dict(cases.TINY, seed=1)
+    tensors["conv1.weight"] = torch.zeros(1).expand(1 << 20, 3, 3, 3)
+    with pytest.raises(ModelError, match="bytes stand for"):
+        load_weights(save_pth(tensors, tmp_path / "a.pth"))
+
+
+def test_a_file_without_an_end_is_no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading stops where no weights can be as large."""
+    monkeypatch.setattr("streamgate.quality.weights.MAX_BYTES", 1 << 20)
+    with pytest.raises(ModelError, match="no weights have"):
+        load_weights("/dev/zero")

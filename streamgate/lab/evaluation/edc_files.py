@@ -131,8 +131,9 @@ def _split(path: Path, number: int, line: str, expected: str) -> Pair:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        # Names of files may be any bytes, and are compared as they are.
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
         raise StreamgateError(f"{path}: cannot be read: {error}") from error
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
