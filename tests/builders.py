@@ -42,16 +42,21 @@ def face(x: float = 100.0, y: float = 80.0, size: float = 90.0, score: float = 0
 
 
 def candidate(
-    track: int = 1, at: float = 0.0, *, crop: NDArray[np.uint8] | None = None, **changed: float
+    track: int = 1,
+    at: float = 0.0,
+    *,
+    crop: NDArray[np.uint8] | None = None,
+    index: int | None = None,
+    **changed: float,
 ) -> Candidate:
-    """A face of a track, captured at `at` seconds."""
+    """A face of a track, captured at `at` seconds; frames are 25 a second unless numbered."""
     image = np.full((112, 112, 3), 127, np.uint8) if crop is None else crop
     return Candidate(
         tracked=TrackedFace(face(), track),
         measures=measures(**changed),
         crop=Crop(image),
         context=None,
-        frame_index=round(at * 25),
+        frame_index=round(at * 25) if index is None else index,
         captured_at=at,
         captured_wall=WALL + at,
         decoded_at=at,

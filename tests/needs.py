@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 
 
-def missing(what: str, remedy: str) -> None:
+def missing(what: str, remedy: str) -> NoReturn:
     """Skip the test because of `what`, or fail it under CI."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"{what} is missing, and CI must have it: {remedy}")
@@ -27,9 +28,15 @@ def program(name: str, *, package: str | None = None) -> str:
 
 
 def reference_data(relative: str) -> Path:
-    """Return a file of the reference data that lies beside the project, or skip the test."""
+    """Return a file of pictures that may not be passed on with the project, or skip the test.
+
+    No claim stands on such a test alone, so CI may skip it too.
+    """
     folder = Path(os.environ.get("STREAMGATE_SHARED", ROOT.parent / "shared"))
     path = folder / relative
     if not path.exists():
-        pytest.skip(f"reference data {relative} is not beside the project")
+        pytest.skip(
+            f"{relative} holds pictures that may not be passed on with the project, and is not in "
+            f"{folder} (set STREAMGATE_SHARED to its folder)"
+        )
     return path

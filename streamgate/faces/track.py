@@ -165,7 +165,7 @@ class FaceTracker:
             trail.lost = trail.lost or at - trail.seen_at > limit + _LEAST_STEP_S
         return [trail for trail in self._trails if not trail.lost]
 
-    def _is_plain(  # what a frame shows
+    def _is_plain(
         self,
         trail: _Trail,
         index: int,
@@ -183,7 +183,7 @@ class FaceTracker:
         places = (centers[index], trail.expected(at))
         return all(float(np.hypot(*(one - place))) > near for one in others for place in places)
 
-    def _lose(  # what a frame shows
+    def _lose(
         self,
         live: Sequence[_Trail],
         linked: set[int],

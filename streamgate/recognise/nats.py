@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from contextlib import suppress
 from functools import partial
 
 import structlog
 
+from streamgate.config.tls import certificate_fault, trusting
 from streamgate.errors import ConfigError
 from streamgate.recognise.consumer import Consumer
 from streamgate.recognise.message import message_from_document
@@ -54,8 +54,8 @@ async def follow(consumer: Consumer, access: Access, *, subject: str, durable: s
             if "authorization" in str(error).lower():
                 raise ConfigError(f"{access.url} refuses our user or password") from None
             log.warning(
-                "nats cannot be used", place=access.url, error=type(error).__name__,
-                retry_in_s=pause_s,
+                "nats cannot be used", place=access.url, retry_in_s=pause_s,
+                error=certificate_fault(error) or type(error).__name__,
             )  # fmt: skip
             await asyncio.sleep(pause_s)
             pause_s = min(PAUSE_S[1], 2 * pause_s)
@@ -83,7 +83,7 @@ class _Faults:
 async def _connect(client: Client, access: Access, faults: _Faults) -> None:
     tls = None
     if access.url.startswith("tls://") or access.ca_file is not None:
-        tls = ssl.create_default_context(cafile=access.ca_file)
+        tls = await asyncio.to_thread(trusting, access.ca_file)
     await client.connect(
         access.url,
         name="streamgate-recognise",

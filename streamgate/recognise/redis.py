@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from streamgate.config.tls import certificate_fault, trusting
 from streamgate.errors import ConfigError
 from streamgate.recognise.consumer import Consumer
 from streamgate.recognise.message import Message, message_from_parts
@@ -22,6 +23,8 @@ try:
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
     from redis.exceptions import AuthenticationError, RedisError, ResponseError
+
+    from streamgate.delivery.sinks.redis import trust
 except ModuleNotFoundError as error:
     raise ConfigError(
         "reading from redis needs its client library: pip install 'streamgate[redis]'"
@@ -46,7 +49,7 @@ async def follow(consumer: Consumer, access: Access, *, stream: str, group: str,
     """
     pause_s = PAUSE_S[0]
     while True:
-        client = _client(access)
+        client = await _client(access)
         try:
             await _make_group(client, stream, group)
             log.info("waits for best shots", place=access.url, stream=stream)
@@ -56,8 +59,8 @@ async def follow(consumer: Consumer, access: Access, *, stream: str, group: str,
             raise ConfigError(f"{access.url} refuses our user or password") from None
         except (RedisError, OSError) as error:
             log.warning(
-                "redis cannot be used", place=access.url, error=type(error).__name__,
-                retry_in_s=pause_s,
+                "redis cannot be used", place=access.url, retry_in_s=pause_s,
+                error=certificate_fault(error) or type(error).__name__,
             )  # fmt: skip
             await asyncio.sleep(pause_s)
             pause_s = min(PAUSE_S[1], 2 * pause_s)
@@ -65,10 +68,7 @@ async def follow(consumer: Consumer, access: Access, *, stream: str, group: str,
             await client.aclose()
 
 
-def _client(access: Access) -> Redis:
-    tls: dict[str, Any] = {}
-    if access.ca_file is not None:
-        tls = {"ssl_ca_certs": str(access.ca_file)}
+async def _client(access: Access) -> Redis:
     client: Redis = Redis.from_url(
         access.url,
         username=access.username,
@@ -77,8 +77,9 @@ def _client(access: Access) -> Redis:
         socket_timeout=_TIMEOUT_S,
         socket_connect_timeout=_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
-        **tls,
     )
+    if access.url.startswith("rediss://"):
+        trust(client, await asyncio.to_thread(trusting, access.ca_file))
     return client
 
 

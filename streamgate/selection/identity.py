@@ -45,7 +45,12 @@ _LEAST_WEIGHT = 1.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IdentityRules:
-    """What is sure enough; similarities are cosines of centred means.
+    """What is sure enough.
+
+    Measured with the default weights on eight scenes of 72 people that they have not seen, whose
+    photographs were taken years apart, three rates, 25,000 pairs of tracks of two people: where
+    both had a face of quality 30, one in 1,000 was as alike as 0.35 and none as 0.43; of one
+    person's, from one photograph, 95 % are more alike than 0.6 where both have a face of 50.
 
     Attributes:
         visit_s: tracks of one person that follow each other within this time are one visit; 0 joins
@@ -54,20 +59,22 @@ class IdentityRules:
         continued: similarity from which a track is one that it may continue, by its place and time.
         different: similarity below which two tracks are two people, if both are good enough.
         margin: how much more alike the two must be than either is to somebody else.
-        least_quality: quality of the better faces of a track from which it may be joined.
+        same_quality: quality that the best face of either must have for `same`.
+        continued_quality: quality that the best face of either must have for `continued`.
         good_quality: quality from which a face of one and one of the other may be called different.
         split: similarity of the two parts of a track below which they are two people.
         center: mean embedding of faces as such, where one is known; float64 [E].
     """
 
     visit_s: float = 60.0
-    same: float = 0.45
-    continued: float = 0.35
+    same: float = 0.42
+    continued: float = 0.32
     different: float = 0.10
     margin: float = 0.05
-    least_quality: float = 15.0
+    same_quality: float = 30.0
+    continued_quality: float = 20.0
     good_quality: float = 40.0
-    split: float = 0.10
+    split: float = 0.0
     center: NDArray[np.float64] | None = None
 
 
@@ -358,7 +365,10 @@ class Identities:
         first, second = self._visits[one], self._visits[other]
         if first.template is None or second.template is None:
             return None
-        if min(first.best_quality, second.best_quality) < self.rules.least_quality:
+        least = self.rules.same_quality
+        if self._continues(one, other):
+            least = self.rules.continued_quality
+        if min(first.best_quality, second.best_quality) < least:
             return None
         center = self._center(len(first.template))
         means = _cosine(first.template - center, second.template - center)

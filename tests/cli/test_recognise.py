@@ -49,6 +49,8 @@ from tests.delivery.shots import best_shot, real_shot
 from tests.servers import broker as servers
 from tests.servers.broker import Broker, free_port
 
+pytestmark = [pytest.mark.live, pytest.mark.slow]
+
 MODEL = "a" * 64
 
 

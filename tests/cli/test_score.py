@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from streamgate import Scorer
+from streamgate.errors import StreamgateError
+from streamgate.models.registry import path_of
 from tests import needs
 from tests.cli.crops import invoke, write_picture
 from tests.faces.test_photographs import png_of
@@ -75,14 +77,17 @@ def test_uncalibrated_weights_are_pointed_out(crops: Path, tmp_path: Path) -> No
 
 def test_a_face_in_a_photograph_is_found_and_scored() -> None:
     """A photograph of a person has a face with a box."""
-    photo = needs.reference_data("data/photos/Tony_Blair/Tony_Blair_0002.jpg")
+    try:
+        photo = path_of("photo-astronaut")
+    except StreamgateError as error:
+        needs.missing("the photograph of an astronaut", str(error))
     result = invoke("score", photo, "--device", "cpu", "--format", "json")
     assert result.exit_code == 0, result.output
     (row,) = json.loads(result.stdout)
     assert 0 < row["quality"] <= 100
     left, top, right, bottom = row["box"]
-    assert 0 <= left < 125 < right <= 250
-    assert 0 <= top < 125 < bottom <= 250
+    assert 150 <= left < 225 < right <= 300
+    assert 30 <= top < 115 < bottom <= 200
 
 
 def test_a_picture_that_claims_a_billion_pixels_is_skipped(crops: Path) -> None:

@@ -19,6 +19,8 @@ from streamgate.telemetry.metrics import Metrics
 from tests.daemon.people import film_person
 from tests.servers.daemon import Daemon
 
+pytestmark = [pytest.mark.live, pytest.mark.slow]
+
 DEADLINE_S = 90.0
 
 

@@ -25,7 +25,7 @@ DEADLINE_S = 90.0
 # Of which three are the drain of sinks that do not answer.
 STOP_S = 5.0
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @pytest.fixture(scope="session")

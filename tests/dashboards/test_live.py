@@ -17,7 +17,7 @@ from tests.servers.prometheus import promtool
 from tests.telemetry.test_metrics import MOST_SERIES
 from tools.monitoring.rules import alerts, records
 
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 ALL_FAULTS = {name for fault in FAULTS for name in fault.alerts}
 NOT_MADE = {

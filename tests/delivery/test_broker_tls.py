@@ -21,6 +21,8 @@ from tests.delivery.shots import real_shot
 from tests.servers.broker import Broker, free_port
 from tests.servers.tls import Authority
 
+pytestmark = pytest.mark.live
+
 
 def redis_server(folder: Path, pem: Path) -> Broker:
     port = free_port()

@@ -27,6 +27,8 @@ from tests.delivery.shots import real_shot
 from tests.servers import broker as servers
 from tests.servers.broker import Broker, free_port
 
+pytestmark = pytest.mark.live
+
 SECRET = "hunter2-never-shown"
 
 

@@ -25,6 +25,8 @@ from tests.delivery.daemon import (
 )
 from tests.servers.broker import free_port
 
+pytestmark = [pytest.mark.live, pytest.mark.slow]
+
 ROUNDS = int(os.environ.get("STREAMGATE_KILL_ROUNDS", "8"))
 """How often it is killed; each takes as long as a start of the daemon and a second."""
 

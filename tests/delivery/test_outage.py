@@ -34,6 +34,8 @@ from tests.delivery.test_brokers import SINKS, mqtt_sink
 from tests.servers import broker as servers
 from tests.servers.broker import Broker
 
+pytestmark = [pytest.mark.live, pytest.mark.slow]
+
 SECRET = "hunter2-never-shown"
 
 

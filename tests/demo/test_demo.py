@@ -13,6 +13,8 @@ import pytest
 
 from tests.needs import ROOT
 
+pytestmark = [pytest.mark.live, pytest.mark.slow]
+
 SECONDS = 14
 
 

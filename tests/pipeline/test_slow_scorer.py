@@ -25,7 +25,7 @@ SLOWER = 10
 # What allocators and caches take once, when they have been warmed up.
 SLACK_BYTES = 40e6
 
-pytestmark = pytest.mark.timeout(SOAK_S + 180)
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(SOAK_S + 180)]
 
 
 def resident_bytes() -> int:

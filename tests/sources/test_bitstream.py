@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 from av.video.codeccontext import VideoCodecContext
 from hypothesis import given
@@ -18,7 +19,7 @@ from tests.sources.clips import number_in, picture
 REFRESHED = "intra-refresh=1:keyint=20:bframes=0:scenecut=0:log-level=none"
 
 
-def encoded(codec: str, count: int = 60, size: tuple[int, int] = (320, 240), **options: str) -> Any:
+def encoded(codec: str, count: int = 60, size: Any = (320, 240), **options: str) -> Any:
     """Encode numbered pictures; the encoder may order them anew."""
     context = av.CodecContext.create(codec, "w")
     assert isinstance(context, VideoCodecContext)
@@ -49,7 +50,9 @@ def shown(name: str, pictures: list[bytes], *, missing_before: int | None = None
         follows = number != missing_before
         found.append(decoder.decode(av.Packet(data), reader.read(data), now=0.0, follows=follows))
     found.append(decoder.decode(av.Packet(), reader.read(b""), now=0.0))
-    images = [p.to_ndarray(format="rgb24") for each in found for p in each.pictures]
+    images = [
+        np.asarray(p.to_ndarray(format="rgb24"), np.uint8) for each in found for p in each.pictures
+    ]
     for image in images:
         assert abs(image.astype(int) - picture(number_in(image), 320, 240)).mean() < 14
     return [number_in(image) for image in images]

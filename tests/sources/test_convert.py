@@ -31,8 +31,7 @@ def squeezed(path: Path, *aspects: Fraction, tagged: bool = True, codec: str = "
             part.pix_fmt, part.time_base, part.max_b_frames = "yuv420p", Fraction(1, 25), 0
             if tagged:
                 part.sample_aspect_ratio = aspect
-            stream = container.streams.video[0] if container.streams.video else None
-            if stream is None:
+            if not container.streams.video:
                 stream = container.add_stream(codec, rate=25)
                 assert isinstance(stream, VideoStream)
                 stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"

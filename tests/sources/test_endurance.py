@@ -26,6 +26,8 @@ from streamgate.telemetry.metrics import Metrics
 from tests.servers.rtsp import RtspServer
 from tests.sources.viewer import SystemClock, reach, until, watching
 
+pytestmark = pytest.mark.live
+
 AT_ONCE = ReconnectSection(initial_s=0.001, max_s=0.001)
 
 

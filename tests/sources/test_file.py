@@ -73,6 +73,7 @@ async def test_two_fast_runs_have_the_same_times(clip: Path) -> None:
     assert times[0][-1][0] == pytest.approx(49 / 25)
 
 
+@pytest.mark.live
 async def test_the_realtime_pace_is_that_of_the_clip(clip: Path) -> None:
     """50 pictures at 25/s take two seconds, and each is as young as a camera's."""
     began_at = time.monotonic()
@@ -134,6 +135,7 @@ async def test_a_phone_s_portrait_video_stands_upright(clip: Path, tmp_path: Pat
     np.testing.assert_array_equal(frames[3].image, np.rot90(originals[3].image, -1))
 
 
+@pytest.mark.live
 async def test_cancelling_ends_a_file_at_once(clip: Path) -> None:
     """A source whose reader has stopped reading can be cancelled."""
     metrics = Metrics()

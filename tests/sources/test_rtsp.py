@@ -17,6 +17,8 @@ from tests.servers.rtsp import RtspServer, read_stamp
 from tests.servers.tls import Authority
 from tests.sources.viewer import SystemClock, reach, value, watching
 
+pytestmark = pytest.mark.live
+
 PASSWORD = "p@ss:w/rd#1%? ä"
 AT_ONCE = ReconnectSection(initial_s=0.1, max_s=0.2)
 

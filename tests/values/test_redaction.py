@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -65,7 +66,7 @@ def test_a_careless_password_in_a_whole_address_is_not_shown(careless: str) -> N
         assert len(part) < 2 or part not in shown.replace("cam.example:554", "")
 
 
-WAYS = {
+WAYS: dict[str, Callable[[str], str]] = {
     "plain": lambda secret: secret,
     "percent": lambda secret: quote(secret, safe=""),
     "percent, lower": lambda secret: quote(secret, safe="").replace("%2F", "%2f"),

@@ -45,11 +45,11 @@ def test_nobody_looks_and_no_frame_is_kept() -> None:
     stage.view.enter()
     stage.show(2)
     assert stage.view.now()["frame"]["index"] == 2
-    assert stage.view.frame is not None
+    assert stage.view.frame
     key = stage.release()
     assert stage.view.shots[key].crop is not None
     stage.view.leave()
-    assert stage.view.frame is None
+    assert not stage.view.frame
     assert stage.view.shots[key].crop is None
     assert stage.view.tracks[1].crop is None
     assert stage.view.now()["frame"] is None

@@ -29,7 +29,7 @@ LIT = (
     " return all.getImageData(0, 0, c.width, c.height).data.filter((value) => value).length; }"
 )
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @pytest.fixture

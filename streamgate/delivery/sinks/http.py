@@ -22,7 +22,7 @@ from pydantic import SecretStr
 from streamgate.config import HttpSinkSection
 from streamgate.delivery.payload import iso_8601
 from streamgate.delivery.rotated import RotatedFile
-from streamgate.delivery.sinks.secure import clean, tls_context
+from streamgate.delivery.sinks.secure import clean, tls_context, told
 from streamgate.errors import DeliveryError
 from streamgate.values import EncodedShot
 
@@ -93,7 +93,7 @@ class HttpSink:
             limit = f"{self._section.timeout_s:g} s"
             raise DeliveryError(f"{self._place} did not answer within {limit}") from None
         except (aiohttp.ClientError, OSError) as error:
-            reason = clean(error, self._secrets) or type(error).__name__
+            reason = told(error, self._secrets)
             raise DeliveryError(f"{self._place} cannot be reached: {reason}") from None
         await self._keep(shot, status, answer)
 

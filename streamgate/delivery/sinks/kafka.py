@@ -6,7 +6,7 @@ import asyncio
 
 from streamgate.config import KafkaSinkSection
 from streamgate.delivery.payload import single_document
-from streamgate.delivery.sinks.secure import clean, plain, tls_context
+from streamgate.delivery.sinks.secure import plain, tls_context, told
 from streamgate.errors import ConfigError, DeliveryError
 from streamgate.values import EncodedShot
 
@@ -107,4 +107,4 @@ class KafkaSink:
         )
 
     def _said(self, error: Exception) -> str:
-        return clean(error, self._secrets) or type(error).__name__
+        return told(error, self._secrets)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from streamgate.config import MqttSinkSection
 from streamgate.delivery.payload import SCHEMA_NAME, SCHEMA_VERSION, single_document
-from streamgate.delivery.sinks.secure import clean, plain, tls_context
+from streamgate.delivery.sinks.secure import plain, tls_context, told
 from streamgate.errors import ConfigError, DeliveryError
 from streamgate.values import EncodedShot
 
@@ -134,7 +134,7 @@ class MqttSink:
             return
 
     def _said(self, error: Exception) -> str:
-        return clean(error, self._secrets) or type(error).__name__
+        return told(error, self._secrets)
 
 
 def _properties(shot: EncodedShot) -> Properties:

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from streamgate.config import NatsSinkSection
 from streamgate.delivery.payload import single_document
-from streamgate.delivery.sinks.secure import clean, plain, tls_context
+from streamgate.delivery.sinks.secure import plain, tls_context, told
 from streamgate.errors import ConfigError, DeliveryError
 from streamgate.values import EncodedShot
 
@@ -133,8 +133,8 @@ class NatsSink:
                 )
             )
 
-    def _said(self, error: object) -> str:
-        return clean(error, self._secrets) or type(error).__name__
+    def _said(self, error: Exception | str) -> str:
+        return told(error, self._secrets)
 
 
 class _Faults:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 from typing import Any
 
 from streamgate.config import RedisSinkSection
-from streamgate.delivery.sinks.secure import clean, plain
+from streamgate.delivery.sinks.secure import plain, tls_context, told
 from streamgate.errors import ConfigError, DeliveryError
 from streamgate.values import EncodedShot
 
 try:
-    from redis.asyncio import Redis
+    from redis.asyncio import Redis, SSLConnection
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
     from redis.exceptions import AuthenticationError, RedisError, ResponseError
@@ -19,10 +21,23 @@ except ModuleNotFoundError as error:
         "a redis sink needs its client library: pip install 'streamgate[redis]'"
     ) from error
 
-__all__ = ["RedisSink"]
+__all__ = ["RedisSink", "trust"]
 
 # What the server says of this one entry; everything else it says is about its own state.
 _REFUSALS = ("Protocol error", "wrong number of arguments", "Invalid stream ID")
+
+
+def trust(client: Redis, tls: ssl.SSLContext) -> None:
+    """Let a client connect with our context; its own would trust the system's authorities too."""
+    # The URL decides the class, whatever is asked for beside it.
+    client.connection_pool.connection_class = _Connection
+    client.connection_pool.connection_kwargs["tls"] = tls
+
+
+class _Connection(SSLConnection):
+    def __init__(self, *, tls: ssl.SSLContext, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.ssl_context.context = tls
 
 
 class RedisSink:
@@ -33,6 +48,7 @@ class RedisSink:
         self._section = section
         self._secrets = [section.password]
         self._client: Redis | None = None
+        self._opening = asyncio.Lock()
 
     async def deliver(self, shot: EncodedShot) -> None:
         """Add once.
@@ -42,9 +58,8 @@ class RedisSink:
         """
         section = self._section
         try:
-            if self._client is None:
-                self._client = self._connected()
-            await self._client.xadd(
+            client = await self._connected()
+            await client.xadd(
                 section.stream, _fields(shot), maxlen=section.max_length, approximate=True
             )
         except AuthenticationError as error:
@@ -64,16 +79,14 @@ class RedisSink:
         if client is not None:
             await client.aclose()
 
-    def _connected(self) -> Redis:
+    async def _connected(self) -> Redis:
+        async with self._opening:
+            if self._client is None:
+                self._client = await self._made()
+            return self._client
+
+    async def _made(self) -> Redis:
         section = self._section
-        tls: dict[str, Any] = {}
-        if section.url.startswith("rediss://"):
-            files = {
-                "ssl_ca_certs": section.ca_file,
-                "ssl_certfile": section.client_cert_file,
-                "ssl_keyfile": section.client_key_file,
-            }
-            tls = {name: str(path) for name, path in files.items() if path is not None}
         client: Redis = Redis.from_url(
             section.url,
             username=section.username,
@@ -83,12 +96,13 @@ class RedisSink:
             # The worker retries, with pauses that its config sets.
             retry=Retry(NoBackoff(), 0),
             max_connections=section.at_once,
-            **tls,
         )
+        if section.url.startswith("rediss://"):
+            trust(client, await asyncio.to_thread(tls_context, section))
         return client
 
     def _said(self, error: Exception) -> str:
-        return clean(error, self._secrets) or type(error).__name__
+        return told(error, self._secrets)
 
 
 def _fields(shot: EncodedShot) -> dict[Any, Any]:

@@ -9,10 +9,11 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
-from streamgate.errors import DeliveryError
+from streamgate.config.tls import certificate_fault, trusting
+from streamgate.errors import ConfigError, DeliveryError
 from streamgate.values.redaction import redact
 
-__all__ = ["TlsFiles", "clean", "plain", "tls_context"]
+__all__ = ["TlsFiles", "clean", "plain", "tls_context", "told"]
 
 _LONGEST_MESSAGE = 200
 
@@ -43,14 +44,15 @@ def tls_context(files: TlsFiles) -> ssl.SSLContext:
         DeliveryError: a file cannot be used.
     """
     try:
-        context = ssl.create_default_context(cafile=files.ca_file)
-        if files.client_cert_file is not None:
-            context.load_cert_chain(files.client_cert_file, files.client_key_file)
-    except (OSError, ssl.SSLError) as error:
-        named = [files.ca_file, files.client_cert_file, files.client_key_file]
-        shown = ", ".join(str(path) for path in named if path is not None)
-        raise DeliveryError(f"TLS cannot be set up from {shown}: {_reason(error)}") from None
-    return context
+        return trusting(files.ca_file, files.client_cert_file, files.client_key_file)
+    except ConfigError as error:
+        raise DeliveryError(str(error)) from None
+
+
+def told(error: Exception | str, secrets: Iterable[SecretStr | None] = ()) -> str:
+    """What a client library's error says, or what is wrong with the server's certificate."""
+    fault = certificate_fault(error) if isinstance(error, Exception) else None
+    return clean(fault or error, secrets) or type(error).__name__
 
 
 def plain(secret: SecretStr | None) -> str | None:
@@ -64,7 +66,3 @@ def clean(text: object, secrets: Iterable[SecretStr | None] = ()) -> str:
     shown = redact(str(text), known)
     shown = " ".join("".join(c if c.isprintable() else " " for c in shown).split())
     return shown if len(shown) <= _LONGEST_MESSAGE else shown[: _LONGEST_MESSAGE - 1] + "…"
-
-
-def _reason(error: OSError | ssl.SSLError) -> str:
-    return error.strerror or getattr(error, "reason", None) or type(error).__name__

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgate.config import FileSection
-from streamgate.errors import SourceError
+from streamgate.errors import StreamgateError
 from streamgate.lab.replay.prefetch import DetectionPrefetch
 from streamgate.pipeline.slot import LatestSlot
 from streamgate.ports import Clock, FrameAnalyser, QualityScorer
@@ -205,7 +205,7 @@ class Recorder:
                     await self._watch(self._next.popleft(), group)
                 await self._score(group)
                 await self._settle()
-        except* SourceError as failures:
+        except* StreamgateError as failures:
             raise _first(failures) from None
         return Recording(path, tuple(map(self._moment, self._analyses)))
 
@@ -292,6 +292,6 @@ def _jpeg(image: Image) -> bytes:
     return cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))[1].tobytes()
 
 
-def _first(failures: BaseExceptionGroup[SourceError]) -> SourceError:
+def _first(failures: BaseExceptionGroup[StreamgateError]) -> StreamgateError:
     failure = failures.exceptions[0]
     return _first(failure) if isinstance(failure, BaseExceptionGroup) else failure

@@ -18,6 +18,7 @@ import structlog
 from yarl import URL
 
 from streamgate.config import WhepSection
+from streamgate.config.tls import certificate_fault, trusting
 from streamgate.sources.faults import FaultReason
 from streamgate.version import __version__
 
@@ -79,7 +80,7 @@ class WhepClient:
 
     async def __aenter__(self) -> WhepClient:
         # Reading the system's authorities takes a while.
-        tls = await asyncio.to_thread(ssl.create_default_context, cafile=self._ca_file)
+        tls = await asyncio.to_thread(trusting, self._ca_file)
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=tls, limit=4),
             timeout=aiohttp.ClientTimeout(total=self._timeout_s),
@@ -182,11 +183,8 @@ def _unreachable(error: Exception) -> WhepError:
     if isinstance(error, TimeoutError):
         return WhepError(FaultReason.TIMEOUT, "it does not answer within source.connect_timeout_s")
     if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
-        return WhepError(
-            FaultReason.TLS,
-            "no connection that can be trusted: check the host's name, and that its certificate "
-            "names it, is in date and was signed by source.ca_file",
-        )
+        told = certificate_fault(error) or "it speaks no TLS that we do: check source.url"
+        return WhepError(FaultReason.TLS, f"no connection that can be trusted: {told}")
     if isinstance(error, aiohttp.ClientConnectorError):
         if isinstance(error.os_error, ConnectionRefusedError):
             return WhepError(FaultReason.REFUSED, "nothing accepts connections there")

@@ -17,6 +17,8 @@ from playwright.async_api import Browser, Page, ViewportSize
 from tests.servers.browser import chromium, film_scene
 from tests.servers.daemon import Daemon
 
+pytestmark = [pytest.mark.live, pytest.mark.slow]
+
 TOKEN = "s3cret-of-the-door"
 PATIENCE_S = 90.0
 DESKTOP = ViewportSize(width=1000, height=860)

@@ -21,6 +21,8 @@ from tests.sources.viewer import reach, until, value
 from tests.sources.webrtc.ingest import Publisher, ingest, offer_of
 from tests.sources.webrtc.tracks import FileTrack
 
+pytestmark = [pytest.mark.live, pytest.mark.slow]
+
 OFFERS = int(os.environ.get("STREAMGATE_HALF_OPEN", "200"))
 WARM_UP = 50
 

@@ -13,6 +13,8 @@ from tests.sources.viewer import PATIENCE_S, value
 from tests.sources.webrtc.ingest import ingest
 from tests.sources.webrtc.libwebrtc import libwebrtc, raw_pictures
 
+pytestmark = pytest.mark.live
+
 COUNT = 50
 
 

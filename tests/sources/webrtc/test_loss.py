@@ -22,6 +22,8 @@ from tests.sources.webrtc.ingest import ingest
 from tests.sources.webrtc.libwebrtc import libwebrtc, raw_pictures
 from tests.sources.webrtc.test_whep import source
 
+pytestmark = [pytest.mark.live, pytest.mark.slow]
+
 Codec = Literal["H264", "VP8"]
 
 CORRUPT_LEVELS = 40.0

@@ -19,6 +19,8 @@ from tests.servers.rtsp import read_stamp
 from tests.servers.whep import WhepServer
 from tests.sources.viewer import SystemClock, reach, until, value, watching
 
+pytestmark = pytest.mark.live
+
 TOKEN = "s3cret-of-the-server"
 AT_ONCE = ReconnectSection(initial_s=0.1, max_s=0.2)
 

@@ -20,6 +20,8 @@ from tests.sources.viewer import reach, until, value
 from tests.sources.webrtc.ingest import SDP, TOKEN, Ingest, Publisher, ingest, offer_of
 from tests.sources.webrtc.tracks import FileTrack
 
+pytestmark = pytest.mark.live
+
 TRICKLE = "application/trickle-ice-sdpfrag"
 
 

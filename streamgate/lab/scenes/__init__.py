@@ -1,0 +1,1 @@
+"""Synthetic scenes of people whose identity and place are known in every frame."""
