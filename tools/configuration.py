@@ -70,6 +70,7 @@ _UNITS_BY_SUFFIX = {
     "_bytes": "bytes",
     "bits_per_second": "bits a second",
     "frames_per_second": "frames a second",
+    "_per_s": "a second",
     "_quality": "points of quality",
     "_shots": "best shots",
     "_tracks": "tracks",

@@ -10,9 +10,9 @@ Every track has exactly one `TrackDecision`, forwarded or not. Faces are release
 - and, after a release, when a later face is better by `improve_by` points; the cool-down between
   releases does not apply at the track's end, which is the last chance.
 
-A track of somebody who was forwarded a moment before, in another track of the same visit, is one
-after its release from the beginning. Who is whom is decided elsewhere (see `identity`): the gate is
-told to merge two tracks, to continue a visit, or to divide a track.
+If the person of a track was already forwarded in an earlier track of the same visit, the track
+counts as released from its beginning. Which tracks are one person is decided elsewhere (see
+`identity`): the gate is called to merge two tracks, to continue a visit, or to divide a track.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ GateEvent = Release | TrackDecision
 
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """What was forwarded of a person before.
+    """What was already forwarded of a person.
 
     Attributes:
         quality: of the latest face, 0-100.
