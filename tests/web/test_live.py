@@ -45,11 +45,13 @@ def test_nobody_looks_and_no_frame_is_kept() -> None:
     stage.view.enter()
     stage.show(2)
     assert stage.view.now()["frame"]["index"] == 2
-    assert stage.view.frame
+    kept = [stage.view.frame]
     key = stage.release()
     assert stage.view.shots[key].crop is not None
     stage.view.leave()
-    assert not stage.view.frame
+    kept.append(stage.view.frame)
+    assert kept[0] is not None
+    assert kept[1] is None
     assert stage.view.shots[key].crop is None
     assert stage.view.tracks[1].crop is None
     assert stage.view.now()["frame"] is None
