@@ -1,9 +1,9 @@
-"""What has been read and is not decoded yet, and what of it is given up once it is late.
+"""Packets that wait for the decoder, and which of them are dropped when it is late.
 
-Reading never waits for decoding, so that the camera is not held up and arrivals are true. A decoder
-that cannot keep up leaves out pictures that no other refers to; where that is not enough, all up to
-the next picture that decoding can begin with. A stream that lags behind is worth less than one that
-skips.
+Reading never waits for decoding, so that the camera is not held up and arrival times are right. A
+decoder that cannot keep up skips pictures that no other refers to; if that is not enough,
+everything up to the next picture at which decoding can start. A stream that skips is worth more
+than one that lags behind.
 """
 
 from __future__ import annotations

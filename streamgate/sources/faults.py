@@ -1,7 +1,7 @@
-"""Why a source could not be opened or was lost: a bounded set of reasons, each with a remedy.
+"""Why a source could not be opened or was lost: a fixed set of reasons, each with a remedy.
 
-FFmpeg's messages hold the address with its password, so nothing is taken from them but the type
-and the bare text of the error.
+FFmpeg's messages contain the address with its password, so only the type and the bare text of an
+error are used.
 """
 
 from __future__ import annotations

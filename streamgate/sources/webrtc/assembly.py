@@ -1,9 +1,9 @@
-"""RTP packets to encoded frames, in order, whole, and never late for the sake of a lost packet.
+"""From RTP packets to encoded frames: in order, complete, and never late because of a lost packet.
 
-A packet that is missing is asked for again and awaited for a short time. When it stays away, the
-frames that need it are given up: the next frame that is handed out says that it does not follow its
-predecessor, so that a decoder waits for a keyframe instead of painting on a picture that it lacks.
-Nothing here does I/O or knows the time: `now` is monotonic seconds, given by the caller.
+A missing packet is requested again and awaited for a short time. If it does not arrive, the frames
+that need it are abandoned. The next frame then says that it does not follow its predecessor, so
+that the decoder waits for a keyframe instead of drawing on a picture that it lacks. Nothing here
+does I/O or reads a clock: `now` is monotonic seconds, passed in by the caller.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""One peer connection that receives video, of which nothing is left behind.
+"""One peer connection that receives video, and that leaves nothing behind when it is closed.
 
-aiortc starts tasks, sockets and certificates of its own; leaving the context closes every one of
-them, whatever happened before. A peer ends once, for one reason, and says which.
+aiortc opens tasks, sockets and certificates of its own; leaving the context closes all of them,
+whatever happened before. A peer ends once and records the reason.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Peer:
         ice_servers: STUN and TURN servers; none are used unless given.
         loss_wait_s: how long a lost packet is awaited.
         max_pixels: the largest picture that is decoded.
-        clock_watch: tells of the sender's clock.
+        clock_watch: logs faults of the sender's clock.
         on_picture: called on the decoding thread for each picture.
     """
 
@@ -138,7 +138,7 @@ class Peer:
     # Negotiation
 
     def receive_video(self) -> None:
-        """Add the video that is wanted; call it once, in the order of the media sections."""
+        """Add the video; call it once, in the order of the media sections."""
         transceiver = self._connection.addTransceiver("video", "recvonly")
         if not hasattr(transceiver, _RECEIVER):
             raise SourceError("this version of aiortc is not supported; install aiortc 1.16")
@@ -154,7 +154,7 @@ class Peer:
         setattr(transceiver, _RECEIVER, self._receiver)
 
     def decline(self, kind: str) -> RTCRtpTransceiver:
-        """Add media that is not wanted: it is negotiated, and nothing of it is sent."""
+        """Add media that is not wanted: it is negotiated as inactive, so nothing of it is sent."""
         return self._connection.addTransceiver(kind, "inactive")
 
     async def answer(self, offer: str) -> str:

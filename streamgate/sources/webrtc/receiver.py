@@ -1,8 +1,7 @@
-"""The receiver that stands in aiortc's place: RTP of one video stream in, decoded pictures out.
+"""Replaces aiortc's receiver: takes the RTP packets of one video stream and decodes its pictures.
 
-It speaks to aiortc's transport as `RTCRtpReceiver` does, with methods named as aiortc names them,
-and this module is the only one that knows those names. They are private there, so the version is
-pinned and a test fails where one of them is gone.
+It offers aiortc's transport the methods of `RTCRtpReceiver`, under aiortc's names. They are private
+there, so only this module uses them, the version is pinned, and a test fails if one is gone.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ class VideoReceiver:
     Args:
         transport: aiortc's DTLS transport.
         decoding: where whole frames go; the receiver stops it, its owner joins it.
-        clock_watch: tells of the sender's clock.
+        clock_watch: logs faults of the sender's clock.
         loss_wait_s: how long a missing packet is awaited.
         on_bye: called when the sender says that the stream has ended, or closes the transport.
     """
@@ -216,7 +215,7 @@ class VideoReceiver:
         return unwrap_rtx(packet, payload_type=kind, ssrc=ssrc)
 
     def _begin(self, packet: RtpPacket) -> None:
-        """Take up another stream: the first, or the one of a sender that has started again."""
+        """Start with a stream: the first one, or that of a sender that has restarted."""
         self._ssrc = packet.ssrc
         self._asked_at = self._time.monotonic()
         self._last_report = None

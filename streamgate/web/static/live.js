@@ -179,7 +179,7 @@ function drawChart(chart, track) {
     svg("path", { class: "chart-dots", d: points.map((point) => `M${point}h0`).join("") }),
   );
   chart.setAttribute("aria-label", track.points.length === 0
-    ? `Track ${track.id}: no face was scored yet`
+    ? `Track ${track.id}: no face has been scored yet`
     : `Quality of track ${track.id}: now ${track.quality}, best ${track.best}, wanted ${wanted}`);
 }
 
@@ -211,7 +211,7 @@ function drawTrack(item, track) {
     parts.push(make("span", "", `now ${track.quality}`));
     parts.push(make("span", grade(track.good), `best ${track.best}`));
   }
-  if (track.forwarded) parts.push(make("span", "good", track.forwarded === 1 ? "let through" : `${track.forwarded} let through`));
+  if (track.forwarded) parts.push(make("span", "good", track.forwarded === 1 ? "forwarded" : `${track.forwarded} forwarded`));
   if (track.rejection) parts.push(make("span", "bad", track.rejection));
   parts.push(make("span", "quiet", `${track.age_s.toFixed(0)} s`));
   item.children[1].replaceChildren(...parts);
