@@ -17,10 +17,12 @@ _MINUTE = 60
 def _aspect(value: Any) -> Any:
     """Read `16:15`, which YAML takes for 16 minutes and 15 seconds, and `16/15` as numbers."""
     wanted = f"wanted width:height of one pixel, such as 16:15, or a number up to {_LARGEST_ASPECT}"
-    if value is None or isinstance(value, bool):
+    if value is None:
         return value
     try:
-        if isinstance(value, str):
+        if isinstance(value, bool):
+            number = 0.0
+        elif isinstance(value, str):
             wide, _, high = value.replace("/", ":").partition(":")
             number = float(wide) / float(high or 1)
         elif isinstance(value, int) and value >= _MINUTE:

@@ -25,14 +25,22 @@ class LastResort:
 
     Args:
         limit_s: seconds from the signal.
+        wake: lets the main thread look for the signal, which another may have received.
         leave: ends the process with an exit code; for tests.
     """
 
-    def __init__(self, limit_s: float, *, leave: Callable[[int], object] = os._exit) -> None:
+    def __init__(
+        self,
+        limit_s: float,
+        *,
+        wake: Callable[[], object] = lambda: None,
+        leave: Callable[[int], object] = os._exit,
+    ) -> None:
         self.limit_s = limit_s
         self.doing = "starting"
         # While it starts, nothing can be lost.
         self.lost: Callable[[], str] | None = None
+        self._wake = wake
         self._leave = leave
         self._ended = threading.Event()
 
@@ -61,6 +69,9 @@ class LastResort:
 
     def _watch(self, reading: int) -> None:
         while received := os.read(reading, _READ_BYTES):
+            # A loop that has been closed needs no waking.
+            with suppress(RuntimeError):
+                self._wake()
             if _STOPPING & set(received):
                 self._count_down()
                 return

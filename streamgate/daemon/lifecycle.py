@@ -61,7 +61,11 @@ async def run_camera(loaded: LoadedConfig, boot_id: str, observer: Observer | No
     """
     raise_descriptor_limit()
     stop = asyncio.Event()
-    last_resort = LastResort(max(_STOP_S, loaded.config.delivery.drain_s + _BESIDE_DRAIN_S))
+    loop = asyncio.get_running_loop()
+    last_resort = LastResort(
+        max(_STOP_S, loaded.config.delivery.drain_s + _BESIDE_DRAIN_S),
+        wake=lambda: loop.call_soon_threadsafe(lambda: None),
+    )
     try:
         with last_resort.watching(), _signals(stop), hangups(loaded.path) as asked:
             async with AsyncExitStack() as stack:

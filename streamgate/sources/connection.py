@@ -126,6 +126,7 @@ class LiveConnection:
             decoding.join(_JOIN_TIMEOUT_S)
             self._queue.close(abort=True)
             decoding.join(_JOIN_TIMEOUT_S)
+        self._notice_losses(self._clock.monotonic())
         if self._failure is not None:
             raise self._failure
         return lost

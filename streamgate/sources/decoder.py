@@ -68,12 +68,14 @@ class GatedDecoder:
         knows_keyframes: whether coded pictures say that decoding can begin with them.
         watches_gaps: whether the numbers in H.264 are believed where they tell of a loss.
         began_at: monotonic seconds; from then on a keyframe is awaited.
+        is_recording: nothing was lost on the way then. Containers call packets corrupt where two
+            recordings were joined, and what is truly damaged the decoder finds.
 
     Attributes:
         losses: how often coded pictures were missing.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # what the kinds of sources differ in
         self,
         context: VideoCodecContext,
         *,
@@ -81,11 +83,13 @@ class GatedDecoder:
         knows_keyframes: bool,
         watches_gaps: bool,
         began_at: float,
+        is_recording: bool = False,
     ) -> None:
         context.copy_opaque = True
         self._context = context
         self._max_pixels = max_pixels
         self._watches_gaps = watches_gaps
+        self._is_recording = is_recording
         self._knows_keyframes = knows_keyframes
         self._withholds = context.name == "h264"
         self._gate = KeyframeGate()
@@ -133,7 +137,9 @@ class GatedDecoder:
         if packet.size and coded.size is not None:
             # Sizes in a bitstream are rounded up to whole macroblocks.
             self._check_size(*coded.size, rounded_px=15)
-        is_lost = packet.is_corrupt or (coded.has_gap and self._watches_gaps)
+        is_lost = (packet.is_corrupt and not self._is_recording) or (
+            coded.has_gap and self._watches_gaps
+        )
         self.losses += is_lost
         if is_lost or not follows:
             self.damaged(now)

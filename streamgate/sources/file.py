@@ -121,6 +121,7 @@ class FileSource:
             knows_keyframes=reader is not None,
             watches_gaps=False,
             began_at=now,
+            is_recording=True,
         )
         for packet in packets:
             coded = CodedPicture(b"") if reader is None else reader.read(bytes(packet))

@@ -57,7 +57,9 @@ _PAIR = re.compile(
     r"(?:\s*=\s*|[\"']\s*:\s*))(?P<value>\"[^\"]*\"?|'[^']*'?|[^\s&,;]+)",
     re.IGNORECASE,
 )
-_CUTS = re.compile(r"\.\.\.|…|\r?\n|\Z")
+_CUTS = re.compile(r"\.{3,16}|…|\r?\n|\Z")
+_ESCAPES = re.compile(r"(?:%[0-9a-f]{2})+", re.IGNORECASE)
+_MOST_ENCODINGS = 3
 _BASE64_RUN = re.compile(r"[A-Za-z0-9+/_=-]*")
 
 
@@ -70,6 +72,7 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         known = {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}
+        self._plain = tuple(known)
         self._forms = tuple({form for secret in known for form in _forms(secret)})
         self._encoded = tuple({form for secret in known for form in _base64_forms(secret)})
 
@@ -109,6 +112,15 @@ class Redactor:
                 assert before is not None
                 assert after is not None
                 yield start - before.end(), after.end()
+        # Which characters are percent-encoded, and in which case, is each library's own choice.
+        decoded, places = text, list(range(len(text) + 1))
+        for _ in range(_MOST_ENCODINGS):
+            if "%" not in decoded:
+                break
+            decoded, places = _unquoted(decoded, places)
+            for secret in self._plain:
+                for start, end in _found(decoded, secret):
+                    yield places[start], places[end]
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
@@ -208,22 +220,61 @@ def _found_at_cuts(text: str, form: str) -> Iterator[tuple[int, int]]:
     if len(form) <= _SHORTEST_CUT_PART or (head not in text and tail not in text):
         return
     for cut in _CUTS.finditer(text):
-        before = text[max(0, cut.start() - len(form)) : cut.start()]
-        at = before.find(head)
-        while at >= 0:
-            if form.startswith(before[at:]):
-                yield cut.start() - len(before) + at, cut.start()
-                break
-            at = before.find(head, at + 1)
+        # Of more than three dots the first or the last may be the secret's own.
+        for place in range(cut.start(), max(cut.end() - 2, cut.start() + 1)):
+            before = text[max(0, place - len(form)) : place]
+            yield from _ending(before, form, head, place - len(before))
         if not cut[0].startswith((".", "…")):
             continue
-        after = text[cut.end() : cut.end() + len(form)]
-        at = after.rfind(tail)
-        while at >= 0:
-            if form.endswith(after[: at + len(tail)]):
-                yield cut.end(), cut.end() + at + len(tail)
-                break
-            at = after.rfind(tail, 0, at + len(tail) - 1)
+        for place in range(min(cut.start() + 3, cut.end()), cut.end() + 1):
+            yield from _beginning(text[place : place + len(form)], form, tail, place)
+
+
+def _ending(before: str, form: str, head: str, offset: int) -> Iterator[tuple[int, int]]:
+    """The longest beginning of a form with which a text ends."""
+    at = before.find(head)
+    while at >= 0:
+        if form.startswith(before[at:]):
+            yield offset + at, offset + len(before)
+            return
+        at = before.find(head, at + 1)
+
+
+def _beginning(after: str, form: str, tail: str, offset: int) -> Iterator[tuple[int, int]]:
+    """The longest end of a form with which a text begins."""
+    at = after.rfind(tail)
+    while at >= 0:
+        if form.endswith(after[: at + len(tail)]):
+            yield offset, offset + at + len(tail)
+            return
+        at = after.rfind(tail, 0, at + len(tail) - 1)
+
+
+def _unquoted(text: str, places: list[int]) -> tuple[str, list[int]]:
+    """Decode percent-encoding once.
+
+    Args:
+        places: where each character of the text, and its end, was in the original.
+
+    Returns:
+        The text, and where each of its characters was in the original.
+    """
+    pieces: list[str] = []
+    kept: list[int] = []
+    done = 0
+    for escapes in _ESCAPES.finditer(text):
+        pieces.append(text[done : escapes.start()])
+        kept += places[done : escapes.start()]
+        data = bytes.fromhex(escapes[0].replace("%", ""))
+        at = 0
+        while at < len(data):
+            size = 1 if data[at] < 0xC0 else 2 if data[at] < 0xE0 else 3 if data[at] < 0xF0 else 4
+            # One character for each, also where the bytes are none.
+            pieces.append(data[at : at + size].decode("utf-8", "replace")[:1])
+            kept.append(places[escapes.start() + 3 * at])
+            at += size
+        done = escapes.end()
+    return "".join((*pieces, text[done:])), kept + places[done:]
 
 
 def _without(text: str, spans: Iterable[tuple[int, int]]) -> str:

@@ -98,7 +98,7 @@ class Guard:
 
     def host_refusal(self, request: web.Request) -> web.Response | None:
         """The answer to one who asks by a name that may be somebody else's, or None."""
-        if self._hosts.allow(request.host) or self._is_proved(request):
+        if self._hosts.allow_request(request) or self._is_proved(request):
             return None
         return web.json_response(
             {"detail": "this camera does not answer to that name: add it to web.allowed_hosts"},
@@ -108,7 +108,7 @@ class Guard:
     def refusal(self, request: web.Request) -> web.Response | None:
         """The answer to one who may not look, or None."""
         if self._token is None:
-            if self._hosts.allow(request.host):
+            if self._hosts.allow_request(request):
                 trust(request)
                 return None
             return web.json_response(

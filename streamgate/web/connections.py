@@ -158,6 +158,7 @@ class Connections:
             listeners: listening sockets; they are closed in the end.
             make: makes the protocol of a connection.
         """
+        failure: Exception | None = None
         async with asyncio.TaskGroup() as group:
             serving = [
                 group.create_task(self._accept(listener, make, tls, group))
@@ -166,6 +167,9 @@ class Connections:
             serving.append(group.create_task(self._sweep()))
             try:
                 yield
+            except Exception as error:
+                # The group would wrap what is no failure of its own.
+                failure = error
             finally:
                 for task in serving:
                     task.cancel()
@@ -174,6 +178,8 @@ class Connections:
                         connection.starting.cancel()
                 for listener in listeners:
                     listener.close()
+        if failure is not None:
+            raise failure
 
     async def _accept(
         self,

@@ -35,6 +35,12 @@ class Hosts:
         self._is_local = settings.is_local
         self._proxies = [ip_network(proxy) for proxy in settings.trusted_proxies]
 
+    def allow_request(self, request: web.Request) -> bool:
+        """Whether a request names this server; browsers always name one."""
+        # aiohttp would look a missing one up, in the event loop.
+        host = request.headers.get("Host")
+        return host is None or self.allow(host)
+
     def allow(self, host: str) -> bool:
         """Whether a `Host` header names this server."""
         name = _name_of(host)
@@ -58,7 +64,8 @@ class Hosts:
             return True
         place = origin.partition("://")[2].lower()
         # Behind a proxy the page's name may differ from the one that the proxy asks by.
-        return bool(place) and (place == request.host.lower() or self._is_listed(_name_of(place)))
+        host = request.headers.get("Host", "").lower()
+        return bool(place) and (place == host or self._is_listed(_name_of(place)))
 
     def is_encrypted(self, request: web.Request) -> bool:
         """Whether the browser speaks TLS, with us or with a proxy that is trusted to say so."""

@@ -166,7 +166,7 @@ class LiveView:
         if shot.track_id in self.tracks:
             self.tracks[shot.track_id].forwarded += 1
         quality = figure(shot.face.quality, self.sources.gate().min_quality)
-        self._tell("shot", f"Best shot let through, quality {quality}", shot.track_id)
+        self._tell("shot", f"Best shot, quality {quality}", shot.track_id)
 
     def joined(self, joined: TracksJoined) -> None:
         """Two live tracks have become one."""

@@ -182,7 +182,7 @@ class _Endpoint:
         if self._token is None:
             # A page on the internet may have its own name point to this machine (DNS rebinding);
             # its origin and the host are then the same, but not a name of this machine.
-            if not _is_local(request.host):
+            if not _is_local(request.headers.get("Host", "")):
                 raise _RefusedError(403, "without a token only localhost may publish")
             return
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -196,7 +196,7 @@ class _Endpoint:
 
     def _may(self, request: web.Request) -> bool:
         origin = request.headers.get("Origin")
-        if origin is None or origin.partition("://")[2] == request.host:
+        if origin is None or origin.partition("://")[2] == request.headers.get("Host", ""):
             return True
         return not {"*", origin.lower()}.isdisjoint(self._settings.allowed_origins)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
 
 import av
 import numpy as np
@@ -19,14 +18,20 @@ from tests.sources.clips import number_in, picture
 REFRESHED = "intra-refresh=1:keyint=20:bframes=0:scenecut=0:log-level=none"
 
 
-def encoded(codec: str, count: int = 60, size: Any = (320, 240), **options: str) -> Any:
+def encoded(
+    codec: str,
+    count: int = 60,
+    options: dict[str, str] | None = None,
+    *,
+    size: tuple[int, int] = (320, 240),
+) -> list[bytes]:
     """Encode numbered pictures; the encoder may order them anew."""
     context = av.CodecContext.create(codec, "w")
     assert isinstance(context, VideoCodecContext)
     context.width, context.height = size
     context.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
     context.time_base, context.framerate = Fraction(1, 25), Fraction(25)
-    context.bit_rate, context.options = 3_000_000, options
+    context.bit_rate, context.options = 3_000_000, options or {}
     data: list[bytes] = []
     for number in range(count):
         frame = av.VideoFrame.from_ndarray(picture(number, *size), format="rgb24")
@@ -60,7 +65,7 @@ def shown(name: str, pictures: list[bytes], *, missing_before: int | None = None
 
 def test_a_refresh_without_keyframes_is_joined() -> None:
     """From a recovery point on the decoder recovers, and what it shows then is sound."""
-    pictures = encoded("libx264", 90, **{"x264-params": REFRESHED})
+    pictures = encoded("libx264", 90, {"x264-params": REFRESHED})
     numbers = shown("h264", pictures[7:])
     assert numbers[-1] == 89
     assert numbers == list(range(numbers[0], 90))
@@ -69,7 +74,7 @@ def test_a_refresh_without_keyframes_is_joined() -> None:
 
 def test_a_refresh_without_keyframes_goes_on_after_a_loss() -> None:
     """After missing pictures nothing is shown until the picture has been refreshed."""
-    pictures = encoded("libx264", 120, **{"x264-params": REFRESHED})
+    pictures = encoded("libx264", 120, {"x264-params": REFRESHED})
     numbers = shown("h264", pictures[:30] + pictures[35:], missing_before=30)
     after = [number for number in numbers if number >= 30]
     assert numbers[:30] == list(range(30))
@@ -88,7 +93,7 @@ def test_open_groups_are_joined_at_their_first_picture(
     codec: str, name: str, options: dict[str, str]
 ) -> None:
     """A clean random access point is a keyframe; what leads up to it is left out."""
-    numbers = shown(name, encoded(codec, 90, **options)[7:])
+    numbers = shown(name, encoded(codec, 90, options)[7:])
     assert numbers == list(range(numbers[0], 90))
     assert numbers[0] <= 40
 
@@ -104,7 +109,7 @@ def test_pictures_that_no_other_refers_to_can_be_left_out(
     codec: str, name: str, options: dict[str, str], least: int
 ) -> None:
     """Without them the rest decodes as it does with them."""
-    pictures = encoded(codec, 60, **options)
+    pictures = encoded(codec, 60, options)
     reader = reader_for(name)
     assert reader is not None
     kept = [data for data in pictures if reader.read(data).is_reference]

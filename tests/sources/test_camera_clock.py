@@ -14,6 +14,8 @@ from tests.servers.stamped_rtsp import StampedRtspServer, access_units
 from tests.sources.test_rtsp import source
 from tests.sources.viewer import value, watching
 
+pytestmark = pytest.mark.live
+
 RATE = 25.0
 SECONDS = 7.0
 

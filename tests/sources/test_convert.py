@@ -23,6 +23,7 @@ ASPECTS = [Fraction(2), Fraction(16, 15), Fraction(40, 33), Fraction(1, 2)]
 def squeezed(path: Path, *aspects: Fraction, tagged: bool = True, codec: str = "libx264") -> Path:
     """Encode a scene with pixels of these shapes in turn; shown right, each is 640×360."""
     with av.open(str(path), "w", format="h264" if path.suffix == ".h264" else None) as container:
+        stream: VideoStream | None = None
         for aspect in aspects:
             size = (round(WIDE[0] / aspect), WIDE[1])
             part = av.CodecContext.create(codec, "w")
@@ -31,9 +32,10 @@ def squeezed(path: Path, *aspects: Fraction, tagged: bool = True, codec: str = "
             part.pix_fmt, part.time_base, part.max_b_frames = "yuv420p", Fraction(1, 25), 0
             if tagged:
                 part.sample_aspect_ratio = aspect
-            if not container.streams.video:
-                stream = container.add_stream(codec, rate=25)
-                assert isinstance(stream, VideoStream)
+            if stream is None:
+                added = container.add_stream(codec, rate=25)
+                assert isinstance(added, VideoStream)
+                stream = added
                 stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
                 if tagged:
                     stream.codec_context.sample_aspect_ratio = aspect

@@ -96,7 +96,9 @@ async def test_a_black_hole_cannot_hold_the_process() -> None:
         await asyncio.sleep(0.3)
         assert await cancelled_after_s(task) < 4.0
     # The host has hung up by now, and the thread ends by itself.
-    await until(lambda: all(thread.name != "decode" for thread in threading.enumerate()))
+    await until(
+        lambda: all(thread.name not in {"read", "decode"} for thread in threading.enumerate())
+    )
 
 
 @pytest.fixture

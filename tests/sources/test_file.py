@@ -12,6 +12,8 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.bitstream import BitStreamFilterContext
+from structlog.testing import capture_logs
 
 from streamgate.config.source import FileSection
 from streamgate.errors import SourceError
@@ -133,6 +135,52 @@ async def test_a_phone_s_portrait_video_stands_upright(clip: Path, tmp_path: Pat
     frames = [item for item in await seen(turned, pace="fast") if isinstance(item, Frame)]
     originals = [item for item in await seen(clip, pace="fast") if isinstance(item, Frame)]
     np.testing.assert_array_equal(frames[3].image, np.rot90(originals[3].image, -1))
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("pace", ["fast", "realtime"])
+async def test_a_recording_of_two_parts_goes_on_after_the_first(
+    clip: Path, tmp_path: Path, pace: str
+) -> None:
+    """Two streams joined byte by byte show all their pictures, one after the other, told once."""
+    part = make_clip(tmp_path / "part.ts", count=25)
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(part.read_bytes() * 3)
+    metrics = Metrics()
+    began_at = time.monotonic()
+    with capture_logs() as events:
+        async with watching(source(joined, metrics, pace=pace)) as viewer:
+            frames = [item for item in await viewer.everything() if isinstance(item, Frame)]
+    assert frames[-1].captured_at - frames[0].captured_at == pytest.approx(74 / 25, abs=0.2)
+    if pace == "fast":
+        assert len(frames) >= 71
+        assert [f.captured_at for f in frames] == sorted(f.captured_at for f in frames)
+    else:
+        assert 2.5 < time.monotonic() - began_at < 6.0
+    assert len([e for e in events if e["event"] == "file timestamps not believed"]) == 1
+    assert value(metrics, "source_faults_total", reason="clock") == 1
+    assert value(metrics, "clock_trusted") == 0
+
+
+async def test_a_file_of_bare_pictures_is_played_at_its_rate(clip: Path, tmp_path: Path) -> None:
+    """A stream without a container has no times at all."""
+    bare = tmp_path / "bare.h264"
+    with av.open(str(clip)) as container:
+        video = container.streams.video[0]
+        to_start_codes = BitStreamFilterContext("h264_mp4toannexb", video)
+        packets = [p for read in container.demux(video) for p in to_start_codes.filter(read)]
+        bare.write_bytes(b"".join(bytes(packet) for packet in packets))
+    frames = [item for item in await seen(bare, pace="fast") if isinstance(item, Frame)]
+    assert [f.captured_at for f in frames] == pytest.approx([n / 25 for n in range(len(frames))])
+    assert len(frames) >= 49
+
+
+async def test_pictures_that_are_too_large_are_refused(clip: Path) -> None:
+    """The error names their size and the setting, before a picture is decoded."""
+    metrics = Metrics()
+    with pytest.raises(SourceError, match=r"640×360.*200000 pixels of source\.max_pixels"):
+        await source(clip, metrics, max_pixels=200_000).run(LatestSlot())
+    assert value(metrics, "frames_received_total") == 0
 
 
 @pytest.mark.live

@@ -71,6 +71,10 @@ WAYS: dict[str, Callable[[str], str]] = {
     "percent": lambda secret: quote(secret, safe=""),
     "percent, lower": lambda secret: quote(secret, safe="").replace("%2F", "%2f"),
     "percent, with slashes": quote,
+    "percent, every character": lambda secret: "".join(f"%{ord(c):02x}" for c in secret),
+    "percent, every other": lambda secret: "".join(
+        f"%{ord(c):02X}" if at % 2 else c for at, c in enumerate(secret)
+    ),
     "form": quote_plus,
     "percent twice": lambda secret: quote(quote(secret, safe=""), safe=""),
     "JSON": lambda secret: json.dumps({"x": secret}),
@@ -108,7 +112,7 @@ def test_a_secret_that_was_cut_is_found(cut: str, secret: str, data: st.DataObje
     """Libraries cut long messages anywhere; four characters and more are struck out."""
     length = data.draw(st.integers(4, len(secret)))
     shown = Redactor([secret])(f"refused: {secret[:length]}{cut}")
-    assert not shown.replace(cut, "").endswith(secret[:length])
+    assert f"refused: {secret[:length]}" not in shown
     assert MASK in shown
 
 

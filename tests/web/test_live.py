@@ -349,7 +349,8 @@ def test_figures_never_contradict_the_limit_beside_them() -> None:
     assert figure(40.0, 40) == "40"
     assert figure(71.4, 40) == "71"
     assert figure(0.6996, 0.7, digits=2) == "0.6996"
-    assert figure(37.41, 37.4183) == "37.41"
+    assert figure(37.419, 37.4183) == "37.42"
+    assert figure(37.41, 37.4183) == "37"
     assert (limit_figure(40.0), limit_figure(37.4183), limit_figure(0.7)) == ("40", "37.42", "0.7")
 
 
