@@ -150,6 +150,7 @@ class Peer:
             loss_wait_s=self._loss_wait_s,
             on_bye=self._said_bye,
         )
+        # Feedback must come from an SSRC that the other side knows: the one in our description.
         self._receiver._set_rtcp_ssrc(transceiver.sender._ssrc)
         setattr(transceiver, _RECEIVER, self._receiver)
 
@@ -183,6 +184,7 @@ class Peer:
         if self.end is None:
             self.end = end
             self._ended.set()
+            # Whoever waits in connect() must learn of the end too.
             self._connected.set()
 
     async def connect(self, timeout_s: float) -> bool:
@@ -199,6 +201,8 @@ class Peer:
         since = self._clock.monotonic()
         while self.end is None:
             try:
+                # Half the silence, so that a short limit is not exceeded by the wait between two
+                # looks.
                 async with asyncio.timeout(min(_COUNT_EVERY_S, silence_s / 2)):
                     await self._ended.wait()
             except TimeoutError:
@@ -210,6 +214,7 @@ class Peer:
             elif now - max(since, self._decoding.last_picture_at or since) > (
                 _NO_PICTURE_S + silence_s
             ):
+                # Packets arrive, but no picture comes of them.
                 self.finish(PeerEnd.NO_KEYFRAME)
         return self.end
 
