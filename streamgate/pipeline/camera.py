@@ -54,7 +54,7 @@ class PipelineParts:
         on_scored: called with each scored face; must not block.
         on_analysed: called with each frame and its analysis; must not block, and must not keep more
             than the newest frame.
-        on_joined: told of two live tracks that have become one; must not block.
+        on_joined: called when two live tracks have become one; must not block.
         on_outcome: told, of the detector and the scorer by name, of each failure with its error
             and of each success with None.
         lossless: wait for the scorer after each frame instead of shedding load, and take the

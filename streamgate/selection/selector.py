@@ -119,7 +119,7 @@ class Selector:
     def named(self, analysis: Analysis) -> Analysis:
         """Return the same analysis with the numbers of tracks instead of the tracker's.
 
-        Faces that may be ghosts are left out.
+        Faces that may be false detections are left out.
         """
         faces = []
         for face in analysis.faces:

@@ -72,7 +72,7 @@ _REMEDIES: dict[FaultReason, str] = {
     FaultReason.CLOCK: "the timestamps cannot be believed; pictures are timed by their arrival: "
     "check the camera's clock, and that its frame rate is the one it is set to",
     FaultReason.PACKET_LOSS: "packets are lost on the way, and pictures with them: set "
-    "source.transport: tcp, or mend the network",
+    "source.transport: tcp, or repair the network",
     FaultReason.TOO_LARGE: "its pictures are too large",
     FaultReason.OTHER: "it failed",
 }

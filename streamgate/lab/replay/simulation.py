@@ -99,7 +99,7 @@ class _Simulation:
             track = seen_as
             while track in became:
                 track = became[track]
-            # A ghost has no decision.
+            # A false detection has no decision.
             if track in visits:
                 found[sighting] = visits[track]
         return found

@@ -82,7 +82,7 @@ class FrameAssembler:
 
     @property
     def seeking(self) -> bool:
-        """Whether frames were given up and the start of a later one is not known yet."""
+        """Whether frames were abandoned and the start of a later one is not known yet."""
         return self._seeking
 
     def add(self, packet: MediaPacket, now: float) -> list[EncodedFrame]:
@@ -94,7 +94,7 @@ class FrameAssembler:
             self.restart()
             self._next = self._cursor = number
             self._highest = number - 1
-        # Too late, because its frame has been handed out or given up; or a duplicate, as answers to
+        # Too late, because its frame was returned or abandoned; or a duplicate, as answers to
         # repeated requests are.
         if number < self._next or number in self._held:
             return []

@@ -9,7 +9,7 @@ const STATES = {
   waiting: ["", "waiting"],
   failing: ["low", "failing, will be tried again"],
   refused: ["bad", "refused"],
-  "given up": ["bad", "given up"],
+  "given up": ["bad", "dropped"],
 };
 
 let events = null;
@@ -102,7 +102,7 @@ async function drawFrame() {
     drawBoxes(now.faces);
     describe(now);
   } catch {
-    // The connection is told of by the stream; the next frame is on its way.
+    // The event stream reports a lost connection; the next frame is on its way.
   } finally {
     if (loading === asked) loading = null;
   }
@@ -235,7 +235,7 @@ function keep(list, wanted, key, create, draw) {
 function takeTracks(state) {
   minQuality = state.min_quality;
   wanted = state.wanted;
-  const enough = state.release === null ? "" : ` At ${state.release} a face is let through at once.`;
+  const enough = state.release === null ? "" : ` At ${state.release} a face is forwarded at once.`;
   const more = state.more ? ` ${state.more} more are followed.` : "";
   setText(element("threshold"), `Quality in time; the dashed line is what is wanted: ${wanted}.${enough}${more}`);
   element("no-tracks").hidden = state.tracks.length > 0;
@@ -337,7 +337,7 @@ function close() {
 async function lost() {
   if (!events) return;
   show("bad", "Connection lost");
-  // Whoever forbids pictures may do so by starting the camera anew.
+  // Pictures may also be forbidden by restarting the camera.
   forgetPictures();
   // While it connects again by itself there is nothing to do.
   if (events.readyState !== EventSource.CLOSED) return;

@@ -45,7 +45,7 @@ let ticker = null;
 let retry = null;
 let before = null;
 let wakeLock = null;
-// Counts what was begun, so that what is overtaken by a click of Stop gives up.
+// Counts attempts, so that one that is overtaken by a click on Stop can end.
 let attempt = 0;
 let failures = 0;
 let wasLive = false;
