@@ -173,7 +173,7 @@ async def _load_scorer(
 
 @dataclass(frozen=True, slots=True)
 class _Analysis:
-    """What finds faces, and the one thread that it belongs to."""
+    """The face analyser, and the one thread that it belongs to."""
 
     thread: ThreadPoolExecutor
     detector: YuNetDetector

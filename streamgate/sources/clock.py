@@ -36,7 +36,7 @@ _SPAN_S, _SPAN_PACKETS, _LONGEST_SPAN_S = 0.5, 3, 2.0
 """How much of the stream makes a span, of which the packet that travelled fastest is kept."""
 _SPANS_APART = 4
 _OFF_SPANS = 2
-"""So many comparisons in a row must be off before a clock is given up: three seconds in all."""
+"""This many comparisons in a row must be off before a clock is not used: three seconds in all."""
 _JUMP_S = 0.5
 _REORDERED = 16
 """Decoders reorder by so many pictures; stamps that go back further have another origin."""

@@ -20,7 +20,7 @@ from streamgate.values import Frame
 __all__ = ["FROZEN_S", "FrameMaker"]
 
 FROZEN_S = 10.0
-"""A live camera whose picture stays the very same for so long is called frozen."""
+"""A live camera whose picture does not change at all for this long counts as frozen."""
 _COMPARE_EVERY_S = 0.25
 """A comparison takes a conversion to RGB, which is otherwise spared where nobody is seen."""
 

@@ -128,7 +128,7 @@ class Metrics:
         )
         self.clock_trusted = self._gauge(
             "clock_trusted",
-            "1 while pictures are timed by the source's clock, 0 while by their arrival.",
+            "1 while frames are timed by the source's clock, 0 while by their arrival.",
         )
         self.clock_trusted.set(1)
         self.frames_received = self._counter("frames_received", "Frames decoded.")
