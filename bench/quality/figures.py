@@ -15,7 +15,7 @@ from streamgate.config import PrecheckSection
 from streamgate.faces.align import TEMPLATE
 from streamgate.faces.precheck import geometry_of, measure, reject_reason
 from streamgate.lab.crops import CropSet
-from streamgate.lab.evaluation.discard import compare, error_curve, partial_area
+from streamgate.lab.evaluation.edc import compare_probes, mean_probe_error, probe_curve
 from streamgate.lab.evaluation.ladder import KINDS, LEVELS, NON_FACES, degrade, non_face
 from streamgate.lab.evaluation.measures import recognition, separation
 from streamgate.lab.recogniser import OnnxRecogniser
@@ -50,7 +50,7 @@ def discard_figures(
     rows: dict[str, list[NDArray[np.float64]]] = {}
     for seed in seeds:
         probes = make_probes(known, seed)
-        comparisons = compare(
+        comparisons = compare_probes(
             judge(probes.images), gallery, known.identities, false_match_rate=FALSE_MATCH_RATE
         )
         eyes = known.numbers(_EYES) if _EYES in known.columns else None
@@ -63,8 +63,8 @@ def discard_figures(
             np.bincount(comparisons.probe, minlength=len(known)), 1
         )
         for name, quality in found.items():
-            curve = error_curve(comparisons, quality, np.array(_DISCARDS))
-            area = partial_area(comparisons, quality, up_to=0.3)
+            curve = probe_curve(comparisons, quality, np.array(_DISCARDS))
+            area = mean_probe_error(comparisons, quality, up_to=0.3)
             rows.setdefault(name, []).append(np.append(curve, area))
     means = {name: np.mean(values, axis=0) for name, values in rows.items()}
     return {

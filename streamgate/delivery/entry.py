@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+
+from streamgate.values.reasons import DropReason
 
 __all__ = [
     "DeliveryState",
-    "DropReason",
     "Dropped",
     "Entry",
     "Limits",
@@ -18,18 +18,6 @@ __all__ = [
 
 Track = tuple[str, int]
 """Boot and track, see `EncodedShot.track`."""
-
-
-class DropReason(StrEnum):
-    """Why a best shot was given up."""
-
-    FULL = "full"
-    UNWRITABLE = "unwritable"
-    EXPIRED = "expired"
-    REFUSED = "refused"
-    DAMAGED = "damaged"
-    PURGED = "purged"
-    SINK_REMOVED = "sink_removed"
 
 
 @dataclass(frozen=True, slots=True)

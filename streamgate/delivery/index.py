@@ -24,13 +24,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from streamgate.delivery.entry import (
     DeliveryState,
     Dropped,
-    DropReason,
     Entry,
     Limits,
     ShotSummary,
     dropped_from,
 )
 from streamgate.delivery.sink_queue import SinkQueue
+from streamgate.values.reasons import DropReason
 
 __all__ = ["OutboxIndex"]
 

@@ -6,14 +6,9 @@ from dataclasses import dataclass
 
 from streamgate.config.stages import PrecheckSection
 from streamgate.faces.align import align, similarity_to_template
-from streamgate.faces.precheck import (
-    Rejection,
-    geometry_of,
-    measure,
-    reject_geometry,
-    reject_reason,
-)
+from streamgate.faces.precheck import geometry_of, measure, reject_geometry, reject_reason
 from streamgate.values import Crop, Face, FaceMeasures, Image
+from streamgate.values.reasons import Rejection
 
 __all__ = ["Examination", "examine"]
 

@@ -8,7 +8,6 @@ the crop, then `measure` and `reject_reason`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import cv2
 import numpy as np
@@ -16,10 +15,10 @@ import numpy as np
 from streamgate.config.stages import PrecheckSection
 from streamgate.faces.pose import pose_of
 from streamgate.values import Crop, Face, FaceMeasures
+from streamgate.values.reasons import Rejection
 
 __all__ = [
     "Geometry",
-    "Rejection",
     "geometry_of",
     "measure",
     "reject_geometry",
@@ -35,23 +34,6 @@ with noise of 4 grey levels, would beat 30 of 100 sharp ones; with smoothing, fe
 1,000."""
 _LEAST_VARIANCE = 25.0
 """Added to the variance of the luma, so that rounding does not make a flat crop look sharp."""
-
-
-class Rejection(StrEnum):
-    """Why a face is not scored."""
-
-    TOO_SMALL = "too_small"
-    AT_EDGE = "at_edge"
-    LOW_DETECTOR_SCORE = "low_detector_score"
-    EYES_TOO_CLOSE = "eyes_too_close"
-    TURNED_AWAY = "turned_away"
-    NODDING = "nodding"
-    TILTED = "tilted"
-    NOT_ALIGNABLE = "not_alignable"
-    TOO_DARK = "too_dark"
-    TOO_BRIGHT = "too_bright"
-    FLAT = "flat"
-    BLURRED = "blurred"
 
 
 @dataclass(frozen=True, slots=True)

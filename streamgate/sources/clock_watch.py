@@ -5,8 +5,9 @@ from __future__ import annotations
 import structlog
 
 from streamgate.sources.clock import CaptureClock, ClockFault
-from streamgate.sources.faults import FaultReason, fault
+from streamgate.sources.faults import fault
 from streamgate.telemetry.metrics import Metrics
+from streamgate.values.reasons import FaultReason
 
 __all__ = ["ClockWatch"]
 

@@ -24,12 +24,12 @@ from streamgate.sources.clock import CaptureClock
 from streamgate.sources.clock_watch import ClockWatch
 from streamgate.sources.decode_queue import CodedPacket, DecodeQueue
 from streamgate.sources.decoder import GatedDecoder
-from streamgate.sources.faults import Fault, FaultReason, fault
+from streamgate.sources.faults import Fault, fault
 from streamgate.sources.frames import FrameMaker
-from streamgate.sources.keyframe_gate import Drop
 from streamgate.sources.nal import CodedPicture
 from streamgate.sources.opening import PixelAspect
 from streamgate.telemetry.metrics import Metrics
+from streamgate.values.reasons import FaultReason, FrameDrop
 
 __all__ = ["LiveConnection"]
 
@@ -212,7 +212,7 @@ class LiveConnection:
             if not isinstance(stamp, _Stamp):
                 stamp = _Stamp(None, item.arrived_at, is_stale=False)
             if stamp.is_stale:
-                self._frames.drop(Drop.STALE)
+                self._frames.drop(FrameDrop.STALE)
             else:
                 self._leave(picture, stamp, sink)
 

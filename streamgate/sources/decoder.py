@@ -18,8 +18,9 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from streamgate.errors import StreamgateError
-from streamgate.sources.keyframe_gate import Drop, KeyframeGate
+from streamgate.sources.keyframe_gate import KeyframeGate
 from streamgate.sources.nal import CodedPicture
+from streamgate.values.reasons import FrameDrop
 
 __all__ = ["Decoded", "GatedDecoder", "TooManyPixelsError", "pixel_limit"]
 
@@ -54,8 +55,8 @@ class Decoded:
     """
 
     pictures: list[VideoFrame] = field(default_factory=list)
-    dropped: list[Drop] = field(default_factory=list)
-    skipped: Drop | None = None
+    dropped: list[FrameDrop] = field(default_factory=list)
+    skipped: FrameDrop | None = None
     error: str = ""
 
 
@@ -144,7 +145,7 @@ class GatedDecoder:
         if is_lost or not follows:
             self.damaged(now)
         if self._is_empty and packet.size and not self._begin(coded):
-            return Decoded(skipped=Drop.WAITING_FOR_KEYFRAME)
+            return Decoded(skipped=FrameDrop.WAITING_FOR_KEYFRAME)
         if coded.data and len(coded.data) != packet.size:
             packet = _with_data(packet, coded.data)
         try:
@@ -152,7 +153,7 @@ class GatedDecoder:
         except (av.FFmpegError, ValueError) as error:
             self._found_damage(now)
             text = getattr(error, "strerror", None) or type(error).__name__
-            return Decoded(skipped=Drop.CORRUPT, error=str(text))
+            return Decoded(skipped=FrameDrop.CORRUPT, error=str(text))
         return self._sound(pictures, now)
 
     def _check_size(self, width: int, height: int, rounded_px: int = 0) -> None:
@@ -190,7 +191,7 @@ class GatedDecoder:
                 self._met_recovery = False
             else:
                 decoded.dropped.append(drop)
-        if Drop.CORRUPT in decoded.dropped:
+        if FrameDrop.CORRUPT in decoded.dropped:
             self._found_damage(now)
         return decoded
 

@@ -8,33 +8,13 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass
-from enum import StrEnum
 
 import av
 
+from streamgate.values.reasons import FaultReason
 from streamgate.values.redaction import redact
 
-__all__ = ["Fault", "FaultReason", "fault", "fault_of"]
-
-
-class FaultReason(StrEnum):
-    """Label of the metric `source_faults`."""
-
-    UNAUTHORIZED = "unauthorized"
-    NOT_FOUND = "not_found"
-    REFUSED = "refused"
-    UNREACHABLE = "unreachable"
-    TIMEOUT = "timeout"
-    TLS = "tls"
-    INVALID_DATA = "invalid_data"
-    NO_VIDEO = "no_video"
-    NO_KEYFRAME = "no_keyframe"
-    CLOSED = "closed"
-    FROZEN = "frozen"
-    CLOCK = "clock"
-    PACKET_LOSS = "packet_loss"
-    TOO_LARGE = "too_large"
-    OTHER = "other"
+__all__ = ["Fault", "fault", "fault_of"]
 
 
 _BY_TYPE: tuple[tuple[tuple[type[av.FFmpegError], ...], FaultReason], ...] = (

@@ -22,13 +22,14 @@ from streamgate.ports import Clock, FrameSink
 from streamgate.sources.bitstream import reader_for
 from streamgate.sources.clock import Timeline
 from streamgate.sources.decoder import GatedDecoder, TooManyPixelsError
-from streamgate.sources.faults import FaultReason, fault_of
+from streamgate.sources.faults import fault_of
 from streamgate.sources.frames import FrameMaker
 from streamgate.sources.nal import CodedPicture
 from streamgate.sources.opening import NoVideoError, Opening, PixelAspect, open_video
 from streamgate.sources.worker import run_in_thread
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Discontinuity
+from streamgate.values.reasons import FaultReason
 
 __all__ = ["FileSource"]
 

@@ -11,11 +11,10 @@ from streamgate.config.pictures import PictureSection
 from streamgate.ports import Clock
 from streamgate.sources.convert import RgbConverter, VideoPixels
 from streamgate.sources.decoder import Decoded
-from streamgate.sources.faults import FaultReason
 from streamgate.sources.freeze import FreezeDetector
-from streamgate.sources.keyframe_gate import Drop
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Frame
+from streamgate.values.reasons import FaultReason, FrameDrop
 
 __all__ = ["FROZEN_S", "FrameMaker"]
 
@@ -70,9 +69,9 @@ class FrameMaker:
 
     def skipped(self, packets: int) -> None:
         """Count what was not decoded because the decoder is behind."""
-        self._metrics.frames_dropped.labels(Drop.DECODER_BEHIND.value).inc(packets)
+        self._metrics.frames_dropped.labels(FrameDrop.DECODER_BEHIND.value).inc(packets)
 
-    def drop(self, reason: Drop) -> None:
+    def drop(self, reason: FrameDrop) -> None:
         """Count a decoded picture that nobody will see."""
         self._decoded += 1
         self._metrics.frames_received.inc()

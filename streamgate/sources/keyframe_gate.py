@@ -8,18 +8,9 @@ out may pass.
 
 from __future__ import annotations
 
-from enum import StrEnum
+from streamgate.values.reasons import FrameDrop
 
-__all__ = ["Drop", "KeyframeGate"]
-
-
-class Drop(StrEnum):
-    """Why a picture is not looked at; the label of the metric."""
-
-    CORRUPT = "corrupt"
-    WAITING_FOR_KEYFRAME = "waiting_for_keyframe"
-    STALE = "stale"
-    DECODER_BEHIND = "decoder_behind"
+__all__ = ["KeyframeGate"]
 
 
 class KeyframeGate:
@@ -42,7 +33,7 @@ class KeyframeGate:
 
     def verdict(
         self, *, is_keyframe: bool, is_corrupt: bool, now: float, has_recovered: bool = False
-    ) -> Drop | None:
+    ) -> FrameDrop | None:
         """Return why a decoded picture must be dropped, or None.
 
         Args:
@@ -53,13 +44,13 @@ class KeyframeGate:
         """
         if is_corrupt:
             self.damaged(now)
-            return Drop.CORRUPT
+            return FrameDrop.CORRUPT
         if is_keyframe or has_recovered:
             self._open, self._waiting_since = True, None
         if self._open:
             return None
         self.damaged(now)
-        return Drop.WAITING_FOR_KEYFRAME
+        return FrameDrop.WAITING_FOR_KEYFRAME
 
     def waited_s(self, now: float) -> float:
         """Return for how long a keyframe has been missing."""

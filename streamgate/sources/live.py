@@ -16,7 +16,7 @@ from streamgate.ports import Clock, FrameSink
 from streamgate.sources.clock_watch import ClockWatch
 from streamgate.sources.connection import LiveConnection
 from streamgate.sources.decoder import TooManyPixelsError
-from streamgate.sources.faults import Fault, FaultReason, fault, fault_of
+from streamgate.sources.faults import Fault, fault, fault_of
 from streamgate.sources.frames import FrameMaker
 from streamgate.sources.opening import NoVideoError, Opening, open_video
 from streamgate.sources.reconnect import failures_after
@@ -24,6 +24,7 @@ from streamgate.sources.worker import run_in_thread
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Discontinuity
 from streamgate.values.backoff import pause_s
+from streamgate.values.reasons import FaultReason
 
 __all__ = ["LiveCamera", "LiveSource"]
 

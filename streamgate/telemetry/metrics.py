@@ -15,6 +15,18 @@ from prometheus_client.process_collector import ProcessCollector
 
 from streamgate.telemetry.exposition import Families, WithCamera
 from streamgate.values import LookReason, PassReason, ReleaseReason, SkipReason, TrackOutcome
+from streamgate.values.reasons import (
+    DeliveryOutcome,
+    DropReason,
+    FaultReason,
+    FrameDrop,
+    LineOutcome,
+    OutboxFault,
+    Rejection,
+    ReloadOutcome,
+    SourceState,
+    Stage,
+)
 from streamgate.version import __version__
 
 __all__ = ["LATENCY_BUCKETS_S", "QUALITY_BUCKETS", "WAIT_BUCKETS_S", "Metrics"]
@@ -27,34 +39,6 @@ WAIT_BUCKETS_S = (*LATENCY_BUCKETS_S, 30.0, 60.0, 300.0)
 QUALITY_BUCKETS = tuple(float(q) for q in range(10, 101, 10))
 RAW_BUCKETS = tuple(10.0**exponent for exponent in range(-6, 4))
 BATCH_BUCKETS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
-
-# The values that labels take. What raises them lies above this module; a test compares the two.
-STAGES = ("decode", "convert", "detect", "track", "align", "score")
-SOURCE_FAULTS = (
-    "unauthorized", "not_found", "refused", "unreachable", "timeout", "tls", "invalid_data",
-    "no_video", "no_keyframe", "closed", "frozen", "other", "never_connected", "silent", "failed",
-    "clock", "packet_loss", "too_large",
-)  # fmt: skip
-FRAME_DROPS = (
-    "replaced", "corrupt", "waiting_for_keyframe", "stale", "decoder_behind", "detector_failed",
-)  # fmt: skip
-REJECTIONS = (
-    "too_small", "at_edge", "low_detector_score", "eyes_too_close", "turned_away", "nodding",
-    "tilted", "not_alignable", "too_dark", "too_bright", "flat", "blurred",
-)  # fmt: skip
-LOOKS = tuple(reason.value for reason in LookReason)
-PASSES = tuple(reason.value for reason in PassReason)
-SKIPS = tuple(reason.value for reason in SkipReason)
-OUTCOMES = tuple(outcome.value for outcome in TrackOutcome)
-RELEASES = tuple(reason.value for reason in ReleaseReason)
-DELIVERIES = ("acknowledged", "failed", "refused")
-OUTBOX_DROPS = ("full", "unwritable", "expired", "refused", "damaged", "purged", "sink_removed")
-OUTBOX_FAULTS = (
-    "full", "io", "busy", "open", "readonly", "corrupt", "config", "stuck", "moved", "other",
-)  # fmt: skip
-DECISION_LINES = ("written", "lost")
-WEBRTC_STATES = ("waiting", "negotiating", "connecting", "live")
-RELOADS = ("applied", "unchanged", "refused")
 
 
 class Metrics:
@@ -96,7 +80,7 @@ class Metrics:
         self.config = self._info("config", "SHA-256 of the configuration in use.", "sha256")
         self.config_reloads = self._counter(
             "config_reloads", "Times that the configuration was reloaded, by outcome.",
-            outcome=RELOADS,
+            outcome=tuple(ReloadOutcome),
         )  # fmt: skip
         self.config_reload_successful = self._gauge(
             "config_last_reload_successful",
@@ -121,7 +105,7 @@ class Metrics:
         self.source_faults = self._counter(
             "source_faults",
             "Failed attempts to open the source and lost streams, by reason.",
-            reason=SOURCE_FAULTS,
+            reason=tuple(FaultReason),
         )
         self.source_frozen = self._gauge(
             "source_frozen", "1 while all frames that arrive show the same picture, else 0."
@@ -133,7 +117,7 @@ class Metrics:
         self.clock_trusted.set(1)
         self.frames_received = self._counter("frames_received", "Frames decoded.")
         self.frames_dropped = self._counter(
-            "frames_dropped", "Frames that were not analysed, by reason.", reason=FRAME_DROPS
+            "frames_dropped", "Frames that were not analysed, by reason.", reason=tuple(FrameDrop)
         )
         self.frame_age = self._histogram(
             "frame_age_seconds",
@@ -147,17 +131,21 @@ class Metrics:
     def _faces(self) -> None:
         self.stage_seconds = self._histogram(
             "stage_seconds", "Time that a frame, or a batch of the scorer, spends in a stage.",
-            LATENCY_BUCKETS_S, stage=STAGES,
+            LATENCY_BUCKETS_S, stage=tuple(Stage),
         )  # fmt: skip
         self.analysis_busy = self._gauge(
             "analysis_busy_seconds",
             "How long the current frame has been in detection; 0 between frames.",
         )
         self.frames_looked_at = self._counter(
-            "frames_looked_at", "Frames in which faces were looked for, by reason.", reason=LOOKS
+            "frames_looked_at",
+            "Frames in which faces were looked for, by reason.",
+            reason=tuple(LookReason),
         )
         self.frames_passed = self._counter(
-            "frames_passed", "Frames in which faces were not looked for, by reason.", reason=PASSES
+            "frames_passed",
+            "Frames in which faces were not looked for, by reason.",
+            reason=tuple(PassReason),
         )
         self.faces_detected = self._counter("faces_detected", "Faces found in frames.")
         self.last_face_wall = self._gauge(
@@ -165,12 +153,12 @@ class Metrics:
             "Unix time at which the last frame with a face was captured; 0 before the first.",
         )
         self.faces_rejected = self._counter(
-            "faces_rejected", "Faces that a precheck rejected, by reason.", reason=REJECTIONS
+            "faces_rejected", "Faces that a precheck rejected, by reason.", reason=tuple(Rejection)
         )
         self.faces_scored = self._counter("faces_scored", "Faces that were scored.")
         self.faces_skipped = self._counter(
             "faces_skipped", "Faces that passed the prechecks and were not scored, by reason.",
-            reason=SKIPS,
+            reason=tuple(SkipReason),
         )  # fmt: skip
         self.pending_faces = self._gauge("pending_faces", "Faces that wait for the scorer.")
         self.scorer_busy = self._counter(
@@ -215,10 +203,12 @@ class Metrics:
     def _gate(self) -> None:
         self.live_tracks = self._gauge("live_tracks", "Tracks that are being followed.")
         self.tracks_decided = self._counter(
-            "tracks_decided", "Tracks that have ended, by outcome.", outcome=OUTCOMES
+            "tracks_decided", "Tracks that have ended, by outcome.", outcome=tuple(TrackOutcome)
         )
         self.shots_released = self._counter(
-            "shots_released", "Best shots that the gate released, by reason.", reason=RELEASES
+            "shots_released",
+            "Best shots that the gate released, by reason.",
+            reason=tuple(ReleaseReason),
         )
         self.capture_to_decision = self._histogram(
             "capture_to_decision_seconds",
@@ -238,7 +228,10 @@ class Metrics:
             "sink_up", "0 while attempts to deliver to the sink fail, else 1.", sink=()
         )
         self.deliveries = self._counter(
-            "deliveries", "Attempts to deliver, by sink and outcome.", sink=(), outcome=DELIVERIES
+            "deliveries",
+            "Attempts to deliver, by sink and outcome.",
+            sink=(),
+            outcome=tuple(DeliveryOutcome),
         )
         self.delivery_seconds = self._histogram(
             "delivery_seconds", "Duration of one attempt to deliver.", LATENCY_BUCKETS_S, sink=()
@@ -261,7 +254,7 @@ class Metrics:
         )
         self.outbox_dropped = self._counter(
             "outbox_dropped", "Best shots that were dropped undelivered, by sink and reason.",
-            sink=(), reason=OUTBOX_DROPS,
+            sink=(), reason=tuple(DropReason),
         )  # fmt: skip
         self.outbox_held = self._gauge(
             "outbox_held_shots",
@@ -274,17 +267,17 @@ class Metrics:
         self.outbox_bytes = self._gauge("outbox_bytes", "Size of the best shots in the outbox.")
         self.outbox_faults = self._counter(
             "outbox_faults", "Times that the outbox file could not be used, by reason.",
-            reason=OUTBOX_FAULTS,
+            reason=tuple(OutboxFault),
         )  # fmt: skip
         self.decision_log_lines = self._counter(
             "decision_log_lines", "Lines of the decision log, by outcome.",
-            outcome=DECISION_LINES,
+            outcome=tuple(LineOutcome),
         )  # fmt: skip
 
     def _webrtc(self) -> None:
         self.webrtc_state = self._gauge(
             "webrtc_state", "1 for the current state of the WebRTC source, else 0.",
-            state=WEBRTC_STATES,
+            state=tuple(SourceState),
         )  # fmt: skip
         self.webrtc_packets_received = self._counter(
             "webrtc_packets_received", "RTP packets received."
@@ -320,9 +313,9 @@ class Metrics:
 
     def expect_sink(self, name: str) -> None:
         """Create the series of a sink before its first delivery."""
-        for outcome in DELIVERIES:
+        for outcome in tuple(DeliveryOutcome):
             self.deliveries.labels(name, outcome)
-        for reason in OUTBOX_DROPS:
+        for reason in tuple(DropReason):
             self.outbox_dropped.labels(name, reason)
         for histogram in (self.delivery_seconds, self.decision_to_ack, self.capture_to_ack):
             histogram.labels(name)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from streamgate.config.stages import PrecheckSection
 from streamgate.faces.examine import examine
 from streamgate.faces.pose import pose_of
-from streamgate.faces.precheck import Rejection, geometry_of, reject_geometry
+from streamgate.faces.precheck import geometry_of, reject_geometry
 from streamgate.values import Face, Image
+from streamgate.values.reasons import Rejection
 from tests.faces.parts import head
 
 SETTINGS = PrecheckSection()

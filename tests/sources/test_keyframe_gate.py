@@ -10,9 +10,10 @@ import pytest
 
 from streamgate.config.source import FileSection
 from streamgate.sources.file import FileSource
-from streamgate.sources.keyframe_gate import Drop, KeyframeGate
+from streamgate.sources.keyframe_gate import KeyframeGate
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Frame
+from streamgate.values.reasons import FrameDrop
 from tests.sources.clips import damaged, make_clip, number_in, picture
 from tests.sources.viewer import SystemClock, value, watching
 
@@ -24,7 +25,7 @@ CORRUPT: dict[str, Any] = {**SOUND, "is_corrupt": True}
 def test_nothing_passes_before_the_first_keyframe() -> None:
     """A stream that is joined in the middle is looked at from its first keyframe on."""
     gate = KeyframeGate()
-    assert gate.verdict(**SOUND) is Drop.WAITING_FOR_KEYFRAME
+    assert gate.verdict(**SOUND) is FrameDrop.WAITING_FOR_KEYFRAME
     assert gate.verdict(**KEYFRAME) is None
     assert gate.verdict(**SOUND) is None
 
@@ -33,10 +34,10 @@ def test_after_damage_only_a_sound_keyframe_opens() -> None:
     """Pictures after a corrupt one, and a corrupt keyframe, are dropped."""
     gate = KeyframeGate()
     gate.verdict(**KEYFRAME)
-    assert gate.verdict(**CORRUPT) is Drop.CORRUPT
-    assert gate.verdict(**SOUND) is Drop.WAITING_FOR_KEYFRAME
-    assert gate.verdict(**{**CORRUPT, "is_keyframe": True}) is Drop.CORRUPT
-    assert gate.verdict(**SOUND) is Drop.WAITING_FOR_KEYFRAME
+    assert gate.verdict(**CORRUPT) is FrameDrop.CORRUPT
+    assert gate.verdict(**SOUND) is FrameDrop.WAITING_FOR_KEYFRAME
+    assert gate.verdict(**{**CORRUPT, "is_keyframe": True}) is FrameDrop.CORRUPT
+    assert gate.verdict(**SOUND) is FrameDrop.WAITING_FOR_KEYFRAME
     assert gate.verdict(**KEYFRAME) is None
 
 

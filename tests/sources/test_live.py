@@ -17,10 +17,10 @@ from streamgate.pipeline.slot import LatestSlot
 from streamgate.sources.clock_watch import ClockWatch
 from streamgate.sources.connection import LiveConnection
 from streamgate.sources.decoder import Decoded, GatedDecoder
-from streamgate.sources.faults import FaultReason
 from streamgate.sources.frames import FrameMaker
 from streamgate.sources.opening import Opening, open_video
 from streamgate.telemetry.metrics import Metrics
+from streamgate.values.reasons import FaultReason
 from tests.servers.stamped_rtsp import StampedRtspServer, access_units
 from tests.sources.clips import make_clip, number_in, picture
 from tests.sources.test_bitstream import REFRESHED

@@ -25,7 +25,6 @@ from streamgate.delivery.durable.write_behind import WriteBehind
 from streamgate.delivery.entry import (
     DeliveryState,
     Dropped,
-    DropReason,
     Entry,
     Limits,
     ShotSummary,
@@ -37,6 +36,7 @@ from streamgate.errors import OutboxError
 from streamgate.ports import Clock
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Acceptance, EncodedShot
+from streamgate.values.reasons import DropReason
 
 __all__ = ["SqliteOutbox"]
 

@@ -8,6 +8,10 @@ drawn over the share of mated pairs that were discarded. The threshold is set fo
 - `fixed`: the threshold is set once, on all non-mated pairs;
 - `recomputed`: it is set again at each step, on the non-mated pairs whose quality is no lower than
   that of the worst remaining mated pair.
+
+A gate in front of a recogniser works a little differently, so there is a second kind of curve,
+that of *probes*: the gallery is clean, like enrolled pictures, and nothing of it is discarded;
+probes are discarded from the lowest quality upwards, and the threshold is set once, on all of them.
 """
 
 from __future__ import annotations
@@ -20,7 +24,17 @@ from numpy.typing import NDArray
 
 from streamgate.errors import StreamgateError
 
-__all__ = ["DISCARDS", "Comparisons", "Curve", "edc", "partial_area"]
+__all__ = [
+    "DISCARDS",
+    "Comparisons",
+    "Curve",
+    "ProbeComparisons",
+    "compare_probes",
+    "edc",
+    "mean_probe_error",
+    "partial_area",
+    "probe_curve",
+]
 
 DISCARDS: NDArray[np.float64] = np.arange(96) / 100.0
 """Shares of mated pairs that are discarded: 0 to 95 %."""
@@ -122,3 +136,78 @@ def _threshold(impostors: NDArray[np.float64], fmr: float) -> float:
 def _fnmr(genuine: NDArray[np.float64], threshold: float) -> float:
     """Return the share of mated pairs that are not above the threshold."""
     return float("nan") if np.isnan(threshold) else float((genuine <= threshold).mean())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ProbeComparisons:
+    """Comparisons of probes with the gallery pictures of the same person.
+
+    Attributes:
+        probe: number of the probe of each comparison, [M].
+        failed: whether its similarity is below the threshold, [M].
+        threshold: similarity at which the requested share of comparisons of two people match.
+    """
+
+    probe: NDArray[np.int64]
+    failed: NDArray[np.bool_]
+    threshold: float
+
+    @property
+    def error(self) -> float:
+        """FNMR with every probe."""
+        return float(self.failed.mean())
+
+
+def compare_probes(
+    probes: NDArray[np.float32],
+    gallery: NDArray[np.float32],
+    identities: NDArray[np.str_],
+    *,
+    false_match_rate: float,
+) -> ProbeComparisons:
+    """Compare probe i with every gallery picture except its own, number i.
+
+    Args:
+        probes, gallery: embeddings of length 1 of the same pictures, the first as captured, the
+            second as enrolled, [N, E].
+        identities: who is seen, [N].
+        false_match_rate: of the comparisons of two people that may match.
+    """
+    similarity = probes @ gallery.T
+    same = identities[:, None] == identities[None, :]
+    threshold = float(np.quantile(similarity[~same], 1 - false_match_rate))
+    np.fill_diagonal(same, val=False)
+    probe, picture = np.nonzero(same)
+    return ProbeComparisons(probe, similarity[probe, picture] <= threshold, threshold)
+
+
+def probe_curve(
+    comparisons: ProbeComparisons, quality: NDArray[np.floating], discards: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return FNMR after discarding each share of the probes, lowest quality first.
+
+    Args:
+        comparisons: of the probes.
+        quality: of the probes, higher is better, [N]; equal values are discarded in any order.
+        discards: shares, 0 to below 1.
+    """
+    # Equal values are shuffled: the order of the pictures depends on their identities.
+    shuffle = np.random.default_rng(0).permutation(len(quality))
+    order = shuffle[np.argsort(quality[shuffle], kind="stable")]
+    rank = np.empty(len(quality), dtype=np.int64)
+    rank[order] = np.arange(len(quality))
+    count = np.bincount(rank[comparisons.probe], minlength=len(quality))
+    failures = np.bincount(rank[comparisons.probe], comparisons.failed, minlength=len(quality))
+    kept_count = np.cumsum(count[::-1])[::-1]
+    kept_failures = np.cumsum(failures[::-1])[::-1]
+    first_kept = np.minimum((discards * len(quality)).round().astype(int), len(quality) - 1)
+    return np.asarray(
+        kept_failures[first_kept] / np.maximum(kept_count[first_kept], 1), dtype=np.float64
+    )
+
+
+def mean_probe_error(
+    comparisons: ProbeComparisons, quality: NDArray[np.floating], *, up_to: float = 0.3
+) -> float:
+    """Return the mean FNMR over discards from 0 to `up_to`; lower is better."""
+    return float(probe_curve(comparisons, quality, np.linspace(0, up_to, 61)).mean())

@@ -19,9 +19,9 @@ from streamgate.ports import Clock
 from streamgate.sources.bitstream import PictureReader, reader_for
 from streamgate.sources.decode_queue import CodedPacket, DecodeQueue
 from streamgate.sources.decoder import Decoded, GatedDecoder, pixel_limit
-from streamgate.sources.keyframe_gate import Drop
 from streamgate.sources.webrtc.assembly import EncodedFrame
 from streamgate.telemetry.metrics import Metrics
+from streamgate.values.reasons import FrameDrop
 
 __all__ = ["DecodeThread", "PictureTaker"]
 
@@ -108,7 +108,7 @@ class DecodeThread:
         await asyncio.shield(self.ended)
 
     def _skipped(self, packets: int) -> None:
-        self._metrics.frames_dropped.labels(Drop.DECODER_BEHIND.value).inc(packets)
+        self._metrics.frames_dropped.labels(FrameDrop.DECODER_BEHIND.value).inc(packets)
 
     def _run(self) -> None:
         error: Exception | None = None
@@ -157,7 +157,7 @@ class DecodeThread:
         dropped = [*decoded.dropped, *filter(None, [decoded.skipped])]
         for drop in dropped:
             self._metrics.frames_dropped.labels(drop.value).inc()
-        if Drop.CORRUPT in dropped:
+        if FrameDrop.CORRUPT in dropped:
             self._metrics.webrtc_decode_errors.labels(codec).inc()
             log.warning("frame not decoded", codec=codec, error=decoded.error or "damaged")
 

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from streamgate.telemetry.metrics import Metrics
+from streamgate.values.reasons import SourceState
 
-__all__ = ["SourceState", "show_state"]
-
-
-class SourceState(StrEnum):
-    """Where a WebRTC source stands."""
-
-    WAITING = "waiting"
-    NEGOTIATING = "negotiating"
-    CONNECTING = "connecting"
-    LIVE = "live"
+__all__ = ["show_state"]
 
 
 def show_state(metrics: Metrics, state: SourceState) -> None:

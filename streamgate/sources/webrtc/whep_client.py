@@ -18,8 +18,8 @@ from yarl import URL
 
 from streamgate.config import WhepSection
 from streamgate.config.tls import certificate_fault, trusting
-from streamgate.sources.faults import FaultReason
 from streamgate.values.backoff import retry_after_s
+from streamgate.values.reasons import FaultReason
 from streamgate.version import __version__
 
 __all__ = ["WhepClient", "WhepError", "WhepSession"]

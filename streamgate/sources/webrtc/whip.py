@@ -23,9 +23,10 @@ from streamgate.sources.frames import FrameMaker
 from streamgate.sources.webrtc.answer import with_start_bitrate
 from streamgate.sources.webrtc.offer import Offer, read_fragment, read_offer
 from streamgate.sources.webrtc.peer import Peer, PeerEnd
-from streamgate.sources.webrtc.state import SourceState, show_state
+from streamgate.sources.webrtc.state import show_state
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Discontinuity, PublishAnswer
+from streamgate.values.reasons import SourceState
 
 __all__ = ["WhipSource"]
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from streamgate.sources.bitstream import reader_for
 from streamgate.sources.decoder import Decoded, GatedDecoder, TooManyPixelsError, pixel_limit
-from streamgate.sources.keyframe_gate import Drop
 from streamgate.sources.webrtc.decode_thread import DecodeThread
 from streamgate.telemetry.metrics import Metrics
+from streamgate.values.reasons import FrameDrop
 from tests.sources.clips import number_in
 from tests.sources.viewer import until, value
 from tests.sources.webrtc.encoders import Codec, encoded, frame
@@ -117,7 +117,7 @@ def test_an_h264_error_is_noticed_and_closes_the_gate() -> None:
         seen += numbers(decoded.pictures)
         drops += [decoded.skipped, *decoded.dropped]
         assert decoding.waiting == (4 <= number < 10)
-    assert drops.count(Drop.CORRUPT) == 1
+    assert drops.count(FrameDrop.CORRUPT) == 1
     assert seen == [0, 1, 2, 3, *range(10, 20)]
 
 

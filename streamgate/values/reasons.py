@@ -1,0 +1,140 @@
+"""Why things happened, as bounded words: the labels of metrics, and what logs and pages repeat."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = [
+    "DeliveryOutcome",
+    "DropReason",
+    "FaultReason",
+    "FrameDrop",
+    "LineOutcome",
+    "OutboxFault",
+    "Rejection",
+    "ReloadOutcome",
+    "SourceState",
+    "Stage",
+]
+
+
+class Stage(StrEnum):
+    """A stage of a frame's way whose time is measured."""
+
+    DECODE = "decode"
+    CONVERT = "convert"
+    DETECT = "detect"
+    TRACK = "track"
+    ALIGN = "align"
+    SCORE = "score"
+
+
+class FaultReason(StrEnum):
+    """Why a source could not be opened or was lost."""
+
+    UNAUTHORIZED = "unauthorized"
+    NOT_FOUND = "not_found"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    TLS = "tls"
+    INVALID_DATA = "invalid_data"
+    NO_VIDEO = "no_video"
+    NO_KEYFRAME = "no_keyframe"
+    CLOSED = "closed"
+    FROZEN = "frozen"
+    OTHER = "other"
+    NEVER_CONNECTED = "never_connected"
+    SILENT = "silent"
+    FAILED = "failed"
+    CLOCK = "clock"
+    PACKET_LOSS = "packet_loss"
+    TOO_LARGE = "too_large"
+
+
+class FrameDrop(StrEnum):
+    """Why a picture was not looked at."""
+
+    REPLACED = "replaced"
+    """A newer one came before it was taken."""
+    CORRUPT = "corrupt"
+    WAITING_FOR_KEYFRAME = "waiting_for_keyframe"
+    STALE = "stale"
+    DECODER_BEHIND = "decoder_behind"
+    DETECTOR_FAILED = "detector_failed"
+
+
+class Rejection(StrEnum):
+    """Why a face is not fit to be scored."""
+
+    TOO_SMALL = "too_small"
+    AT_EDGE = "at_edge"
+    LOW_DETECTOR_SCORE = "low_detector_score"
+    EYES_TOO_CLOSE = "eyes_too_close"
+    TURNED_AWAY = "turned_away"
+    NODDING = "nodding"
+    TILTED = "tilted"
+    NOT_ALIGNABLE = "not_alignable"
+    TOO_DARK = "too_dark"
+    TOO_BRIGHT = "too_bright"
+    FLAT = "flat"
+    BLURRED = "blurred"
+
+
+class DeliveryOutcome(StrEnum):
+    """What came of an attempt to deliver a best shot."""
+
+    ACKNOWLEDGED = "acknowledged"
+    FAILED = "failed"
+    REFUSED = "refused"
+
+
+class DropReason(StrEnum):
+    """Why the outbox dropped a best shot."""
+
+    FULL = "full"
+    UNWRITABLE = "unwritable"
+    EXPIRED = "expired"
+    REFUSED = "refused"
+    DAMAGED = "damaged"
+    PURGED = "purged"
+    SINK_REMOVED = "sink_removed"
+
+
+class OutboxFault(StrEnum):
+    """Why the outbox's file could not be used."""
+
+    FULL = "full"
+    IO = "io"
+    BUSY = "busy"
+    OPEN = "open"
+    READONLY = "readonly"
+    CORRUPT = "corrupt"
+    CONFIG = "config"
+    STUCK = "stuck"
+    MOVED = "moved"
+    OTHER = "other"
+
+
+class LineOutcome(StrEnum):
+    """What came of a line of the decision log."""
+
+    WRITTEN = "written"
+    LOST = "lost"
+
+
+class SourceState(StrEnum):
+    """The state of a WebRTC source."""
+
+    WAITING = "waiting"
+    NEGOTIATING = "negotiating"
+    CONNECTING = "connecting"
+    LIVE = "live"
+
+
+class ReloadOutcome(StrEnum):
+    """What came of reading the configuration again."""
+
+    APPLIED = "applied"
+    UNCHANGED = "unchanged"
+    REFUSED = "refused"
