@@ -56,7 +56,7 @@ class NetworkScores(Generic[T]):
         raw: by group from the tap onwards, [N] each.
         embedding: L2-normalised, [N, E], with the head.
         features: the output of stage 4, [N, C, 7, 7], without it.
-        saliency: |∂L/∂t| summed over the colours where the tap is the image, [N, H, W].
+        saliency: |∂L/∂t| at the tap, summed over its channels, [N, H, W], where it is wanted.
     """
 
     raw: Mapping[Group, T]
@@ -110,7 +110,9 @@ class Grafiqs(Generic[T]):
             x = folded(x)
         return x
 
-    def __call__(self, pictures: T, *, head: bool = True) -> NetworkScores[T]:
+    def __call__(
+        self, pictures: T, *, head: bool = True, saliency: bool = True
+    ) -> NetworkScores[T]:
         """Score normalised pictures [N, 3, 112, 112], RGB, -1..1; embed them with `head`."""
         operations = self._operations
         x = self.before_tap(pictures)
@@ -127,10 +129,10 @@ class Grafiqs(Generic[T]):
             for part in reversed(parts):
                 gradient = part.backward(readings.pop(), gradient)
             raw[group] = operations.magnitude(gradient)
-        saliency = operations.saliency(gradient) if self._tap is Group.IMAGE else None
+        shown = operations.saliency(gradient) if saliency else None
         if not head:
-            return NetworkScores(raw, None, saliency, features)
-        return NetworkScores(raw, self._head(features), saliency)
+            return NetworkScores(raw, None, shown, features)
+        return NetworkScores(raw, self._head(features), shown)
 
 
 def embedding_head(operations: Operations[T], network: Parameters) -> Layer[T]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamgate.models.onnx_format import GraphBuilder, Shape, Value
-from streamgate.quality.grafiqs import Grafiqs, Group, embedding_head
+from streamgate.quality.grafiqs import GROUPS, Grafiqs, Group, embedding_head
 from streamgate.quality.layout import FINAL_SIZE, INPUT_SIZE, Layout
 from streamgate.quality.operations import Array, Statistics
 from streamgate.quality.parameters import FloatArray, Parameters
@@ -61,7 +61,8 @@ def grafiqs_graph(  # noqa: PLR0913 # one name per choice
         batch: N, where it is always the same.
         blocked: prefer operators that know blocks of channels; without, a graph of the operators
             that every runtime calls by these names.
-        head: give the embedding; without, `features` [N, C, 7, 7], of which `head_graph` makes it.
+        head: give the embedding; without, `features` [N, C, 7, 7], of which `head_graph` makes it,
+            and `saliency` whatever the tap, in its own size.
         alone: give the tap's score only, under the name `raw`.
         metadata: written into the file.
     """
@@ -70,7 +71,8 @@ def grafiqs_graph(  # noqa: PLR0913 # one name per choice
     operations = GraphOperations(graph, blocked=blocked)
     grafiqs = Grafiqs(operations, Parameters(tensors), layout, tap)
     crops = graph.input("crops", "uint8", [count, INPUT_SIZE, INPUT_SIZE, 3])
-    scores = grafiqs(operations.normalised(crops), head=head)
+    saliency = tap is Group.IMAGE or not head
+    scores = grafiqs(operations.normalised(crops), head=head, saliency=saliency)
     named = {"raw": scores.raw[tap]} if alone else dict(scores.raw)
     for name, value in named.items():
         graph.output(value, name, "float32", [count])
@@ -80,7 +82,8 @@ def grafiqs_graph(  # noqa: PLR0913 # one name per choice
     if scores.embedding is not None:
         graph.output(scores.embedding, EMBEDDING, "float32", [count, layout.embedding_size])
     if scores.saliency is not None:
-        graph.output(scores.saliency, SALIENCY, "float32", [count, INPUT_SIZE, INPUT_SIZE])
+        size = INPUT_SIZE >> GROUPS.index(tap)
+        graph.output(scores.saliency, SALIENCY, "float32", [count, size, size])
     return graph.model(metadata)
 
 

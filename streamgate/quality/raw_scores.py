@@ -24,8 +24,8 @@ class RawScores:
     Attributes:
         raw: by group from the tap onwards, float64 [N] each.
         embedding: L2-normalised, float32 [N, E].
-        saliency: gradient magnitude of the picture summed over colours, float64 [N, 112, 112],
-            where the tap is the image.
+        saliency: gradient magnitude at the tap summed over its channels, float64 [N, S, S] with S
+            112 at the image and 56, 28, 14 and 7 behind the stages.
     """
 
     raw: Mapping[Group, NDArray[np.float64]]

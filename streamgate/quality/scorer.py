@@ -53,11 +53,12 @@ class GroupScores:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Explanation:
-    """Where in a crop the score of the `image` group comes from.
+    """Where in a crop the score of the scorer's group comes from.
 
     Attributes:
         raw: the score: the sum of `magnitude`.
-        magnitude: |∂L/∂t| summed over the colours, float64 [112, 112].
+        magnitude: |∂L/∂t| summed over the channels, float64 [S, S] with S 112 at the image and 56,
+            28, 14 and 7 behind the stages.
         overlay: the crop under a heat map of it, RGB uint8 [112, 112, 3].
     """
 
@@ -200,15 +201,15 @@ class Scorer:
         return GroupScores(raw, self._embedding(batches))
 
     def explain(self, crop: Image) -> Explanation:
-        """Show what the `image` group's score of one RGB uint8 crop [112, 112, 3] is made of.
+        """Show what the score of one RGB uint8 crop [112, 112, 3] is made of.
 
         Raises:
             ScoreError: the array is another one, or the device failed.
         """
-        (scores,) = self._run(crop[None], Group.IMAGE)
+        (scores,) = self._run(crop[None], self._group)
         assert scores.saliency is not None
         magnitude = scores.saliency[0]
-        raw = float(scores.raw[Group.IMAGE][0])
+        raw = float(scores.raw[self._group][0])
         return Explanation(raw, magnitude, _overlay(crop, magnitude))
 
     def submit(self, crops: NDArray[np.uint8]) -> PendingScores:
@@ -311,6 +312,9 @@ def _torch_engine(  # noqa: PLR0913, PLR0917 # what Scorer.load was given
 def _overlay(crop: Image, magnitude: NDArray[np.float64]) -> Image:
     import cv2  # noqa: PLC0415 # 50 MB that only pictures are drawn with
 
+    if magnitude.shape != crop.shape[:2]:
+        size = (crop.shape[1], crop.shape[0])
+        magnitude = cv2.resize(magnitude, size, interpolation=cv2.INTER_LINEAR).astype(np.float64)
     # Gradients have a long tail; the root lets more than its few peaks be seen.
     heat = np.sqrt(magnitude / max(float(magnitude.max()), np.finfo(np.float64).tiny))
     colours = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)

@@ -14,6 +14,7 @@ from streamgate import Scorer
 from streamgate.config import QualitySection
 from streamgate.errors import ModelError, ScoreError
 from streamgate.quality import GrafiqsScorer
+from streamgate.quality.grafiqs import GROUPS, Group
 from tests.quality import cases
 
 
@@ -72,15 +73,16 @@ def test_earlier_scores_are_not_overwritten_by_later_ones(weights: Path) -> None
     assert np.array_equal(first.embedding, kept[1])
 
 
-def test_an_explanation_adds_up_to_the_score(weights: Path) -> None:
-    """Its map is where the `image` group's score comes from."""
+@pytest.mark.parametrize("group", GROUPS)
+def test_an_explanation_adds_up_to_the_score(weights: Path, group: Group) -> None:
+    """Its map is where the score comes from that the scorer gives, whichever group that is of."""
     crop = cases.pictures(1, 9)[0]
-    scorer = Scorer.load(weights, device="cpu")
+    scorer = Scorer.load(weights, device="cpu", group=group)
     explanation = scorer.explain(crop)
-    expected = scorer.score_all_groups(crop[None]).raw
-    assert explanation.magnitude.shape == (112, 112)
+    size = 112 >> GROUPS.index(group)
+    assert explanation.magnitude.shape == (size, size)
     assert explanation.magnitude.sum() == pytest.approx(explanation.raw, rel=1e-5)
-    assert explanation.raw == pytest.approx(expected["image"][0])
+    assert explanation.raw == pytest.approx(scorer.score(crop[None]).raw[0])
     assert explanation.overlay.shape == (112, 112, 3)
     assert explanation.overlay.dtype == np.uint8
 
