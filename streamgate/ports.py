@@ -74,7 +74,7 @@ class FrameSource(Protocol):
     async def run(self, sink: FrameSink) -> None:
         """Leave frames until the source has ended for good or the task is cancelled.
 
-        A source that can come back reconnects for ever. Whatever it opened is closed when this
+        A source that can come back keeps reconnecting. Whatever it opened is closed when this
         returns or raises.
 
         Raises:

@@ -1,4 +1,4 @@
-"""`streamgate distill`: make a quality network out of any recogniser."""
+"""`streamgate distill`: make a quality network from any recogniser."""
 
 from __future__ import annotations
 
@@ -40,13 +40,15 @@ class _Widths(click.ParamType[tuple[int, int, int, int]]):
 
 @click.command("distill", cls=options.renamed({"--choose_basis": "--choose-basis"}))
 @click.option("--teacher", type=_FILE, required=True, help="The recogniser, an ONNX file.")
-@click.option("--teacher-size", type=int, default=112, show_default=True, help="Its input, pixels.")
+@click.option(
+    "--teacher-size", type=int, default=112, show_default=True, help="Side of its input, pixels."
+)
 @click.option(
     "--teacher-color",
     type=click.Choice(["rgb", "bgr"]),
     default="rgb",
     show_default=True,
-    help="The order of its channels.",
+    help="Order of its colour channels.",
 )
 @click.option("--teacher-mean", type=float, default=127.5, show_default=True)
 @click.option("--teacher-std", type=float, default=127.5, show_default=True)
@@ -56,33 +58,37 @@ class _Widths(click.ParamType[tuple[int, int, int, int]]):
     required=True,
     help="Folder or tar archive of aligned 112×112 crops; an index.csv in it is used.",
 )
-@click.option("--split", help="Teach only with this `split` of the index.")
+@click.option(
+    "--split", help="Train only on crops that have this value in the column `split` of the index."
+)
 @click.option(
     "--held-out",
-    help="Examine on this `split` of the index; without it, one person in ten is held out.",
+    help="Examine on crops with this value in the column `split`; without it, one person in ten "
+    "is held out.",
 )
 @click.option(
     "--full-crops",
     is_flag=True,
-    help="Teach each crop once more with its black border filled and, where it is grey, in colour.",
+    help="Train on each crop a second time with its black border filled and, if it is grey, in "
+    "colour.",
 )
 @click.option(
     "--arch",
     type=click.Choice(options.BACKBONES),
     default="iresnet18",
     show_default=True,
-    help="Depths of the network.",
+    help="Layout of the network.",
 )
 @click.option(
     "--width",
     type=_Widths(),
     default=str(_DEFAULT_WIDTH),
     show_default=True,
-    help="Channels of stage 1, doubled at each next one, or all four as 16/32/64/160.",
+    help="Channels of the first stage, doubled at each further one; or all four, as 16/32/64/160.",
 )
-@click.option("--start", type=_FILE, help="Weights to start from, as wide or narrower.")
+@click.option("--start", type=_FILE, help="Weights to start from, of the same or smaller widths.")
 @click.option("--epochs", type=click.IntRange(1), default=RECIPE["epochs"], show_default=True)
-@click.option("--minutes", type=float, help="Stop after this time, epochs left or not.")
+@click.option("--minutes", type=float, help="Stop after this time, even if epochs are left.")
 @click.option("--learning-rate", type=float, default=RECIPE["learning_rate"], show_default=True)
 @click.option(
     "--batch",
@@ -90,20 +96,25 @@ class _Widths(click.ParamType[tuple[int, int, int, int]]):
     type=(int, int, int),
     default=RECIPE["sizes"],
     show_default=True,
-    help="Clean, ranked and augmented faces of a step.",
+    help="Numbers of clean, ranked and augmented faces in a step.",
 )
 @click.option("--seed", type=int, default=RECIPE["seed"], show_default=True)
-@click.option("--compile/--no-compile", "compiled", help="Faster steps; needs a C++ compiler.")
+@click.option(
+    "--compile/--no-compile",
+    "compiled",
+    help="Compile the network for faster steps; needs a C++ compiler.",
+)
 @click.option(
     "--choose-basis",
     type=click.IntRange(0),
     default=RECIPE["basis_from"],
     show_default=True,
-    help="Pictures by which the basis of the last statistics is learnt at the end; 0: none.",
+    help="Pictures from which the basis of the last statistics is learnt at the end; 0: not at "
+    "all.",
 )
 @click.option("--half/--full", default=True, show_default=True, help="Store kernels as float16.")
-@click.option("--threads", type=click.IntRange(1), help="Of the processor; default: all.")
-@click.option("--resume", is_flag=True, help="Go on from the last checkpoint.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads; default: all.")
+@click.option("--resume", is_flag=True, help="Continue from the last checkpoint.")
 @click.option("--license-text", default="not stated", help="Licence, for the model card.")
 @click.option("--out", type=_FILE, required=True, help="The .safetensors file to write.")
 def command(
@@ -133,10 +144,10 @@ def command(
     license_text: str,
     out: Path,
 ) -> None:
-    """Teach a small network to embed as TEACHER does, and to know faces that it would not know.
+    """Train a small network to embed as TEACHER does and to score what TEACHER would not recognise.
 
-    Only crops are needed, no labels; where an index.csv names identities, they sharpen the idea of
-    a useful face. Weights, a model card and what is needed to resume are written at --out.
+    Only crops are needed, no labels. If an index.csv names identities, they improve the score.
+    Weights, a model card and what is needed to resume are written to --out.
     """
     if out.suffix != ".safetensors":
         raise click.BadParameter("expected a name that ends in .safetensors", param_hint="--out")

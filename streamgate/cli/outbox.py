@@ -1,4 +1,4 @@
-"""`streamgate outbox`: look into a camera's outbox, also while the camera runs.
+"""`streamgate outbox`: inspect and change a camera's outbox, also while the camera runs.
 
 Each command is one short transaction; the camera notices within a second what was changed. Only
 `show` and `export` need the keys that encrypt what waits.
@@ -30,13 +30,19 @@ __all__ = ["command"]
 
 _CONFIG = click.argument("file", metavar="CONFIG", type=click.Path(path_type=Path))
 _KEYS = click.argument("keys", metavar="[KEY]...", nargs=-1)
-_SINK = click.option("--sink", help="Only what waits, or is a dead letter, for this sink.")
-_DEAD = click.option("--dead", is_flag=True, help="Only dead letters: given up by every sink left.")
+_SINK = click.option(
+    "--sink", help="Only best shots that wait, or are dead letters, for this sink."
+)
+_DEAD = click.option(
+    "--dead",
+    is_flag=True,
+    help="Only dead letters: best shots that no remaining sink will be offered again.",
+)
 
 
 @click.group("outbox")
 def command() -> None:
-    """See and change what waits in the outbox on disk, while its camera runs or not.
+    """Inspect and change what waits in the outbox on disk, whether its camera runs or not.
 
     CONFIG is the camera's configuration file; it says where the outbox is, and its keys.
     """
@@ -51,7 +57,7 @@ def command() -> None:
     show_default=True,
 )  # fmt: skip
 def _list(file: Path, sink: str | None, dead: bool, layout: str) -> None:
-    """Print every best shot that waits: its key, age, quality, size and how each sink stands."""
+    """Print every best shot that waits: its key, age, quality, size, and its state at each sink."""
     with _opened(file) as store:
         rows = _chosen(store.rows(), (), sink=sink, dead=dead)
     click.echo(_LAYOUTS[layout](rows), nl=False)
@@ -65,7 +71,7 @@ def _list(file: Path, sink: str | None, dead: bool, layout: str) -> None:
 @click.argument("key")
 @click.option("--embedding", is_flag=True, help="Print the embedding too.")
 def _show(file: Path, key: str, embedding: bool) -> None:
-    """Print the metadata of the best shot KEY as JSON, and how each sink stands."""
+    """Print the metadata of the best shot KEY as JSON, and its state at each sink."""
     from streamgate.delivery.durable.cipher import DamagedError
 
     with _opened(file, with_keys=True) as store:
@@ -75,7 +81,7 @@ def _show(file: Path, key: str, embedding: bool) -> None:
         except DamagedError as error:
             raise OutboxError(f"{key} cannot be read: {error}") from None
     if shot is None:
-        raise OutboxError(f"{key} has just been delivered or given up")
+        raise OutboxError(f"{key} has just been delivered or dropped")
     metadata = json.loads(shot.metadata)
     if not embedding:
         metadata["embedding"].pop("base64", None)
@@ -104,7 +110,7 @@ def _retry(file: Path, keys: tuple[str, ...], sink: str | None, every: bool) -> 
 @_SINK
 @_DEAD
 @click.option("--all", "every", is_flag=True, help="Everything.")
-@click.option("--key-id", help="Only what was encrypted with the key of this id.")
+@click.option("--key-id", help="Only best shots that were encrypted with the key of this id.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def _purge(
     *,
@@ -116,12 +122,12 @@ def _purge(
     key_id: str | None,
     yes: bool,
 ) -> None:
-    """Delete best shots for good, undelivered: those of KEY..., or those that the options choose.
+    """Delete best shots without delivering them: those of KEY..., or those that the options select.
 
-    With --sink, a best shot that waits for other sinks as well is deleted for those too.
+    With --sink, a best shot that also waits for other sinks is deleted for those too.
     """
     if not (keys or every or dead or sink or key_id):
-        raise click.UsageError("say what: keys, --dead, --sink, --key-id or --all")
+        raise click.UsageError("say what to delete: keys, --dead, --sink, --key-id or --all")
     with _opened(file) as store:
         rows = _chosen(store.rows(), keys, sink=sink, dead=dead, key_id=key_id)
         if rows and not yes:
@@ -137,10 +143,10 @@ def _purge(
 @_SINK
 @_DEAD
 def _export(file: Path, folder: Path, keys: tuple[str, ...], sink: str | None, dead: bool) -> None:
-    """Write what waits, or KEY..., decrypted into FOLDER as a directory sink would.
+    """Write all best shots, or KEY..., decrypted into FOLDER, as a directory sink would.
 
     Nothing is deleted.
-    Exit 1 when some of it cannot be read.
+    Exit 1 if some of them cannot be read.
     """
     from streamgate.config import DirectorySinkSection
     from streamgate.delivery.durable.cipher import DamagedError

@@ -1,4 +1,4 @@
-"""`streamgate recognise`: who came, by the best shots that cameras deliver."""
+"""`streamgate recognise`: name the people in the best shots that cameras deliver."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 @click.command("recognise", cls=options.renamed({"--group": "--consumer-group"}))
 @click.option(
     "--gallery", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Photographs of who is known: NAME/*.jpg, or NAME.jpg for each.",
+    help="Photographs of known people: NAME/*.jpg, or one NAME.jpg each.",
 )  # fmt: skip
 @click.option(
     "--from", "kind", required=True, type=click.Choice(["http", "redis", "nats"]),
-    help="Where best shots come from: http listens, redis and nats read a stream.",
+    help="Where best shots come from: http listens for them; redis and nats read a stream.",
 )  # fmt: skip
 @click.option(
     "--threshold", type=click.FloatRange(-1, 1), default=THRESHOLD, show_default=True,
@@ -82,15 +82,17 @@ def command(
     consumer_group: str,
     layout: str,
 ) -> None:
-    """Name the people in the best shots that come, one line each, until Ctrl-C.
+    """Name the people in incoming best shots, one line each, until Ctrl-C.
 
-    A small reference to copy from: it compares embeddings with those of the gallery, drops
+    A small consumer to copy from. It compares embeddings with those of the gallery, ignores
     repetitions by their key, and acknowledges what it has named.
     """
     place = _checked(kind, url, ca_file)
     token, password = _secret(token_file), _secret(password_file)
     if kind == "http" and token is None and host not in _LOOPBACK:
-        raise click.UsageError(f"--host {host} can be reached from outside: give --token-file")
+        raise click.UsageError(
+            f"--host {host} can be reached from other machines: give --token-file"
+        )
     from streamgate.recognise.service import Inlet, serve_gallery
     from streamgate.recognise.transport import Access
     from streamgate.telemetry.logs import configure_logs

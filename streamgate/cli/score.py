@@ -84,7 +84,9 @@ def command(
     )
     click.echo(LAYOUTS[layout](scored.rows), nl=False)
     if scored.rows and not scorer.calibrated:
-        click.echo("these weights are not calibrated: quality only ranks faces faces", err=True)
+        click.echo(
+            "these weights are not calibrated: quality only ranks faces faces faces", err=True
+        )
     if scored.skipped:
         click.echo(f"{scored.skipped} pictures were skipped", err=True)
         sys.exit(1)

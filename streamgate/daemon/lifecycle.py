@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 # A service manager allows ten seconds and more; people expect five.
 _PIPELINE_STOP_S = 1.0
-# A file that has ended is in no hurry, but a sink that is down must not hold the process for ever.
+# After the end of a file there is no hurry, but a sink that is down must not hold the process.
 _DRAIN_AT_END_S = 60.0
 _STALLED_S = 30.0
 _JUDGE_S = 1.0

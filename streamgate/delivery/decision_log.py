@@ -4,8 +4,8 @@ The order is what makes `accepted` in a line mean something: the outbox has forc
 disk before the line exists, so that whoever reads the line may rely on the delivery. The other way
 round, a process that is killed in between would have promised what it never kept.
 
-A disk that takes no lines costs lines, never the camera: some are held back and written as soon as
-there is room, and those beyond are counted.
+A full disk never stops the camera: some lines are held and written as soon as there is room;
+those beyond a limit are lost and counted.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class DecisionLog:
         self._trouble: str | None = None
 
     def adopt(self, config: CameraConfig, config_hash: str) -> None:
-        """Tell of other rules and sinks from the next line on."""
+        """Use other settings from the next line on."""
         self._under = replace(
             self._under,
             gate=config.gate,

@@ -1,4 +1,4 @@
-"""The door through which best shots leave: into the outbox at once, to every sink in time."""
+"""Takes best shots into the outbox at once, and delivers them to every sink."""
 
 from __future__ import annotations
 

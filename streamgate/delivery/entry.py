@@ -1,4 +1,4 @@
-"""What the outbox knows of a best shot without looking at its bytes."""
+"""What the outbox keeps in memory about a best shot, without its bytes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ShotSummary:
 
 @dataclass(slots=True)
 class DeliveryState:
-    """How a best shot stands with one sink.
+    """The state of a best shot at one sink.
 
     Attributes:
         refusals: how often the sink has failed on it while it took others.
@@ -95,7 +95,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A best shot that was given up.
+    """A best shot that was dropped undelivered.
 
     Attributes:
         sinks: those that it still waited for; a dead letter waits for none.
@@ -109,6 +109,6 @@ class Dropped:
 
 
 def dropped_from(entry: Entry, reason: DropReason) -> Dropped:
-    """What is told of an entry that is given up."""
+    """Return what is reported about an entry that is dropped."""
     alive = tuple(name for name, state in entry.sinks.items() if not state.dead)
     return Dropped(entry.number, entry.summary.key, entry.summary.quality, reason, alive)

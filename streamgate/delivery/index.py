@@ -1,6 +1,6 @@
 """Which best shots still wait for which sinks: every rule of the outbox, and no I/O.
 
-An outbox in memory and one on disk must not differ in order, in what they give up, or in how they
+An outbox in memory and one on disk must not differ in order, in what they drop, or in how they
 count it. Both keep an index; time is an argument: seconds on a clock
 that nobody can set.
 
@@ -10,8 +10,9 @@ The rules:
 - One that a sink has failed on is set aside: the others pass, those of its track too, and it is
   tried again by itself. Its place in the order of its track is given up for that.
 - One that a sink has failed on too often while it took others is a dead letter for that sink.
-- Over a size limit, dead letters go first, oldest first; then what is still unsent: the one of
-  lowest quality, of equals the oldest. One that is being delivered now is never given up.
+- Above a size limit, dead letters are dropped first, the oldest first; then unsent best shots, that
+  of lowest quality first and, among equals, the oldest. One that is being delivered is never
+  dropped.
 - What was accepted longer ago than the time limit goes, dead letters too.
 """
 
@@ -71,7 +72,7 @@ class OutboxIndex:
             self._queues.setdefault(name, SinkQueue(name, self._entries))
 
     def unclaim(self, sink: str) -> None:
-        """Offer again what a sink was being given when its deliveries were broken off."""
+        """Offer again what was being delivered to a sink when its deliveries were interrupted."""
         for entry in self._entries.values():
             state = entry.sinks.get(sink)
             if state is not None and state.claimed:
@@ -101,7 +102,7 @@ class OutboxIndex:
     def add(
         self, number: int, summary: ShotSummary, states: Mapping[str, DeliveryState] | None = None
     ) -> Entry:
-        """Take up a best shot; numbers rise. States are given for one that was stored."""
+        """Add a best shot; numbers rise. States are given for one that was stored."""
         if states is None:
             states = {name: DeliveryState() for name in self.sinks}
         entry = Entry(number, summary, dict(states))
@@ -223,7 +224,7 @@ class OutboxIndex:
     # Giving up
 
     def drop(self, number: int, reason: DropReason) -> Dropped | None:
-        """Give up a best shot for every sink that it still waits for."""
+        """Drop a best shot for every sink that it still waits for."""
         entry = self._entries.get(number)
         if entry is None:
             return None
@@ -234,7 +235,7 @@ class OutboxIndex:
         return dropped
 
     def abandon(self, sink: str) -> list[Dropped]:
-        """Give up, for one sink, all that waits for it."""
+        """Drop everything that waits for one sink."""
         dropped: list[Dropped] = []
         for entry in list(self._entries.values()):
             state = entry.sinks.get(sink)
@@ -252,7 +253,7 @@ class OutboxIndex:
         return dropped
 
     def shrink(self) -> list[Dropped]:
-        """Give up what is over the size limits."""
+        """Drop what exceeds the size limits."""
         dropped: list[Dropped] = []
         busy: list[tuple[bool, float, int]] = []
         while self._is_over() and self._victims:
@@ -271,7 +272,7 @@ class OutboxIndex:
         return dropped
 
     def expire(self, now: float) -> list[Dropped]:
-        """Give up what is older than the time limit."""
+        """Drop what is older than the time limit."""
         limit = now - self._limits.ttl_s
         if self._oldest >= limit:
             return []
@@ -296,7 +297,7 @@ class OutboxIndex:
 
 
 def _victim(entry: Entry) -> tuple[bool, float, int]:
-    """Sorts what is given up first before what is given up last."""
+    """Sort key: what is dropped first comes first."""
     if entry.dead:
         return False, 0.0, entry.number
     return True, entry.summary.quality, entry.number

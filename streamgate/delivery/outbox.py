@@ -49,7 +49,7 @@ class Outbox(Protocol):
 
     @property
     def durable(self) -> bool:
-        """Whether what it keeps outlives the process."""
+        """Whether its content survives the process."""
         ...
 
     @property
@@ -79,10 +79,10 @@ class Outbox(Protocol):
         ...
 
     def detach(self, sink: str, *, removed: bool) -> None:
-        """Note that nobody delivers to a sink now, and whether anybody ever will again.
+        """Note that deliveries to a sink have stopped, and whether the sink was removed for good.
 
-        What waits for a sink that was removed is given up where it would be lost with the process
-        anyway; where it outlives the process, it waits until it expires or the sink is back.
+        What waits for a removed sink is dropped if it would be lost with the process anyway. If it
+        survives the process, it waits until it expires or the sink is back.
         """
         ...
 
@@ -140,7 +140,7 @@ class Outbox(Protocol):
 
 
 def tell_dropped(dropped: Iterable[Dropped], metrics: Metrics) -> None:
-    """Count and log what was given up, by key."""
+    """Count and log what was dropped, by key."""
     for gone in dropped:
         for sink in gone.sinks:
             metrics.outbox_dropped.labels(sink, gone.reason.value).inc()
@@ -208,7 +208,7 @@ class MemoryOutbox:
             self._drop(self._index.abandon(sink))
 
     async def open(self) -> None:
-        """Say what this outbox cannot promise."""
+        """Warn that this outbox does not survive the process."""
         if not self._is_open and self._index.sinks:
             log.warning(
                 "the outbox is in memory: best shots that wait are lost when the process ends",

@@ -186,7 +186,7 @@ class SinkQueue:
     def _offer(self, number: int) -> None:
         entry = self._entries[number]
         heapq.heappush(self._firsts, self._place(entry))
-        # While a sink is away nobody pops the entries that the size limit has made stale.
+        # While a sink is down nobody pops the entries that the size limit has made stale.
         if len(self._firsts) > 2 * len(self._tracks) + _SLACK:
             firsts = [self._entries[track[0]] for track in self._tracks.values()]
             self._firsts = [

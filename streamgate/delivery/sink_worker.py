@@ -1,4 +1,4 @@
-"""The deliveries of one sink: what is tried, when it is tried again, and when it is given up.
+"""The deliveries to one sink: attempts, retries, and when to stop trying.
 
 A failure may be the sink's or the best shot's, and no answer tells for sure which: a service that
 chokes on one picture answers 500 or hangs up, and so does one that is broken. So after a failure
@@ -102,11 +102,11 @@ class SinkWorker:
         self._random = random.Random()  # noqa: S311 - spreads retries, guards nothing
 
     def wake(self) -> None:
-        """Look again: something may have come in."""
+        """Check again, because something may have arrived."""
         self._wake.set()
 
     def adopt(self, pace: Pace) -> None:
-        """Go on at another pace."""
+        """Use other settings for pauses and parallel deliveries."""
         self._at_once = pace.at_once
         self._retry = pace.retry
         self._place = pace.place

@@ -90,7 +90,7 @@ def read_crops(
             is known about them; without one, every picture is read, and the name of its folder
             is its identity.
         split: take only the crops with this text in the index' column `split`.
-        skip: told of each picture that is damaged or no crop, which is then left out.
+        skip: called with each picture that is damaged or not a crop, and is left out.
 
     Raises:
         DataError: there is nothing to read, or a picture is damaged or of another size and there

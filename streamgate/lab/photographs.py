@@ -27,7 +27,7 @@ __all__ = ["LAYOUTS", "FaceRow", "PhotographScores", "score_photographs"]
 
 @dataclass(frozen=True, slots=True)
 class FaceRow:
-    """What is told of a face.
+    """What is reported about a face.
 
     Attributes:
         path: of its picture, bytes that are not UTF-8 escaped.
@@ -81,7 +81,7 @@ def score_photographs(  # noqa: PLR0913 # one name per choice of the command
         places: files, and folders whose pictures are read.
         scorer: scores the crops.
         finder: finds the faces; None where the pictures are aligned crops already.
-        tell: told of each picture that is skipped or shows no face.
+        tell: called with each picture that is skipped or shows no face.
         recursive: read the folders below too.
         explain: folder for each face's crop under a heat map of its score.
 

@@ -93,7 +93,7 @@ class Model:
 
 
 class ModelState(StrEnum):
-    """What was found where a model's file should lie."""
+    """The state of a model's file."""
 
     PRESENT = "present"
     MISSING = "missing"
@@ -158,7 +158,7 @@ def cache_folder() -> Path:
 
 
 def location(model: Model) -> Path:
-    """Return where a model's file lies or would lie.
+    """Return the path of a model's file, whether it exists or not.
 
     Fetched files lie under the user's cache folder, or under `STREAMGATE_CACHE` where that is set.
     The name holds the start of the hash, so that versions of this program can share a cache.

@@ -124,6 +124,7 @@ class Engine:
         self.prepare(tap)
         slot = self._slots[self._next]
         assert not slot.busy, f"at most {RING_SIZE} batches are under way"
+        # Results are fetched in the order of submission, so the oldest slot is the next free one.
         self._next = (self._next + 1) % RING_SIZE
         try:
             with self.device.computing(), self._on_stream():
@@ -138,6 +139,7 @@ class Engine:
         if not self._cuda_graphs:
             return self._forward(crops, tap)
         key = (tap, len(crops))
+        # One recording for each slot: it replays on the very buffers it was made with.
         recording = slot.recordings.get(key)
         if recording is None:
             # Algorithms are chosen and workspaces allocated by a run before the recording.

@@ -121,8 +121,10 @@ class Grafiqs(Generic[T]):
             x, reading = part.forward(x)
             readings.append(reading)
         features = x
+        # Nothing flows back from the head: the loss does not depend on the embedding.
         gradient = self._last_norm.own_gradient(self._last_norm.read(x))
         raw = {Group.BLOCK4: operations.magnitude(gradient)}
+        # Backwards from block3; not strict, because groups before the tap are not measured.
         for group, parts in zip(GROUPS[-2::-1], reversed(self._measured), strict=False):
             for part in reversed(parts):
                 gradient = part.backward(readings.pop(), gradient)

@@ -81,6 +81,7 @@ class MeasuredNorm(Generic[T]):
         self._running_mean = operations.constant(running_mean)
         self._running_var = operations.constant(parameters[f"{name}.running_var"])
         self._affine = operations.affine(*parameters.affine(name))
+        # 2/(K·C·N), with N = size² positions.
         self._factor = 2.0 / (layers * len(running_mean) * size**2)
 
     def read(self, x: T) -> Reading[T]:
@@ -174,6 +175,8 @@ class MeasuredBlock(Generic[T]):
         reading1, reading2, reading3 = readings[:3]
         inner = self._norm3.input_gradient(reading3, gradient)
         inner = self._convolution2.input_gradient(inner)
+        # The input of PReLU is computed again: to keep it would hold one more activation per layer
+        # until the way back.
         inner = self._prelu.gradient(inner, self._norm2.apply(reading2))
         inner = self._norm2.input_gradient(reading2, inner)
         inner = self._convolution1.input_gradient(inner)

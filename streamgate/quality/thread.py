@@ -89,6 +89,7 @@ class GrafiqsScorer:
         scorer = cls(load, asyncio.get_running_loop())
         scorer._thread.start()
         try:
+            # Shielded, because the thread settles this future even when start() is cancelled.
             await asyncio.shield(scorer._started)
         except BaseException:
             await scorer.close()
@@ -186,6 +187,8 @@ class GrafiqsScorer:
         while not closing or under_way:
             if not closing and len(under_way) < most:
                 with suppress(Empty):
+                    # With a batch under way it must not block: the result of that batch is due
+                    # next.
                     job = self._inbox.get(block=not under_way)
                     closing = job is None
                     if isinstance(job, _Question):

@@ -73,6 +73,7 @@ class TorchOperations:
     def statistics(self, x: Tensor) -> Statistics[Tensor]:
         """See `Operations`."""
         mean = x.mean(_POSITIONS, keepdim=True)
+        # Centred first: E[x²] - μ² loses the variance of a nearly flat channel to rounding.
         centred = x - mean
         variance = centred.square().mean(_POSITIONS, keepdim=True)
         return Statistics(mean, variance, centred, None)
@@ -124,6 +125,7 @@ class _Convolution:
         self._bias = None if bias is None else bias.to(dtype)
         self._transposed_weight: Tensor | None = None
         if differentiable and stride == 1:
+            # With stride 1 the gradient is a convolution with the flipped kernel, the faster kind.
             flipped = weight.flip(2, 3).transpose(0, 1)
             self._transposed_weight = flipped.contiguous(memory_format=torch.channels_last)
         elif differentiable:

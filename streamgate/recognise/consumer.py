@@ -1,4 +1,4 @@
-"""Best shots in, visitors out: repetitions dropped, faces named."""
+"""Takes best shots, drops repetitions, and names the faces."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Visitor:
 
 
 class Consumer:
-    """Takes messages from whatever carries them.
+    """Handles messages, whichever transport they come from.
 
     Deliveries are at least once, so each key is remembered: the last hundred thousand, in memory.
     A recogniser that acts on what it sees should keep the keys where it keeps its actions.
@@ -47,7 +47,7 @@ class Consumer:
     Args:
         embed: used where a best shot's embedding is by another network than the gallery's.
         thread: runs `embed`, one at a time.
-        tell: told of each visitor once.
+        tell: called once for each visitor.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Consumer:
         self.left_out = 0
 
     async def take(self, message: Message) -> Visitor | None:
-        """Name an message; None for one that came before.
+        """Name a message; return None for a repetition.
 
         Raises:
             DataError: it cannot be compared with the gallery.

@@ -1,4 +1,4 @@
-"""Best shots from NATS JetStream, by a durable consumer: what was named is acknowledged."""
+"""Best shots from NATS JetStream, read by a durable consumer; named ones are acknowledged."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _TIMEOUT_S = 10.0
 
 
 async def follow(consumer: Consumer, access: Access, *, subject: str, durable: str) -> None:
-    """Read until cancelled; a server that is away is tried again for ever.
+    """Read until cancelled; a server that is down is retried until it is back.
 
     Raises:
         ConfigError: the server does not let us in.
@@ -96,7 +96,7 @@ def _is_encrypted(access: Access) -> bool:
 
 
 class _Faults:
-    """Ends `connect` at the first fault: by itself it would try a server that is down for ever."""
+    """Ends `connect` at the first fault, because it would keep retrying a server that is down."""
 
     def __init__(self) -> None:
         self.connecting = True

@@ -1,4 +1,4 @@
-"""Best shots from a Redis stream, by a consumer group: what was named is acknowledged.
+"""Best shots from a Redis stream, read by a consumer group; named ones are acknowledged.
 
 What this consumer was given and did not acknowledge, because it was stopped, it is given first when
 it comes back. Several recognisers of one group share the work if each has a name of its own.
@@ -44,7 +44,7 @@ Fields = dict[bytes, bytes]
 
 
 async def follow(consumer: Consumer, access: Access, *, stream: str, group: str, name: str) -> None:
-    """Read until cancelled; a server that is away is tried again for ever.
+    """Read until cancelled; a server that is down is retried until it is back.
 
     Raises:
         ConfigError: the server does not let us in.

@@ -71,8 +71,8 @@ def serve_gallery(  # noqa: PLR0913 # one name per choice of the command
         weights: default, or a file.
         threshold: least similarity that counts as the same person.
         as_json: one JSON object a line instead of words.
-        show: told of each visitor.
-        tell: told of everything else.
+        show: called with each visitor.
+        tell: called with all other messages.
 
     Raises:
         StreamgateError: a model, the gallery or the inlet cannot be used.

@@ -1,4 +1,4 @@
-"""What every way in shares: where best shots are read from, and how a message is judged."""
+"""What all transports share: where best shots are read from, and how a message is checked."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class Access:
 
 
 async def judged(consumer: Consumer, read: Callable[[], Message], place: str) -> str | None:
-    """Let a message in; return what is wrong with one that can never be taken.
+    """Handle a message; return what is wrong with one that can never be accepted.
 
-    Such a message must be acknowledged all the same, or it would come back for ever.
+    Such a message must be acknowledged all the same, or it would be delivered again and again.
     """
     try:
         message = read()

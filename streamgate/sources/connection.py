@@ -1,9 +1,9 @@
-"""One opening of a live source, from its first packet until it is lost.
+"""One connection to a live source, from its first packet until it is lost.
 
 One thread reads, the other decodes. What had gathered while the stream was probed, a second or so
 of it, is read before anything is decoded: only once packets come no faster than the camera makes
-them can be told how old each is. Pictures of that backlog are decoded, because later ones build on
-them, but not looked at.
+them can be told how old each is. Pictures of that backlog are decoded, because later ones depend
+on them, but not analysed.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ CAUGHT_UP_S = 0.01
 """A packet that had to be waited for this long was not lying ready."""
 BACKLOG_PACKETS = 1000
 STALE_S = 0.25
-"""Pictures of the backlog that are younger than this are looked at."""
+"""Pictures of the backlog that are younger than this are analysed."""
 KEYFRAME_TIMEOUT_S = 30.0
-"""Without a sound keyframe for this long the source is opened anew, to be sent one."""
+"""Without an undamaged keyframe for this long, the source is reopened, so that it sends one."""
 _JOIN_TIMEOUT_S = 1.0
 _LOSS_EVERY_S = 10.0
 
@@ -61,7 +61,7 @@ class LiveConnection:
         frames: makes the frames of the source.
         metrics: of the camera.
         clock: of the process.
-        clock_watch: tells of the camera's own clock.
+        clock_watch: logs faults of the camera's clock.
         settings: of its pictures.
         lossy: whether packets may be lost on the way.
         on_loss: told that some were.

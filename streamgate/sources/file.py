@@ -37,7 +37,8 @@ log = structlog.get_logger(__name__)
 
 _STOP_CHECK_S = 0.1
 _LAG_LIMIT_S = 1.0
-"""A player that fell behind by more, because the machine slept, say, does not race to catch up."""
+"""A player that is behind by more, for example after the machine slept, does not race to catch
+up."""
 
 
 class FileSource:

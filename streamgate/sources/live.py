@@ -51,7 +51,7 @@ class LiveCamera:
 
 
 class LiveSource:
-    """Opens a camera, decodes it until it is lost, and opens it again, for ever."""
+    """Opens a camera, decodes it until it is lost, and reopens it, again and again."""
 
     def __init__(
         self,

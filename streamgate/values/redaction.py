@@ -24,7 +24,7 @@ __all__ = ["MASK", "Redactor", "redact", "secrets_in", "shown_address"]
 
 MASK = "[redacted]"
 
-# Striking out every "a" would make a log unreadable and tell the secret.
+# Redacting every "a" would make a log unreadable and reveal the secret.
 _SHORTEST_SECRET = 3
 # A part of a secret that may be an ordinary word is struck out only where the text was cut.
 _SHORTEST_PART = 8

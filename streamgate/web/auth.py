@@ -1,9 +1,10 @@
-"""Who may look: those who send the token, or a cookie that the login form gave for it.
+"""Access control: a request needs the token, or the cookie that logging in with it has set.
 
 The token itself is never in an address, a page, a log or a cookie. The cookie is a time limit and a
-signature over it, made with a key that comes from the token: another token, and every cookie is
-void. Without a token only this machine may ask, and only by a name that is its own - else a page on
-the internet could have its name point here and read what this server shows (DNS rebinding).
+signature over it with a key derived from the token, so a new token invalidates every cookie.
+Without a token only requests from this machine are answered, and only under a name of its own:
+otherwise a page on the internet could point its name here and read what this server shows (DNS
+rebinding).
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Guard:
-    """Lets requests through to what it protects.
+    """Protects handlers from requests without access.
 
     Args:
         settings: with the token, if there is one.
@@ -76,7 +77,7 @@ class Guard:
         return self._token is not None
 
     def protect(self, handle: Handler) -> Handler:
-        """Return a handler that refuses those who may not look."""
+        """Return a handler that refuses requests without access."""
 
         async def guarded(request: web.Request) -> web.StreamResponse:
             return self.refusal(request) or await handle(request)
@@ -84,7 +85,7 @@ class Guard:
         return guarded
 
     def protect_page(self, handle: Handler) -> Handler:
-        """Return a handler that shows the login form to those who may not look."""
+        """Return a handler that answers requests without access with the login form."""
 
         async def guarded(request: web.Request) -> web.StreamResponse:
             refusal = self.refusal(request)
@@ -125,7 +126,7 @@ class Guard:
         )
 
     async def log_in(self, request: web.Request) -> web.StreamResponse:
-        """Take the form's token and give a cookie for it."""
+        """Check the token of the form and set a cookie."""
         if self._token is None:
             raise web.HTTPSeeOther("/")
         self._check_origin(request)
@@ -155,7 +156,7 @@ class Guard:
         return response
 
     async def log_out(self, request: web.Request) -> web.StreamResponse:
-        """Take the cookie back."""
+        """Delete the cookie."""
         self._check_origin(request)
         response = web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": "/"})
         response.del_cookie(

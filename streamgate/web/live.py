@@ -1,8 +1,8 @@
-"""What the live page shows: why faces come through, and why they do not.
+"""The state behind the live page: why faces are forwarded, and why they are rejected.
 
-The view is told what the pipeline sees and keeps a little of it, bounded: the points and the best
-face of each live track, the last best shots, the last events in words. Frames are kept, and JSON is
-made, only while somebody looks; what is told meanwhile costs a comparison and two appends.
+The view is called with what the pipeline sees and keeps a bounded part of it: the points and the
+best face of each live track, the last best shots, the last events in words. Frames are kept, and
+JSON is made, only while a page is open; otherwise a call costs a comparison and two appends.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class _Event:
 
 
 class LiveView:
-    """Told by the pipeline on the event loop, asked by the page's routes."""
+    """Called by the pipeline on the event loop, and read by the page's routes."""
 
     def __init__(self, settings: WebSection, sources: LiveSources, clock: Clock) -> None:
         self.pictures = settings.show_pictures
@@ -95,7 +95,7 @@ class LiveView:
 
     @property
     def viewers(self) -> int:
-        """How many look."""
+        """The number of open pages."""
         return self._viewers
 
     def enter(self) -> None:
@@ -112,7 +112,7 @@ class LiveView:
             self._tally.clear()
 
     def show_pictures(self, allowed: bool) -> None:
-        """Allow or forbid pictures from now on; those that were kept go."""
+        """Allow or forbid pictures from now on; stored ones are dropped."""
         self.pictures = allowed
         if not allowed:
             self.on_forbidden()
@@ -235,7 +235,7 @@ class LiveView:
         return {"shots": [shot.page(wanted, holds) for shot in reversed(self.shots.values())]}
 
     def events(self) -> dict[str, Any]:
-        """What happened last, newest first, and how many faces were rejected for what."""
+        """The last events, newest first, and the number of rejected faces by reason."""
         return {
             "events": [
                 {

@@ -1,7 +1,7 @@
 """The WHIP endpoint (RFC 9725) and the page that publishes to it.
 
-This is HTTP alone: who may ask, in which form, and which status says what. What an offer means is
-the source's business, which is handed in.
+This module handles HTTP only: access, forms of requests, status codes. The source, which is passed
+in, handles the offers.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class _Endpoint:
         return web.Response(status=200)
 
     async def options(self, request: web.Request) -> web.Response:
-        """Say what may be done here; a browser asks before a page of another site may."""
+        """Answer a browser's question (CORS) whether a page of another site may publish."""
         in_session = "session" in request.match_info
         methods = "PATCH, DELETE, OPTIONS" if in_session else "POST, OPTIONS"
         response = web.Response(status=204, headers={"Allow": methods})
@@ -150,7 +150,7 @@ class _Endpoint:
         return self._shared(request, response)
 
     def guarded(self, handle: _Handler) -> _Handler:
-        """Let only those through who may, and turn what is refused into a problem document."""
+        """Refuse requests without access, and turn refusals into problem documents."""
 
         async def guard(request: web.Request) -> web.Response:
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,20 @@ def test_figures_are_those_that_were_measured() -> None:
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_layers_are_those_that_are_checked() -> None:
+    """The page on the architecture lists the layers of the contract, from top to bottom."""
+    contract = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    listed = re.search(r"^layers = \[\n(.*?)^\]", contract, re.MULTILINE | re.DOTALL)
+    assert listed is not None
+    layers = [re.sub(r'[\s",]+', "", line) for line in listed[1].splitlines()]
+    shown = "\n".join(layer.replace("|", ", ") for layer in layers)
+    assert f"```\n{shown}\n```" in (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_names_every_extra() -> None:
+    """What is optional can be found, under its present name."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [name for name in project["optional-dependencies"] if name not in ("all", "dev")]
+    assert f"'.[{','.join(extras)}]'" in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -203,6 +203,12 @@ def _faces(q: Queries) -> list[Drawn]:
     skipped = q.rate("streamgate_faces_skipped_total", by=("reason",))
     return [
         lines(
+            "Detection", "Frames in which faces were looked for, and were not, by reason.",
+            "suffix: frames/s",
+            Line(q.rate("streamgate_frames_looked_at_total", by=("reason",)), "yes: {{reason}}"),
+            Line(q.rate("streamgate_frames_passed_total", by=("reason",)), "no: {{reason}}"),
+        ),
+        lines(
             "Faces", "Detected and scored.", "suffix: /s",
             Line(q.rate("streamgate_faces_detected_total"), "detected"),
             Line(q.rate("streamgate_faces_scored_total"), "scored"),

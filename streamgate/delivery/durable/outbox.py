@@ -1,8 +1,8 @@
-"""The outbox that outlives the process.
+"""The outbox that survives the process.
 
 The index decides, the file remembers. A best shot is on disk before it is offered to any sink;
-what becomes of it afterwards is written behind. A full disk costs durability, never the camera:
-best shots are held in memory, delivered from there, and written as soon as there is room.
+changes of its state are written later. A full disk never stops the camera: best shots
+are then held in memory, delivered from there, and written as soon as there is room.
 """
 
 from __future__ import annotations
@@ -167,6 +167,8 @@ class SqliteOutbox:
         async with self._adding:
             if not self._sinks or shot.key in self._index:
                 return Acceptance.ACCEPTED
+            # Microseconds since 1970, so that numbers also grow across restarts when the file was
+            # lost; at least one more than the last, because clocks are set back.
             self._last_number = max(self._last_number + 1, int(self._clock.wall() * 1e6))
             number = self._last_number
             states = {name: DeliveryState() for name in self._sinks}
@@ -204,9 +206,12 @@ class SqliteOutbox:
                 self._index.postpone(number, sink, self._clock.monotonic() + _UNREADABLE_PAUSE_S)
                 return None
             if shot is None:
+                # Without a version the file has just been begun anew; otherwise another process
+                # purged it.
                 lost = self._write_behind.version is None
                 await self._drop(number, DropReason.DAMAGED if lost else DropReason.PURGED)
             elif self._index.get(number) is not None:
+                # It may have expired or been dropped while it was read.
                 return Claim(
                     number, sink, at.refusals, at.failures, entry.summary.accepted_at, shot
                 )
@@ -253,18 +258,20 @@ class SqliteOutbox:
         return done
 
     async def maintain(self) -> bool:
-        """Give up what is too old, write what could not be written, see what others changed."""
+        """Drop what is too old, write what could not be written, take in what others changed."""
         expired = self._index.expire(self._clock.monotonic())
         await self._give_up(expired)
         changed = False
         try:
             await self._write_behind.replace_missing()
+            # The file has not been compared with the index since the start or since a recovery.
             if self._write_behind.version is None:
                 await self._compare(DropReason.DAMAGED)
                 changed = True
             elif not await self._write_behind.flush():
                 return bool(expired)
             elif await self._write_behind.call(Store.version) != self._write_behind.version:
+                # Only changes by another process count here: `streamgate outbox` was at work.
                 await self._compare(DropReason.PURGED)
                 changed = True
             await self._write_behind.call(lambda store: store.give_back_space(_FREE_PAGES))
@@ -303,6 +310,7 @@ class SqliteOutbox:
         self._write_behind.stale.add(number)
         if len(held) <= self._section.held_shots:
             return
+        # What is being delivered must stay. Never empty: the new one is not claimed yet.
         idle = [n for n in held if (entry := self._index.get(n)) and not entry.claimed]
         worst = min(idle, key=lambda n: (held[n].quality, n))
         dropped = self._index.drop(worst, DropReason.UNWRITABLE)
@@ -314,7 +322,7 @@ class SqliteOutbox:
     # The index and the file
 
     async def _compare(self, gone: DropReason, *, limit_s: float = _LOAD_S) -> None:
-        """Make the index agree with the file, which another process has changed, or a recovery."""
+        """Rebuild the index from the file, after another process or a recovery has changed it."""
         async with self._write_behind.writing:
             rows, version = await self._write_behind.call(
                 lambda store: (store.rows(), store.version()), timeout_s=limit_s

@@ -1,4 +1,4 @@
-"""The one thread that touches the outbox's file, and its claim to serve it alone."""
+"""The one thread that uses the outbox file, and the lock that keeps other processes away."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class StoreOwner:
         return self.path.with_name(f"{self.path.name}.lock")
 
     def _take_lock(self) -> None:
-        """Two cameras, or one started twice, would deliver each other's best shots."""
+        """Lock the file, because two processes would deliver each other's best shots."""
         if self._lock is not None:
             return
         path = self._lock_file

@@ -46,7 +46,7 @@ class OpenAt(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What came of a damaged outbox.
+    """The result of a recovery.
 
     Attributes:
         put_aside: the damaged file, which is left for who wants to look; None where it is gone.

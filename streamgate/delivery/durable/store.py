@@ -1,4 +1,4 @@
-"""The outbox's rows: in, out, and what they become.
+"""The rows of the outbox file: insert, read, change, delete.
 
 Everything here runs on the one thread that owns the connection. The command line opens the same
 file beside a running camera, which is why every change is one short transaction and nothing is
@@ -57,7 +57,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a row is to become.
+    """A change of a row.
 
     Attributes:
         states: those of the sinks that lack it; None deletes the row.
@@ -226,6 +226,8 @@ class Store:
         except StoreFaultError as error:
             if error.reason != "full":
                 raise
+            # What deletes may use the reserve. What adds must not: the reserve has to be there when
+            # a full outbox is to be emptied.
             if grows:
                 self._shorten()
             else:
@@ -338,6 +340,7 @@ class Store:
         body = self._cipher.seal(pack(shot.metadata, shot.crop, shot.context), _bound(head))
         marks = ", ".join("?" * (len(head) + 1))
         self._connection.execute(
+            # IGNORE, because a write whose outcome was not learnt is repeated.
             f"INSERT OR IGNORE INTO shots({_HEAD}, body) VALUES({marks})",
             (*head, body),
         )

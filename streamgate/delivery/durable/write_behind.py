@@ -1,4 +1,4 @@
-"""Writing behind: what the file does not say yet.
+"""Write-behind: changes that the file does not contain yet.
 
 A row whose state in the file is out of date is *stale*; a best shot that could not be written at
 all is *held*. Both are tried again with each write until the disk takes them.
@@ -41,7 +41,7 @@ class WriteBehind:
         held: best shots that are in memory only.
         stale: numbers whose rows differ from the index.
         version: the file's version when it was last compared with the index; None until it is.
-        writing: held by whoever must see the file at rest.
+        writing: lock for those who need the file unchanged for a while.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class WriteBehind:
         self._trouble: str | None = None
 
     async def call(self, work: Callable[[Store], T], **limits: float) -> T:
-        """Work with the file; a damaged one is put aside and begun anew with what can be read.
+        """Work with the file; a damaged one is set aside and rebuilt from what can be read.
 
         Raises:
             OutboxError: it can never work as it is configured.
@@ -74,6 +74,7 @@ class WriteBehind:
             return await self._owner.call(work, **limits)
         except StoreCorruptError as error:
             async with self._recovering:
+                # Several callers may meet the same damage; only the first recovers the file.
                 if self._owner.recoveries == recoveries:
                     await self._recover(error)
         try:
@@ -113,6 +114,7 @@ class WriteBehind:
             return True
 
     async def _apply(self, batch: list[int], changes: list[Change]) -> bool:
+        # Before the write, so that a row which changes during it becomes stale again.
         self.stale.difference_update(batch)
         try:
             await self.call(lambda store: store.apply(changes))
@@ -121,6 +123,7 @@ class WriteBehind:
             self.note_fault(error)
             return False
         except asyncio.CancelledError:
+            # Whether the write happened is not known, and writing a row twice does no harm.
             self.stale.update(batch)
             raise
         for number in batch:
@@ -138,7 +141,7 @@ class WriteBehind:
         return Change(number, states, self.held.get(number), age_s)
 
     def note_fault(self, error: StoreFaultError | OutboxError) -> None:
-        """Count a fault, and log it where it is another than the last."""
+        """Count a fault, and log it if it differs from the last one."""
         reason = error.reason if isinstance(error, StoreFaultError) else "config"
         self._metrics.outbox_faults.labels(reason).inc()
         if self._trouble != reason:

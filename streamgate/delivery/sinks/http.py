@@ -108,7 +108,7 @@ class HttpSink:
             await session.close()
 
     async def _keep(self, shot: EncodedShot, status: int, answer: bytes) -> None:
-        """Write the answer down. It was taken already: a full disk must not have it sent again."""
+        """Keep the answer. The best shot was accepted, so a full disk must not repeat it."""
         if self._answers is None:
             return
         try:

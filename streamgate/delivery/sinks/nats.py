@@ -168,7 +168,7 @@ class NatsSink:
 
 
 class _Faults:
-    """Ends `connect` at the first fault: by itself it would try a server that is down for ever.
+    """Ends `connect` at the first fault, because it would keep retrying a server that is down.
 
     Once connected, what the client tells here the call that failed raises as well.
     """

@@ -1,4 +1,4 @@
-"""What every network sink needs: TLS from its config, and messages without secrets."""
+"""What all network sinks need: TLS from their settings, and messages without secrets."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def plain(secret: SecretStr | None) -> str | None:
 
 
 def clean(text: object, secrets: Iterable[SecretStr | None] = ()) -> str:
-    """A foreign text on one line, cut short, without the secrets that it may repeat."""
+    """Return a text from outside on one line, shortened, without the secrets that it may repeat."""
     known = [secret.get_secret_value() for secret in secrets if secret is not None]
     shown = redact(str(text), known)
     shown = " ".join("".join(c if c.isprintable() else " " for c in shown).split())

@@ -96,6 +96,8 @@ class FrameAssembler:
             self._highest = number - 1
         # Too late, because its frame was returned or abandoned; or a duplicate, as answers to
         # repeated requests are.
+        # Too late, because its frame has been handed out or given up; or a duplicate, as answers to
+        # repeated requests are.
         if number < self._next or number in self._held:
             return []
         self._missing.pop(number, None)

@@ -215,6 +215,7 @@ class Peer:
                 _NO_PICTURE_S + silence_s
             ):
                 # Packets arrive, but no picture comes of them.
+                # Packets arrive, but no picture comes of them.
                 self.finish(PeerEnd.NO_KEYFRAME)
         return self.end
 

@@ -1,4 +1,4 @@
-"""A media server's stream (WHEP): pulled for ever, and opened anew only when it is lost.
+"""A media server's stream (WHEP), read until it is lost, then reopened.
 
 A connection that stutters is left alone: aiortc keeps checking it, and lost packets are asked for.
 Only when ICE has failed, or nothing came for the read timeout, the session is deleted and another
