@@ -24,6 +24,7 @@ demo: setup
 test: setup-dev
 	tools/test_servers.sh
 	tools/test_peer.sh
+	tools/test_kafka.sh $(BIN)/python
 	$(BIN)/pytest $(ARGS)
 
 # The tests with branch coverage: pure Python takes three quarters more CPU time.
@@ -56,4 +57,4 @@ bench: setup-dev
 	$(BIN)/python -m bench $(ARGS)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-out
+	rm -rf $(VENV) .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-out

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from streamgate.values.redaction import redact
-
 __all__ = [
     "ConfigError",
     "DataError",
@@ -18,7 +16,9 @@ __all__ = [
     "IngestFault",
     "ModelError",
     "OutboxError",
+    "PictureError",
     "ScoreError",
+    "SinkFault",
     "SourceError",
     "StreamgateError",
 ]
@@ -28,6 +28,9 @@ class StreamgateError(Exception):
     """Anything that streamgate raises on purpose; of a URL its message shows the host alone."""
 
     def __init__(self, message: str = "") -> None:
+        # Its package brings numpy, which `--help` and `import streamgate` must not wait for.
+        from streamgate.values.redaction import redact  # noqa: PLC0415
+
         super().__init__(redact(message))
 
 
@@ -45,6 +48,10 @@ class DataError(StreamgateError):
 
 class SourceError(StreamgateError):
     """A source cannot be opened or read."""
+
+
+class PictureError(StreamgateError):
+    """A decoded picture cannot be converted."""
 
 
 class DetectorError(StreamgateError):
@@ -87,17 +94,45 @@ class OutboxError(StreamgateError):
     """The outbox cannot be used as it is configured: another key, another camera, no access."""
 
 
+class SinkFault(StrEnum):
+    """What a delivery's failure says, of the sink or of the best shot.
+
+    Where another best shot passes right after, it was the best shot, whatever it looked like.
+    """
+
+    AWAY = "away"
+    """The sink was not reached: every best shot would fare alike."""
+    CREDENTIALS = "credentials"
+    """The sink does not let us in, until somebody mends its settings."""
+    UNCLEAR = "unclear"
+    """It broke off, failed or stayed silent: the sink is in trouble, or this one best shot is."""
+    REFUSED = "refused"
+    """The sink has answered that it does not take this best shot."""
+
+
 class DeliveryError(StreamgateError):
     """A sink did not take a best shot.
 
     Attributes:
-        permanent: whether the sink has refused it for good, so that a retry is useless.
+        fault: what that says of the sink and of the best shot.
         retry_after_s: how long the sink asked to wait before the next attempt, if it did.
+        setting: the key of the sink's section that may be wrong, such as `token`.
     """
 
     def __init__(
-        self, message: str, *, permanent: bool = False, retry_after_s: float | None = None
+        self,
+        message: str,
+        *,
+        fault: SinkFault = SinkFault.UNCLEAR,
+        retry_after_s: float | None = None,
+        setting: str | None = None,
     ) -> None:
         super().__init__(message)
-        self.permanent = permanent
+        self.fault = fault
         self.retry_after_s = retry_after_s
+        self.setting = setting
+
+    @property
+    def permanent(self) -> bool:
+        """Whether the sink has answered that it does not take this best shot."""
+        return self.fault is SinkFault.REFUSED

@@ -148,7 +148,7 @@ class Sink(Protocol):
         was given before.
 
         Raises:
-            DeliveryError: it was not; `permanent` says whether a retry is useless.
+            DeliveryError: it was not; `fault` says whether the sink or the best shot is to blame.
         """
         ...
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgate.values import (
+    ArrayPixels,
     Candidate,
     Crop,
     Face,
@@ -74,7 +75,7 @@ def frame(index: int = 0, at: float = 0.0, *, image: NDArray[np.uint8] | None = 
     """A frame captured at `at` seconds."""
     picture = np.zeros((36, 64, 3), np.uint8) if image is None else image
     return Frame(
-        image=picture,
+        pixels=ArrayPixels(picture),
         index=index,
         connection=0,
         captured_at=at,

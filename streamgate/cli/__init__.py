@@ -15,7 +15,6 @@ import click
 
 from streamgate import __version__
 from streamgate.errors import ConfigError, StreamgateError
-from streamgate.values.redaction import redact
 
 __all__ = ["app", "tell"]
 
@@ -23,16 +22,16 @@ _COMMANDS = {
     "check": ("streamgate.cli.check", "Validate a configuration file."),
     "schema": ("streamgate.cli.schema", "Print the JSON Schema of the configuration."),
     "run": ("streamgate.cli.run", "Run the gate for one camera."),
-    "outbox": ("streamgate.cli.outbox", "See and change what waits to be delivered."),
-    "recognise": ("streamgate.cli.recognise", "Name the people in the best shots that come."),
+    "outbox": ("streamgate.cli.outbox", "Inspect and change what waits in the outbox."),
+    "recognise": ("streamgate.cli.recognise", "Name the people in incoming best shots."),
     "demo": ("streamgate.cli.demo", "Show the gate at work on a synthetic camera."),
     "models": ("streamgate.cli.models", "List, fetch and verify models."),
     "score": ("streamgate.cli.score", "Score the faces of photographs."),
     "extract": ("streamgate.cli.extract", "Write GraFIQs score files for a folder of crops."),
-    "edc": ("streamgate.cli.edc", "Error-versus-discard curves of score files."),
-    "calibrate": ("streamgate.cli.calibrate", "Fit the scale that thresholds are set on."),
-    "replay": ("streamgate.cli.replay", "Judge the gate and other rules on recorded videos."),
-    "distill": ("streamgate.cli.distill", "Make a quality network out of any recogniser."),
+    "edc": ("streamgate.cli.edc", "Compute error-versus-discard curves of score files."),
+    "calibrate": ("streamgate.cli.calibrate", "Fit the quality scale to a set of faces."),
+    "replay": ("streamgate.cli.replay", "Compare the gate with other rules on recorded videos."),
+    "distill": ("streamgate.cli.distill", "Make a quality network from any recogniser."),
     "export": ("streamgate.cli.export", "Export the score as an ONNX graph."),
 }
 
@@ -73,6 +72,8 @@ def tell(error: StreamgateError, secrets: Iterable[str] = ()) -> int:
     if isinstance(error, ConfigError):
         click.echo(str(error), err=True)
         return 2
+    from streamgate.values.redaction import redact
+
     click.echo(f"streamgate: {redact(str(error), secrets)}", err=True)
     return 1
 

@@ -1,4 +1,4 @@
-"""`streamgate calibrate`: a scale that people can set thresholds on."""
+"""`streamgate calibrate`: fit the quality scale on which thresholds are set."""
 
 from __future__ import annotations
 
@@ -20,27 +20,29 @@ _FILE = click.Path(path_type=Path)
     "--images", type=_FILE, help="Folder or tar archive of aligned 112×112 crops; its index.csv "
     "is used.",
 )  # fmt: skip
-@click.option("--split", help="Take only the crops with this `split` of the index.")
+@click.option(
+    "--split", help="Use only the crops that have this value in the column `split` of the index."
+)
 @click.option(
     "--full-crops",
     is_flag=True,
-    help="Take each crop once more with its black border filled and, where it is grey, in colour.",
+    help="Use each crop a second time with its black border filled and, if it is grey, in colour.",
 )
 @click.option(
     "--spoiled",
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help="Share of the crops to spoil as cameras do, so that the scale tells poor faces apart.",
+    help="Share of the crops to degrade as cameras do, so that the scale distinguishes poor faces.",
 )
-@click.option("--from-sketch", type=_FILE, help="File that a daemon keeps as quality.sketch.")
+@click.option("--from-sketch", type=_FILE, help="File that a daemon writes as quality.sketch.")
 @options.weights
 @options.group
 @options.device
 @click.option(
     "--errors/--no-errors",
     default=False,
-    help="Also learn the recognition error that a quality stands for; needs identities.",
+    help="Also learn which recognition error a quality stands for; needs identities.",
 )
 @click.option(
     "--labels", type=_FILE, help="CSV with the columns file and identity, instead of the index."
@@ -52,8 +54,10 @@ _FILE = click.Path(path_type=Path)
     show_default=True,
     help="False match rate that the recogniser's threshold is set for.",
 )
-@options.recogniser("An independent recogniser (ONNX); default: own.")
-@click.option("--source", help="What the faces are, for people; default: the name of the set.")
+@options.recogniser("An independent recogniser (ONNX); default: the network's own embeddings.")
+@click.option(
+    "--source", help="A description of the faces for readers; default: the name of the set."
+)
 @click.option("--out", type=_FILE, help="File to write; default: beside the weights.")
 def command(
     *,
@@ -76,11 +80,11 @@ def command(
     source: str | None,
     out: Path | None,
 ) -> None:
-    """Fit quality 0-100, the percentage of a set of faces that scores worse.
+    """Fit quality 0-100: the percentage of a set of faces that scores worse.
 
-    The set is a folder or archive of crops, or what a camera has seen: --images or --from-sketch.
+    The set is a folder or archive of crops (--images), or a camera's own scores (--from-sketch).
     The file belongs to the weights; name it in quality.calibration unless it lies beside them.
-    Exit code 1 when a crop could not be read; the scale is that of the others.
+    Exit code 1 if a crop could not be read; the scale is then fitted to the others.
     """
     if (images is None) == (from_sketch is None):
         raise click.UsageError("give either --images or --from-sketch")

@@ -1,4 +1,5 @@
-"""`streamgate check`: say every fault of a configuration file, and what keeps it from working."""
+"""`streamgate check`: report every fault of a configuration, and what else would keep it from
+running."""
 
 from __future__ import annotations
 
@@ -15,13 +16,14 @@ __all__ = ["command"]
 @click.option(
     "--online",
     is_flag=True,
-    help="Also open the source, find faces in a picture of it, and ask each sink.",
+    help="Also open the source, look for faces in its first picture, and contact each sink.",
 )
 def command(file: Path, online: bool) -> None:
-    """Validate FILE and all that it names; exit 0 when `streamgate run FILE` would start, else 2.
+    """Validate FILE and everything that it names. Exit 0 if `streamgate run FILE` would start, else
+    2.
 
-    Each fault is told with its line, what was found and what is wanted; warnings alone are no
-    fault. Without --online no camera is opened and no server is asked.
+    Each fault is reported with its line, what was found and what is wanted. Warnings are not
+    faults. Without --online no camera is opened and no server is contacted.
     """
     from streamgate.config import load_config
 

@@ -28,10 +28,11 @@ __all__ = ["command"]
     help="Where best shots, contact sheet and summary go.",
 )
 def command(once: bool, seconds: float, out: Path) -> None:
-    """Show the gate at work on a synthetic camera: people walk by, the best face of each stays.
+    """Show the gate at work on a synthetic camera: people walk by, and the best face of each is
+    kept.
 
-    Two photographs in the public domain are fetched once and walk through a room, encoded as H.264
-    and played in real time through the whole pipeline.
+    Two photographs in the public domain are fetched once and moved through a room. The scene is
+    encoded as H.264 and played in real time through the whole pipeline.
     """
     from rich.console import Console
 

@@ -1,4 +1,5 @@
-"""`streamgate edc`: compare quality scores by the errors that they spare a recogniser."""
+"""`streamgate edc`: compare quality scores by the errors that a recogniser makes on what they
+keep."""
 
 from __future__ import annotations
 
@@ -67,7 +68,7 @@ def command(
 ) -> None:
     """Print the partial areas under FNMR over discard, to 20 and 30 %; less is better.
 
-    The threshold is set at the start (fixed) and on what is left (recomputed); see docs/score.md.
+    The threshold is set at the start (fixed) or again on what is left (recomputed).
     """
     from streamgate.lab.evaluation.edc import edc
     from streamgate.lab.evaluation.edc_files import qualities, read_scores

@@ -26,37 +26,42 @@ __all__ = ["command"]
     help="Folder of aligned face pictures.",
 )
 @click.option(
-    "--image-extension", default="jpg", show_default=True, help="Of the pictures, e.g. jpg, png."
+    "--image-extension",
+    default="jpg",
+    show_default=True,
+    help="File extension of the pictures, such as jpg or png.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("output"),
     show_default=True,
-    help="Folder for the score files; made where it does not exist.",
+    help="Folder for the score files; created if it does not exist.",
 )
 @click.option(
     "--backbone",
     type=click.Choice(options.BACKBONES),
-    help="Layout that the weights must have; read from the weights where it is not given.",
+    help="Layout that the weights must have; default: read from the weights.",
 )
 @options.weights
 @click.option("--gpu", type=click.IntRange(min=0), help="Number of the CUDA device.")
-@click.option("--device", help="auto, cpu or cuda:N; auto where neither this nor --gpu is given.")
+@click.option("--device", help="auto, cpu or cuda:N; default: auto.")
 @click.option("--path-replace", help="Part of the paths that is replaced in the score files.")
 @click.option("--path-replace-with", default="", help="What replaces it.")
 @click.option(
     "--color",
     type=click.Choice(["rgb", "bgr"]),
-    help="The order of colours that the network is shown; rgb for the default weights, and for "
+    help="Order of the colour channels that the network sees: rgb for the default weights, for "
     "others bgr, as in the published scores.",
 )
-@click.option("--bgr2rgb", is_flag=True, help="The published way to say --color rgb.")
+@click.option(
+    "--bgr2rgb", is_flag=True, help="The same as --color rgb; the option of the published script."
+)
 @click.option(
     "--groups",
     default=",".join(options.GROUPS),
     show_default=True,
-    help="Which scores, separated by commas; the earliest decides what they cost.",
+    help="Groups to score, separated by commas; the earliest one determines the cost.",
 )
 @options.batch_size
 @click.option("--recursive", is_flag=True, help="Read the folders below --images too.")

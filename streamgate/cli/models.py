@@ -1,4 +1,4 @@
-"""`streamgate models`: what there is, fetch it ahead of time, and check it."""
+"""`streamgate models`: list the models, fetch them in advance, and verify them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def command() -> None:
 
 @command.command("list")
 def _list() -> None:
-    """Print every model: its state, size, licence, purpose and place."""
+    """Print every model: its state, size, licence, purpose and path."""
     from streamgate.models.registry import MODELS, location, state_of
 
     for model in MODELS.values():
@@ -33,7 +33,7 @@ def _list() -> None:
 @command.command("pull")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 def _pull(names: tuple[str, ...]) -> None:
-    """Fetch the models NAME..., or all of them, so that later no network is needed."""
+    """Fetch the models NAME..., or all of them, so that no network is needed later."""
     from streamgate.models.registry import fetch
 
     for model in _chosen(names):
@@ -43,7 +43,7 @@ def _pull(names: tuple[str, ...]) -> None:
 @command.command("verify")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 def _verify(names: tuple[str, ...]) -> None:
-    """Check the files of NAME..., or of every model, against their hashes; fetch nothing.
+    """Verify the files of NAME..., or of all models, by their hashes; fetch nothing.
 
     Exit 1 when a file is damaged, or when one that was named is missing.
     """

@@ -59,7 +59,7 @@ _RECOGNISER = (
 
 
 def recogniser(text: str) -> _Decorator:
-    """An independent recogniser, an ONNX file, and what it wants to see."""
+    """An independent recogniser, an ONNX file, and the input that it expects."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(_RECOGNISER):

@@ -11,7 +11,6 @@ import csv
 import io
 import json
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ import click
 from streamgate.errors import ConfigError, DeliveryError, OutboxError
 
 if TYPE_CHECKING:
+    from streamgate.config import MemoryOutboxSection, SqliteOutboxSection
     from streamgate.delivery.durable.store import Row, Store
     from streamgate.delivery.entry import DeliveryState
 
@@ -68,7 +68,7 @@ def _show(file: Path, key: str, embedding: bool) -> None:
     """Print the metadata of the best shot KEY as JSON, and how each sink stands."""
     from streamgate.delivery.durable.cipher import DamagedError
 
-    with _opened(file) as store:
+    with _opened(file, with_keys=True) as store:
         [row] = _named(store.rows(), [key])
         try:
             shot = store.read(row.number)
@@ -148,7 +148,7 @@ def _export(file: Path, folder: Path, keys: tuple[str, ...], sink: str | None, d
 
     delivery = DirectorySink(DirectorySinkSection(kind="directory", path=folder))
     written = damaged = 0
-    with _opened(file) as store:
+    with _opened(file, with_keys=True) as store, asyncio.Runner() as runner:
         for row in _chosen(store.rows(), keys, sink=sink, dead=dead):
             try:
                 shot = store.read(row.number)
@@ -157,28 +157,29 @@ def _export(file: Path, folder: Path, keys: tuple[str, ...], sink: str | None, d
                 damaged += 1
                 continue
             if shot is not None:
-                asyncio.run(delivery.deliver(shot))
+                runner.run(delivery.deliver(shot))
                 written += 1
+        runner.run(delivery.close())
     click.echo(f"{written} best shots written into {folder}")
     if damaged:
         sys.exit(1)
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[Store]:
-    from streamgate.config import SqliteOutboxSection, load_config
+def _opened(file: Path, *, with_keys: bool = False) -> Iterator[Store]:
+    from streamgate.config import SqliteOutboxSection
     from streamgate.delivery.durable.cipher import Cipher
     from streamgate.delivery.durable.faults import StoreCorruptError, StoreFaultError
     from streamgate.delivery.durable.store import Store
 
-    section = load_config(file).config.delivery.outbox
+    section = _section(file, with_keys=with_keys)
     if not isinstance(section, SqliteOutboxSection):
         raise ConfigError(
             f"{file}: delivery.outbox is {section.kind}; only an outbox of kind sqlite can be "
             "looked into from outside"
         )
     try:
-        store = Store(section.path, Cipher(section.keys))
+        store = Store(section.path, Cipher(section.keys if with_keys else ()))
         try:
             yield store
         finally:
@@ -191,6 +192,35 @@ def _opened(file: Path) -> Iterator[Store]:
         ) from None
     except DeliveryError as error:
         raise OutboxError(str(error)) from None
+
+
+def _section(file: Path, *, with_keys: bool) -> MemoryOutboxSection | SqliteOutboxSection:
+    """Only what a command uses is read: secrets of sinks and cameras may be somebody else's."""
+    from typing import Annotated
+
+    from pydantic import BeforeValidator, TypeAdapter
+
+    from streamgate.config import OutboxSection
+    from streamgate.config.load import load_part
+
+    place = ("delivery", "outbox")
+    given = TypeAdapter(Annotated[OutboxSection, BeforeValidator(_or_memory)])
+    if with_keys:
+        return load_part(file, place, given)
+    # Without keys the section has to say that it means it.
+    plain = TypeAdapter(Annotated[OutboxSection, BeforeValidator(_as_unencrypted)])
+    left_out = ("keys", "store_pictures_unencrypted")
+    return load_part(file, place, plain, without=left_out)
+
+
+def _or_memory(data: Any) -> Any:
+    return {"kind": "memory"} if data is None else data
+
+
+def _as_unencrypted(data: Any) -> Any:
+    if isinstance(data, dict) and data.get("kind") == "sqlite":
+        return {**data, "store_pictures_unencrypted": True}
+    return _or_memory(data)
 
 
 def _chosen(
@@ -222,13 +252,21 @@ def _is_dead(row: Row) -> bool:
     return bool(row.states) and all(at.dead for at in row.states.values())
 
 
-def _state(at: DeliveryState, now: float) -> str:
+def _state(at: DeliveryState) -> str:
     if at.dead:
-        return f"dead after {at.refusals} refusals: {at.error}"
-    if at.refusals:
-        wait_s = max(0.0, at.due - now)
-        return f"refused {at.refusals} times, next in {wait_s:.0f} s: {at.error}"
+        return f"dead after {at.refusals} failures: {at.error}"
+    if at.error:
+        times = f"failed {at.refusals} times while others passed" if at.refusals else "failed"
+        return f"{times}, next in {at.due:.0f} s: {at.error}"
     return "waits"
+
+
+def _short_state(at: DeliveryState) -> str:
+    if at.dead:
+        return "dead"
+    if at.refusals:
+        return "refused"
+    return "failed" if at.error else "waits"
 
 
 def _as_dict(row: Row) -> dict[str, Any]:
@@ -238,13 +276,14 @@ def _as_dict(row: Row) -> dict[str, Any]:
     return {
         "key": row.key,
         "decided_at": summary and datetime.fromtimestamp(summary.decided_wall, UTC).isoformat(),
+        "age_s": round(row.age_s, 1),
         "quality": summary and round(summary.quality, 2),
         "bytes": summary and summary.size,
         "key_id": row.key_id if row.key_id != CLEAR else None,
         "damaged": summary is None,
         "sinks": {
             name: {
-                "state": "dead" if at.dead else "refused" if at.refusals else "waits",
+                "state": _short_state(at),
                 "refusals": at.refusals,
                 "error": at.error or None,
             }
@@ -260,12 +299,12 @@ def _as_json(rows: Sequence[Row]) -> str:
 _COLUMNS = ("key", "age", "quality", "bytes", "key id", "sinks")
 
 
-def _cells(row: Row, now: float) -> tuple[str, ...]:
-    sinks = "; ".join(f"{name} {_state(at, now)}" for name, at in sorted(row.states.items()))
+def _cells(row: Row) -> tuple[str, ...]:
+    sinks = "; ".join(f"{name} {_state(at)}" for name, at in sorted(row.states.items()))
     if row.summary is None:
         return row.key, "", "", "", row.key_id, f"damaged; {sinks}"
     return (
-        row.key, _age(now - row.summary.decided_wall), f"{row.summary.quality:.1f}",
+        row.key, _age(row.age_s), f"{row.summary.quality:.1f}",
         str(row.summary.size), row.key_id or "(clear)", sinks,
     )  # fmt: skip
 
@@ -285,7 +324,7 @@ def _as_table(rows: Sequence[Row]) -> str:
 
     table = Table(*_COLUMNS)
     for row in rows:
-        table.add_row(*_cells(row, time.time()))
+        table.add_row(*_cells(row))
     text = io.StringIO()
     Console(file=text, width=None if sys.stdout.isatty() else 200).print(table, markup=False)
     return text.getvalue()

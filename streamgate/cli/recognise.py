@@ -87,7 +87,7 @@ def command(
     A small reference to copy from: it compares embeddings with those of the gallery, drops
     repetitions by their key, and acknowledges what it has named.
     """
-    place = _checked(kind, url)
+    place = _checked(kind, url, ca_file)
     token, password = _secret(token_file), _secret(password_file)
     if kind == "http" and token is None and host not in _LOOPBACK:
         raise click.UsageError(f"--host {host} can be reached from outside: give --token-file")
@@ -123,7 +123,7 @@ def _console_log() -> LogSection:
     return LogSection(format="console")
 
 
-def _checked(kind: str, url: str | None) -> str:
+def _checked(kind: str, url: str | None, ca_file: Path | None) -> str:
     if kind == "http":
         return ""
     url = url or _URLS[kind]
@@ -132,6 +132,8 @@ def _checked(kind: str, url: str | None) -> str:
         raise click.UsageError(f"--url: wanted {' or '.join(_SCHEMES[kind])}://host:port")
     if "@" in parts.netloc:
         raise click.UsageError("--url holds credentials; give --username and --password-file")
+    if ca_file is not None and parts.scheme == "redis":
+        raise click.UsageError("--ca-file is for encrypted connections: the URL must be rediss://")
     return url
 
 

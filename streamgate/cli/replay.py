@@ -1,4 +1,4 @@
-"""`streamgate replay`: what would the gate have done with these videos, and other rules?"""
+"""`streamgate replay`: what the gate, and simpler rules, would have done with these videos."""
 
 from __future__ import annotations
 
@@ -23,20 +23,22 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--config",
     "config_file",
     type=_FILE,
-    help="A camera's YAML file, its source apart; default: every setting's default.",
+    help="A camera's configuration, of which the source is ignored; default: all defaults.",
 )
 @click.option(
     "--policy",
     "policies",
     multiple=True,
     type=click.Choice(POLICIES),
-    help="A rule to compare, may be repeated; default: all.",
+    help="A rule to compare; may be given several times; default: all.",
 )
 @options.recogniser("An independent recogniser (ONNX) for similarity.")
 @click.option(
-    "--identities", type=_FILE, help="CSV with the columns video, track, identity: who is seen."
+    "--identities",
+    type=_FILE,
+    help="CSV file with the columns video, track and identity: who is seen.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random policy.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random rule.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -58,10 +60,10 @@ def command(
     seed: int,
     out: Path,
 ) -> None:
-    """Score every face of the VIDEOs once, then judge the gate and other rules by that table.
+    """Score every face of the VIDEOs once, then compare the gate with other rules by these scores.
 
     Times are those of the files, so the same videos, configuration and weights give the same
-    decisions.jsonl to the byte.
+    decisions.jsonl, byte for byte.
     """
     from streamgate.lab.recogniser import Preprocessing
     from streamgate.lab.replay.judge import Recogniser, Request, judge

@@ -26,8 +26,8 @@ __all__ = ["command"]
 def command(leave: Callable[[int], None] | None, file: Path) -> None:
     """Run the gate for the camera that FILE describes, until it ends or is told to stop.
 
-    SIGTERM and SIGINT end it in order: live tracks are judged, what is due is delivered or kept.
-    A second signal, a second or more after the first, ends it at once, with exit code 1.
+    SIGTERM and SIGINT stop it in order: live tracks are decided, what is due is delivered or kept.
+    A second signal, at least a second later, ends it at once with exit code 1.
     """
     from streamgate.config import load_config
     from streamgate.config.section import secrets_of

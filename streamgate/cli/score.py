@@ -17,13 +17,17 @@ __all__ = ["command"]
     "places", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE|FOLDER..."
 )
 @click.option("--recursive", is_flag=True, help="Read the folders below each FOLDER too.")
-@click.option("--aligned", is_flag=True, help="The pictures are 112×112 crops: detect nothing.")
+@click.option(
+    "--aligned", is_flag=True, help="The pictures are aligned 112×112 crops, so detect nothing."
+)
 @options.weights
 @options.group
 @options.device
 @click.option("--precision", default="float32", show_default=True)
 @options.batch_size
-@click.option("--calibration", type=click.Path(path_type=Path), help="Map from raw to quality.")
+@click.option(
+    "--calibration", type=click.Path(path_type=Path), help="File that maps raw scores to quality."
+)
 @click.option(
     "--format",
     "layout",
@@ -34,7 +38,7 @@ __all__ = ["command"]
 @click.option(
     "--explain",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Write into this folder, for each face, its crop under a heat map of the score.",
+    help="Write the crop of each face with a heat map of its score into this folder.",
 )
 def command(
     *,
@@ -52,7 +56,7 @@ def command(
 ) -> None:
     """Detect, align and score every face of the pictures; quality 0-100, higher is better.
 
-    Exit code 1 when a picture could not be read; one without a face is reported and is no failure.
+    Exit code 1 if a picture could not be read. A picture without a face is reported, not a failure.
     """
     from streamgate.faces.finder import FaceFinder
     from streamgate.lab.photographs import LAYOUTS, score_photographs
@@ -80,7 +84,7 @@ def command(
     )
     click.echo(LAYOUTS[layout](scored.rows), nl=False)
     if scored.rows and not scorer.calibrated:
-        click.echo("these weights are not calibrated: quality only ranks", err=True)
+        click.echo("these weights are not calibrated: quality only ranks faces faces", err=True)
     if scored.skipped:
         click.echo(f"{scored.skipped} pictures were skipped", err=True)
         sys.exit(1)

@@ -107,23 +107,23 @@ class WebSection(Section):
         default=64,
         ge=8,
         le=4096,
-        description="Most open connections, those of open live pages on top; beyond it the one "
-        "that has been idle longest is closed. 128 file descriptors are always left to delivery "
-        "and logs.",
+        description="Most connections that may be open, not counting open live pages. Beyond it, "
+        "the one that has been idle longest is closed, so that a flood of connections cannot "
+        "take the file descriptors that delivery and logs need.",
     )
     allowed_hosts: tuple[Annotated[str, Field(pattern=_HOST_NAME)], ...] = Field(
         default=(),
         max_length=64,
         description="Further names of this server, such as door.example.org or *.example.org. "
-        "Whoever does not send the token must ask by one of them, by one that cert_file is for, by "
-        "address or by a name without a dot; of a loopback host by localhost. Other names are "
-        "refused, because a page on the internet can have its own name point here.",
+        "Requests without the token must use one of these names, a name in cert_file, an IP "
+        "address, or a name without a dot; on a loopback host, localhost. Other names are refused, "
+        "because a page on the internet could point its own name here (DNS rebinding).",
     )
     trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
         default=(),
         max_length=64,
-        description="Addresses or networks of proxies whose X-Forwarded-Proto is believed: where "
-        "it says https, the login's cookie is sent over TLS alone.",
+        description="Addresses or networks of proxies whose header X-Forwarded-Proto is trusted. "
+        "If it says https, the login cookie is marked Secure.",
     )
 
     @field_validator("token")
@@ -162,25 +162,26 @@ class WebSection(Section):
 
 
 class HealthSection(Section):
-    """When the process counts as ill, and when it ends for its supervisor to start it anew."""
+    """When the process reports that it is unhealthy, and when it ends to be restarted."""
 
     unhealthy_after_failures: int = Field(
         default=10,
         ge=1,
         description="/healthz and /readyz fail once the detector, the scorer or the disk has "
-        "failed so many times in a row. One success makes it well.",
+        "failed this many times in a row. One success ends that.",
     )
     end_after_failures: int | None = Field(
         default=300,
         ge=1,
-        description="The process ends in order, with exit code 1 and the reason, after so many "
-        "failures in a row: 12 s of a camera with 25 pictures a second, and five minutes or more "
-        "of a disk, which is tried once a second at most. null: never.",
+        description="After this many failures in a row the process ends in order, with exit code 1 "
+        "and the reason, so that its supervisor restarts it. The default is 12 s at 25 frames a "
+        "second, and five minutes of a failing disk, which is tried at most once a second. null: "
+        "never.",
     )
     end_after_stall_s: Seconds | None = Field(
         default=120.0,
-        description="The process ends once one detection or one batch of the scorer has taken so "
-        "long, seconds; /healthz fails from 30 s on. null: never.",
+        description="The process ends once one detection, or one batch of the scorer, has taken "
+        "this long, seconds; /healthz already fails after 30. null: never.",
     )
 
 

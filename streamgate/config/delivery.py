@@ -155,9 +155,17 @@ class RetrySection(Section):
         default=5,
         ge=1,
         le=1000,
-        description="After this many refusals by a sink, a best shot becomes a dead letter: it is "
-        "kept, but not offered again. A sink that cannot be reached refuses nothing; it is "
-        "retried until the best shot expires.",
+        description="A best shot that a sink has answered so often that it does not take it (HTTP "
+        "4xx, too large), while it took others, is a dead letter. Where a sink takes none, nothing "
+        "is given up.",
+    )
+    max_faults: int = Field(
+        default=12,
+        ge=1,
+        le=1000,
+        description="The same for a best shot on which a sink has failed (HTTP 5xx, a connection "
+        "that breaks, no answer in time), while it took others; with the usual pauses these are "
+        "some six minutes.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Settings that are allowed, and probably not what was meant."""
+"""Warnings about settings that are allowed, but probably not what was meant."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streamgate.config.source import DeviceSection
 __all__ = ["Doubt", "doubts"]
 
 Doubt = tuple[KeyPath, str, str]
-"""Where, what was found, and what is wanted instead if it was not meant."""
+"""A path, what was found, and what is wanted instead."""
 
 # What the detector and the measures give to clear faces; see the descriptions of the settings.
 _SUREST_DETECTION = 0.95
@@ -22,7 +22,7 @@ _NARROW_BRIGHTNESS = 40.0
 
 
 def doubts(config: CameraConfig) -> Iterator[Doubt]:
-    """Yield what is worth a second look."""
+    """Yield the settings that deserve a second look."""
     yield from _delivery(config)
     yield from _gate(config)
     yield from _prechecks(config)

@@ -10,13 +10,13 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from streamgate.config.camera import CameraConfig
@@ -25,7 +25,7 @@ from streamgate.config.faults import Fault, KeyPath, dotted, fault_from, is_secr
 from streamgate.errors import ConfigError
 from streamgate.values.redaction import redact
 
-__all__ = ["LoadedConfig", "load_config", "parse_config"]
+__all__ = ["LoadedConfig", "load_config", "load_part", "parse_config"]
 
 MAX_BYTES = 1_000_000
 _MOST_VALUES = 50_000
@@ -40,6 +40,7 @@ _UNREADABLE = (
     yaml.YAMLError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError,
 )  # fmt: skip
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+T = TypeVar("T")
 _MERGE = "tag:yaml.org,2002:merge"
 _KINDS: dict[type, str] = {type(None): "an empty file", list: "a list"}
 
@@ -93,6 +94,50 @@ class _UnreadableError(Exception):
         super().__init__(str(fault))
 
 
+def load_part(
+    path: Path,
+    at: tuple[str, ...],
+    kind: TypeAdapter[T],
+    *,
+    without: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> T:
+    """Read one section of a camera's file; what stands elsewhere need not be right, or there.
+
+    Args:
+        at: where the section stands.
+        kind: validates it.
+        without: keys of the section that are not read, such as secrets that nobody needs.
+        environment: values for `${NAME}`; the process environment by default.
+
+    Raises:
+        ConfigError: the message lists every fault of the section, one a line.
+    """
+    text = _text(path)
+    node = _compose(text, path)
+    for key in at:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        node = next((value for name, value in pairs if name.value == key), None)
+    if isinstance(node, yaml.MappingNode):
+        node.value = [(name, value) for name, value in node.value if name.value not in without]
+    reading = _Reading(os.environ if environment is None else environment, text)
+    try:
+        data = _plain(node, at, reading)
+    except _UnreadableError as error:
+        raise ConfigError(f"{path}:{error}") from None
+    reading.lines.setdefault((), 1)
+    try:
+        found = kind.validate_python(data)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            detail["loc"] = (*at, *detail["loc"])
+            reading.faults.append(_located(detail, reading))
+        found = None
+    if reading.faults or found is None:
+        raise ConfigError("\n".join(f"{path}:{fault}" for fault in reading.faults))
+    return found
+
+
 def load_config(path: Path, environment: Mapping[str, str] | None = None) -> LoadedConfig:
     """Read and validate a camera's YAML file.
 
@@ -103,16 +148,19 @@ def load_config(path: Path, environment: Mapping[str, str] | None = None) -> Loa
     Raises:
         ConfigError: the message lists every fault, one a line.
     """
+    return parse_config(_text(path), path, os.environ if environment is None else environment)
+
+
+def _text(path: Path) -> str:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise ConfigError(f"{path}: {size} bytes; a configuration has at most {MAX_BYTES}")
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start})") from None
-    return parse_config(text, path, os.environ if environment is None else environment)
 
 
 def parse_config(text: str, path: Path, environment: Mapping[str, str]) -> LoadedConfig:

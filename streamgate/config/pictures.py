@@ -1,4 +1,4 @@
-"""What every source must be told about its pictures where the stream does not say it."""
+"""Settings of pictures that the stream itself may not state, shared by all sources."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class PictureSection(Section):
 
     pixel_aspect: Annotated[float | None, BeforeValidator(_aspect)] = Field(
         default=None,
-        description="Width of a pixel divided by its height, as 16:15 or 1.067, for devices that "
-        "send squeezed pictures without saying so; by default the stream's own tag counts, and "
-        "square pixels without one. Faces are squeezed as their pictures are, and hardly found.",
+        description="Width of a pixel divided by its height, such as 16:15 or 1.067, for devices "
+        "that send squeezed pictures without saying so: squeezed faces are hardly found. Default: "
+        "what the stream states, or else square pixels.",
     )
     max_pixels: int = Field(
         default=7680 * 4320,
         ge=64 * 64,
         le=1 << 30,
-        description="Largest picture that is decoded, width times height (8K by default): one of "
-        "16,000 by 16,000 takes 2.7 GB.",
+        description="Largest picture that is decoded, width times height, pixels. The default is "
+        "8K; a picture of 16,000 by 16,000 would take 2.7 GB of memory.",
     )

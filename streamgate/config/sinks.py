@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
@@ -29,8 +30,8 @@ class _AnySink(Section):
         default=4,
         ge=1,
         le=64,
-        description="Most deliveries under way at the same time. Those of one track are always "
-        "made one after another, in order.",
+        description="Most deliveries under way at the same time. Those of one track are made one "
+        "after another, in order, except one that has failed and is tried again by itself.",
     )
 
 
@@ -52,6 +53,20 @@ class _NetworkSink(_AnySink):
         description="Private key of client_cert_file, a PEM file. Default: it is in "
         "client_cert_file.",
     )
+
+    @model_validator(mode="after")
+    def _encrypted_as_meant(self) -> Self:
+        """Files for TLS say that the connection is meant to be encrypted."""
+        url = str(getattr(self, "url", ""))
+        plain = {"http": "https", "redis": "rediss", "mqtt": "mqtts"}.get(url.partition(":")[0])
+        in_clear = plain is not None or getattr(self, "tls", None) is False
+        if in_clear and (self.ca_file is not None or self.client_cert_file is not None):
+            wanted = "tls: true" if plain is None else f"a URL that begins with {plain}://"
+            raise ValueError(
+                f"ca_file or client_cert_file is given, but the connection is not encrypted: "
+                f"wanted {wanted}, or neither file"
+            )
+        return self
 
     @field_validator("ca_file", "client_cert_file", "client_key_file")
     @classmethod
@@ -107,6 +122,16 @@ class DirectorySinkSection(_AnySink):
     kind: Literal["directory"]
     name: Name = Field(default="directory", description="Name in metrics and logs.")
     path: Path = Field(description="The folder. It is created if it does not exist.")
+    timeout_s: Seconds = Field(
+        default=30.0,
+        description="Time allowed for one best shot, seconds: a disk on a dead server never "
+        "answers.",
+    )
+    group_readable: bool = Field(
+        default=False,
+        description="Files are for their owner alone (0600, in a folder of 0700 where it is made); "
+        "true lets the group read them (0640 in 0750).",
+    )
 
 
 class HttpSinkSection(_NetworkSink):
@@ -128,6 +153,12 @@ class HttpSinkSection(_NetworkSink):
     headers: dict[Annotated[str, Field(pattern=_HEADER)], SecretStr] = Field(
         default_factory=dict, max_length=32, description="Further headers, such as an API key."
     )
+    proxy: SecretStr | None = Field(
+        default=None,
+        description="http:// or https:// proxy, with user:password@ where it wants one; better as "
+        "proxy_file. Default: HTTP_PROXY, HTTPS_PROXY and NO_PROXY of the environment, as other "
+        "programs read them; an empty text takes none.",
+    )
     metadata_part: Name | None = Field(
         default="metadata", description="Name of the part with the JSON; null omits the part."
     )
@@ -144,6 +175,15 @@ class HttpSinkSection(_NetworkSink):
         description="File in which 2xx answers are kept with the key of the best shot, for "
         "services that answer with the name of the person. Default: answers are not kept.",
     )
+
+    @field_validator("proxy")
+    @classmethod
+    def _is_proxy(cls, proxy: SecretStr | None) -> SecretStr | None:
+        if proxy is not None and (text := proxy.get_secret_value()):
+            parts = urlsplit(text)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError("wanted http://host:port or https://host:port")
+        return proxy
 
     @model_validator(mode="after")
     def _consistent(self) -> HttpSinkSection:
@@ -239,6 +279,12 @@ class KafkaSinkSection(_BrokerSink):
         default="streamgate-best-shots", description="Topic to send to."
     )
     tls: bool = Field(default=False, description="Encrypt the connection (TLS).")
+    idempotent: bool = Field(
+        default=True,
+        description="Let the brokers drop what the client repeats within one connection (the "
+        "idempotent producer). Where they refuse it, it is switched off with a warning: the "
+        "idempotency key in each message tells repetitions anyway.",
+    )
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
         default="SCRAM-SHA-512",
         description="SASL mechanism that proves username and password.",

@@ -52,21 +52,22 @@ class DetectorSection(Section):
     )
     look: Literal["adaptive", "every_frame"] = Field(
         default="adaptive",
-        description="Which pictures the detector is asked about. `adaptive`: some a second while "
-        "something moves or somebody is followed, else one now and then; `every_frame`: all, which "
-        "costs ten times as much where nobody is seen. `streamgate replay` looks at all.",
+        description="In which frames faces are detected. adaptive: looks_per_s times a second "
+        "while something moves or a face is tracked, otherwise every look_every_s; every_frame: "
+        "in all, which costs ten times as much while nobody is there. `streamgate replay` uses "
+        "all frames.",
     )
     look_every_s: Seconds = Field(
         default=1.0,
         le=60,
-        description="The detector is asked at least this often, seconds, even if nothing moves.",
+        description="Longest time between two detections, seconds, even if nothing moves.",
     )
     looks_per_s: float = Field(
         default=10.0,
         gt=0,
         le=240,
-        description="The detector is asked this many times a second while something moves or "
-        "somebody is followed. Fewer cost less, and leave fewer faces to choose from.",
+        description="Detections a second while something moves or a face is tracked. Fewer cost "
+        "less, but leave fewer faces to choose from.",
     )
 
 
@@ -364,7 +365,7 @@ class GateSection(Section):
         ge=0,
         le=3600,
         description="Tracks of the same person that follow each other within this time, seconds, "
-        "are one visit: a later one forwards a face only if it is better by improve_by. 0: every "
+        "are one visit: a later track forwards a face only if it is better by improve_by. 0: each "
         "track is a visit of its own.",
     )
     max_per_track: int = Field(

@@ -1,4 +1,4 @@
-"""One camera's process: what it is made of, how it starts and how it stops."""
+"""One camera's process: its parts, start, stop and reload."""
 
 from streamgate.daemon.lifecycle import run_camera
 from streamgate.daemon.observer import Observer

@@ -134,7 +134,7 @@ async def compose(
             on_analysed=listeners.analysed,
             on_joined=listeners.joined,
             on_outcome=failures.note,
-            lossless=isinstance(config.source, FileSection) and config.source.pace == "fast",
+            lossless=_is_lossless(config),
         )
     )
     show_config(config, loaded.config_hash, metrics, clock)
@@ -173,11 +173,16 @@ async def _load_scorer(
 
 @dataclass(frozen=True, slots=True)
 class _Analysis:
-    """What finds faces, and the one thread that it belongs to."""
+    """The face analyser, and the one thread that it belongs to."""
 
     thread: ThreadPoolExecutor
     detector: YuNetDetector
     analyser: FaceAnalyser
+
+
+def _is_lossless(config: CameraConfig) -> bool:
+    """Whether every frame counts: a recording that is read as fast as it can be judged."""
+    return isinstance(config.source, FileSection) and config.source.pace == "fast"
 
 
 async def _build_analysis(config: CameraConfig, clock: Clock, stack: AsyncExitStack) -> _Analysis:
@@ -187,7 +192,13 @@ async def _build_analysis(config: CameraConfig, clock: Clock, stack: AsyncExitSt
     detector = await asyncio.get_running_loop().run_in_executor(
         thread, YuNetDetector, config.detector, path
     )
-    analyser = FaceAnalyser(config, detector, FaceTracker(config.tracker), clock)
+    analyser = FaceAnalyser(
+        config,
+        detector,
+        FaceTracker(config.tracker),
+        clock,
+        every_frame=_is_lossless(config),
+    )
     return _Analysis(thread, detector, analyser)
 
 
@@ -231,7 +242,7 @@ def _live_view(
         sinks=lambda: outbox.sinks,
         holds=outbox.holds,
         explain=explain,
-        explains=f"It belongs to the score `{config.quality.group}`.",
+        explains=f"It shows the {config.quality.group} score.",
     )
     return LiveView(config.web, sources, SystemClock())
 

@@ -1,4 +1,4 @@
-"""Which class stands for which outbox and which sink; clients of brokers load when one is used."""
+"""Chooses the classes of outbox and sinks; the client of a broker is imported when it is used."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""When a camera counts as ill, and when it is so ill that its supervisor should start it anew.
+"""When a camera counts as unhealthy, and when it should end so that its supervisor restarts it.
 
-A part that fails once is tried again. One that fails every time would otherwise go on for ever with
+A part that fails once is tried again. One that fails every time would otherwise go on forever with
 a process that looks well: it is told by the health check after a few failures in a row, and ends
 the process, in order and with a reason, after many.
 """
@@ -16,7 +16,7 @@ __all__ = ["Failures", "Part"]
 
 
 class Part(StrEnum):
-    """What can fail for ever while the process lives."""
+    """The parts that can keep failing while the process runs."""
 
     DETECTOR = "detector"
     SCORER = "scorer"

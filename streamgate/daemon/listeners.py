@@ -1,6 +1,6 @@
-"""Who is told of what happens to a face: the live page, traces, drift, the score sketch, a caller.
+"""The listeners to what happens to a face: live page, traces, drift, score sketch, a caller.
 
-Told on the event loop, in this order; none of it may block.
+They are called on the event loop, in this order; none of them may block.
 """
 
 from __future__ import annotations

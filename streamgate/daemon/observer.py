@@ -1,4 +1,4 @@
-"""What a program around the daemon may want to be told, such as the demo's table."""
+"""Callbacks for a program around the daemon, such as the demo's table."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import av
 
@@ -58,11 +58,6 @@ from streamgate.quality.threshold import with_threshold
 from streamgate.sources.opening import NoVideoError, Opening, open_video
 
 __all__ = ["Finding", "Severity", "preflight", "require_startable"]
-
-_FFMPEG_CREDENTIALS = 127
-"""FFmpeg keeps user and password of an RTSP address, percent-encoded, in 128 bytes and cuts the
-rest off without a word."""
-
 
 _OWN_HEALTH_S = 2.0
 _OWN_HEALTH_BYTES = 4096
@@ -138,7 +133,6 @@ def _source(config: CameraConfig) -> Iterator[_Found]:
             yield from _video(section)
         case RtspSection() as section:
             yield from _url(section.url, ("source", "url"))
-            yield from _credentials(section)
             if section.ca_file is not None and section.tls_verify:
                 yield from _authority(section.ca_file, ("source", "ca_file"))
         case WhepSection() as section:
@@ -184,22 +178,6 @@ def _url(url: str, key: KeyPath) -> Iterator[_Found]:
         yield Severity.REFUSED, key, "an address without a host", "scheme://host:port/path"
     elif port == 0:
         yield Severity.REFUSED, key, "port 0", "a port from 1 to 65535"
-
-
-def _credentials(section: RtspSection) -> Iterator[_Found]:
-    if section.username is None:
-        return
-    password = "" if section.password is None else section.password.get_secret_value()
-    length = len(quote(section.username, safe="")) + 1 + len(quote(password, safe=""))
-    if length > _FFMPEG_CREDENTIALS:
-        key = ("source", "username" if section.password is None else "password")
-        yield (
-            Severity.REFUSED,
-            key,
-            f"user and password of {length} characters when percent-encoded, of which all beyond "
-            f"{_FFMPEG_CREDENTIALS} would be cut off",
-            f"{_FFMPEG_CREDENTIALS} or fewer; letters and digits count one each, others three",
-        )
 
 
 def _authority(path: Path, key: KeyPath) -> Iterator[_Found]:

@@ -1,4 +1,4 @@
-"""Other settings for a camera that runs, on SIGHUP or when its file has changed.
+"""Change the settings of a running camera, on SIGHUP or when its file has changed.
 
 The file is validated first; where it is at fault, or a new sink cannot be made, all stays as it is
 and the reason is told. What can change while the camera runs is changed without touching the stream
@@ -38,7 +38,7 @@ _POLL_S = 2.0
 
 
 def in_use_after(now: CameraConfig, wanted: CameraConfig) -> CameraConfig:
-    """The settings that a running camera can have of those that are wanted.
+    """Return the wanted settings, except those that a running camera cannot change.
 
     Thresholds, sinks and the log change at once; the source, models, the outbox and the web server
     are what they were. This function is the whole rule: what it does not take over needs a restart.
@@ -105,7 +105,7 @@ def hangups(path: Path) -> Iterator[asyncio.Event]:
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """What tells a changed file: also one that was put in another's place."""
+    """Identifies a version of a file; it also changes when another file takes its place."""
 
     device: int
     inode: int
@@ -145,7 +145,7 @@ class Reloader:
                 await self.reload()
 
     async def reload(self) -> None:
-        """Read the file and take over what it says, or say why not."""
+        """Read the file and apply it, or report why not."""
         metrics = self._camera.metrics
         reloading()
         try:

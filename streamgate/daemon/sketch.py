@@ -1,6 +1,6 @@
 """Keep the distribution of a camera's raw scores on disk while it runs.
 
-A sketch is worth days of traffic, so it goes on over restarts; one of other weights is put aside
+A sketch takes days to collect, so it continues after a restart. One of other weights is set aside
 rather than mixed or lost. Writing is done by a thread of its own, a few times an hour.
 """
 
@@ -81,5 +81,5 @@ def _resumed(path: Path, weights_sha256: str, group: str) -> ScoreSketch:
         return sketch
     aside = path.with_name(f"{path.name}.{sketch.weights_sha256[:12]}-{sketch.group}")
     path.replace(aside)
-    log.warning("sketch of other weights put aside", path=str(aside))
+    log.warning("sketch of other weights set aside", path=str(aside))
     return ScoreSketch(weights_sha256, group)

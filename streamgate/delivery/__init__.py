@@ -1,1 +1,1 @@
-"""Best shots on their way to whoever asked for them."""
+"""Delivery of best shots: outbox, sinks, decision log."""

@@ -2,7 +2,7 @@
 
 The order is what makes `accepted` in a line mean something: the outbox has forced the best shot to
 disk before the line exists, so that whoever reads the line may rely on the delivery. The other way
-round, a process that is killed in between would have prior what it never kept.
+round, a process that is killed in between would have promised what it never kept.
 
 A disk that takes no lines costs lines, never the camera: some are held back and written as soon as
 there is room, and those beyond are counted.
@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
 from streamgate.config import CameraConfig, DecisionLogSection
 from streamgate.delivery.rotated import RotatedFile
+from streamgate.delivery.threads import Threads
 from streamgate.errors import DeliveryError
 from streamgate.ports import ShotOutbox
 from streamgate.selection.decision_record import (
@@ -37,6 +38,8 @@ __all__ = ["DecisionLog"]
 log = structlog.get_logger(__name__)
 
 _HELD_LINES = 256
+_WRITE_S = 1.0
+"""So long a disk may take for a line before those that follow are held back."""
 _STATES: dict[Acceptance, ShotState] = {
     Acceptance.ACCEPTED: "accepted",
     Acceptance.HELD: "held",
@@ -63,7 +66,9 @@ class DecisionLog:
         self._file = RotatedFile(section.path, section.max_bytes, section.keep)
         self._place = section.path
         # Not the loop's threads, which a dead name server may hold: best shots wait behind lines.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="decisions")
+        self._thread = Threads("decisions")
+        # A write that has not returned in time: whether its line is in the file shows later.
+        self._late: tuple[bytes, asyncio.Future[None]] | None = None
         self._outbox = outbox
         self._under = under
         self._metrics = metrics
@@ -106,19 +111,32 @@ class DecisionLog:
         if self._held:
             self._metrics.decision_log_lines.labels("lost").inc(len(self._held))
             log.error("decisions are lost", path=str(self._place), lines=len(self._held))
+        self._thread.close()
 
     def _note(self, shot: BestShot, state: ShotState) -> None:
         self._shots.setdefault(shot.track_id, []).append(forwarded_shot(shot, state))
 
     async def _write(self) -> None:
         while self._held:
+            # One that is late already is looked at, not waited for: lines must not hold up shots.
+            limit_s = 0.0
+            if self._late is None:
+                line, limit_s = self._held[0], _WRITE_S
+                self._late = line, self._thread.begin(partial(self._file.append, line))
+            line, writing = self._late
+            await asyncio.wait({writing}, timeout=limit_s)
+            if not writing.done():
+                self._tell("the disk does not answer")
+                return
+            self._late = None
             try:
-                loop = asyncio.get_running_loop()
-                await loop.run_in_executor(self._thread, self._file.append, self._held[0])
+                writing.result()
             except OSError as error:
                 self._tell(error.strerror or type(error).__name__)
                 return
-            self._held.popleft()
+            # Newer lines may have pushed it out meanwhile.
+            if self._held and self._held[0] is line:
+                self._held.popleft()
             self._metrics.decision_log_lines.labels("written").inc()
         if self._trouble is not None:
             log.info("the decision log can be written again", path=str(self._place))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import structlog
@@ -13,6 +12,7 @@ from streamgate.config import DeliverySection
 from streamgate.delivery.outbox import Outbox
 from streamgate.delivery.payload import encode_shot
 from streamgate.delivery.sink_worker import Pace, SinkWorker
+from streamgate.delivery.threads import Threads
 from streamgate.ports import Clock, Sink
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Acceptance, BestShot, EncodedShot
@@ -57,7 +57,7 @@ class Dispatcher:
         self._out_of_time = False
         # The loop's own threads look names up as well, and a dead name server would hold all of
         # them: no sink may keep a best shot from the outbox.
-        self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encode")
+        self._encoder = Threads("encode")
         for sink in sinks:
             self._add(sink)
 
@@ -82,7 +82,7 @@ class Dispatcher:
         encode = partial(
             encode_shot, shot, crop_format=section.crop_format, jpeg_quality=section.jpeg_quality
         )
-        encoded = await asyncio.get_running_loop().run_in_executor(self._encoder, encode)
+        encoded = await self._encoder.begin(encode)
         return await self.accept_encoded(encoded)
 
     async def accept_encoded(self, shot: EncodedShot) -> Acceptance:
@@ -105,14 +105,14 @@ class Dispatcher:
                 self._group = group
                 for worker in self._workers.values():
                     self._start(worker)
-                tending = group.create_task(self._tend())
+                maintaining = group.create_task(self._maintain())
                 if self._out_of_time:
                     self._cancel()
                 await self._draining.wait()
                 # From here on nothing is added; a worker ends when it is drained.
                 if self._tasks:
                     await asyncio.wait(self._tasks.values())
-                tending.cancel()
+                maintaining.cancel()
         finally:
             self._group = None
             self._stopped.set()
@@ -191,8 +191,10 @@ class Dispatcher:
             self._tasks[worker.sink.name] = self._group.create_task(worker.run())
 
     def _pace(self, name: str) -> Pace:
-        at_once = {sink.name: sink.at_once for sink in self._section.sinks}
-        return Pace(at_once.get(name, 1), self._section.retry)
+        for index, sink in enumerate(self._section.sinks):
+            if sink.name == name:
+                return Pace(sink.at_once, self._section.retry, f"delivery.sinks[{index}]")
+        return Pace(1, self._section.retry)
 
     async def _retire(self, worker: SinkWorker, *, removed: bool) -> None:
         """End a worker; a stop cuts its time short."""
@@ -220,7 +222,7 @@ class Dispatcher:
         for task in self._tasks.values():
             task.cancel()
 
-    async def _tend(self) -> None:
+    async def _maintain(self) -> None:
         while True:
             await asyncio.sleep(_MAINTAIN_S)
             if await self._outbox.maintain():
@@ -228,8 +230,11 @@ class Dispatcher:
                     worker.wake()
 
     async def _close(self) -> None:
-        await asyncio.gather(*(_close(worker.sink) for worker in self._workers.values()))
-        await self._outbox.close()
+        closing = [_close(worker.sink) for worker in self._workers.values()]
+        failed, *_ = await asyncio.gather(self._outbox.close(), *closing, return_exceptions=True)
+        self._encoder.close()
+        if isinstance(failed, BaseException):
+            raise failed
 
 
 async def _close(sink: Sink) -> None:

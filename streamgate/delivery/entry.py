@@ -50,7 +50,9 @@ class ShotSummary:
         track: boot and track.
         quality: 0-100.
         size: bytes that it occupies.
-        decided_wall: Unix seconds, from which its age is counted.
+        decided_wall: Unix seconds, for people.
+        accepted_at: when the outbox took it, from which its age counts: seconds on the index's
+            clock, which nobody can set; negative for one that is older than the process.
     """
 
     key: str
@@ -58,6 +60,7 @@ class ShotSummary:
     quality: float
     size: int
     decided_wall: float
+    accepted_at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -65,17 +68,21 @@ class DeliveryState:
     """How a best shot stands with one sink.
 
     Attributes:
-        refusals: how often the sink has refused it.
-        due: Unix seconds before which it is not offered again.
+        refusals: how often the sink has failed on it while it took others.
+        due: before which it is not offered again; seconds on the index's clock.
         dead: whether it is no longer offered.
         claimed: whether it is being delivered now.
-        error: what the sink said when it last refused it.
+        aside: whether the others of its track may pass it.
+        failures: attempts in a row that have failed, those of a sink that took nothing among them.
+        error: what was wrong when it last failed.
     """
 
     refusals: int = 0
     due: float = 0.0
     dead: bool = False
     claimed: bool = False
+    aside: bool = False
+    failures: int = 0
     error: str = ""
 
 

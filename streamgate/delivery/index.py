@@ -1,20 +1,24 @@
 """Which best shots still wait for which sinks: every rule of the outbox, and no I/O.
 
 An outbox in memory and one on disk must not differ in order, in what they give up, or in how they
-count it. Both keep a index; time is an argument.
+count it. Both keep an index; time is an argument: seconds on a clock
+that nobody can set.
 
 The rules:
 
 - A best shot goes to every sink; to one sink, those of one track go in order, one at a time.
-- One that a sink has refused for good is a dead letter for that sink and lets its successors pass.
+- One that a sink has failed on is set aside: the others pass, those of its track too, and it is
+  tried again by itself. Its place in the order of its track is given up for that.
+- One that a sink has failed on too often while it took others is a dead letter for that sink.
 - Over a size limit, dead letters go first, oldest first; then what is still unsent: the one of
   lowest quality, of equals the oldest. One that is being delivered now is never given up.
-- What is older than the time limit goes, dead letters too.
+- What was accepted longer ago than the time limit goes, dead letters too.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from streamgate.delivery.entry import (
@@ -46,7 +50,9 @@ class OutboxIndex:
         self._limits = limits
         self._entries: dict[int, Entry] = {}
         self._numbers: dict[str, int] = {}
-        self._lines = {name: SinkQueue(name, self._entries) for name in sinks}
+        self._queues = {name: SinkQueue(name, self._entries) for name in sinks}
+        self._oldest = math.inf
+        """No entry was accepted before."""
         self._victims: list[tuple[bool, float, int]] = []
 
     def __len__(self) -> int:
@@ -62,14 +68,14 @@ class OutboxIndex:
         """Let every best shot from now on go to these sinks; what waits for others goes on."""
         self.sinks = tuple(sinks)
         for name in sinks:
-            self._lines.setdefault(name, SinkQueue(name, self._entries))
+            self._queues.setdefault(name, SinkQueue(name, self._entries))
 
     def unclaim(self, sink: str) -> None:
         """Offer again what a sink was being given when its deliveries were broken off."""
         for entry in self._entries.values():
             state = entry.sinks.get(sink)
             if state is not None and state.claimed:
-                self._lines[sink].release(entry)
+                self._queues[sink].release(entry)
 
     def get(self, number: int) -> Entry | None:
         """The entry of that number, if it is still there."""
@@ -77,7 +83,7 @@ class OutboxIndex:
 
     def waiting(self, sink: str) -> int:
         """How many best shots wait for a sink; its dead letters do not."""
-        return self._lines[sink].waiting if sink in self._lines else 0
+        return self._queues[sink].waiting if sink in self._queues else 0
 
     def dead_letters(self, sink: str) -> int:
         """How many best shots a sink has refused for good."""
@@ -102,10 +108,11 @@ class OutboxIndex:
         self._entries[number] = entry
         self._numbers[summary.key] = number
         self.bytes += summary.size
+        self._oldest = min(self._oldest, summary.accepted_at)
         for name, state in entry.sinks.items():
-            line = self._lines.setdefault(name, SinkQueue(name, self._entries))
+            queue = self._queues.setdefault(name, SinkQueue(name, self._entries))
             if not state.dead:
-                line.add(entry)
+                queue.add(entry)
         heapq.heappush(self._victims, _victim(entry))
         return entry
 
@@ -113,46 +120,90 @@ class OutboxIndex:
 
     def claim(self, sink: str, now: float) -> Entry | None:
         """Take the oldest best shot that may be offered to a sink now."""
-        return self._lines[sink].claim(now) if sink in self._lines else None
+        return self._queues[sink].claim(now) if sink in self._queues else None
 
     def next_due(self, sink: str) -> float | None:
-        """Unix seconds at which a best shot may next be offered to a sink, if any waits."""
-        return self._lines[sink].next_due() if sink in self._lines else None
+        """Seconds at which a best shot may next be offered to a sink, if any waits."""
+        return self._queues[sink].next_due() if sink in self._queues else None
 
     def release(self, number: int, sink: str) -> None:
         """Give a claimed best shot back, to be offered again."""
         entry = self._entries.get(number)
         if entry is not None and sink in entry.sinks:
-            self._lines[sink].release(entry)
+            self._queues[sink].release(entry)
 
     def postpone(self, number: int, sink: str, due: float) -> None:
         """Give a claimed best shot back, to be offered again when due."""
         entry = self._entries.get(number)
         if entry is not None and sink in entry.sinks:
             entry.sinks[sink].due = due
-            self._lines[sink].release(entry)
+            self._queues[sink].release(entry)
 
-    def refuse(self, number: int, sink: str, due: float, error: str) -> None:
-        """Give a claimed best shot back that the sink has refused; offer it again when due."""
-        entry = self._entries.get(number)
-        if entry is not None and sink in entry.sinks:
-            entry.sinks[sink].refusals += 1
-            entry.sinks[sink].error = error
-            self.postpone(number, sink, due)
+    def set_aside(self, number: int, sink: str, due: float, error: str) -> bool:
+        """Give a claimed best shot back that the sink has failed on; offer it again when due.
 
-    def dead_letter(self, number: int, sink: str, error: str) -> None:
-        """Make a claimed best shot a dead letter for a sink that has refused it."""
+        Returns:
+            Whether the error is another than before.
+        """
         entry = self._entries.get(number)
         if entry is None or sink not in entry.sinks:
-            return
+            return False
         state = entry.sinks[sink]
+        is_news, state.error = state.error != error, error
+        state.failures += 1
+        self._queues[sink].set_aside(entry, due)
+        return is_news
+
+    def refusals(self, number: int, sink: str) -> int:
+        """How often a sink has failed on a best shot while it took others."""
+        entry = self._entries.get(number)
+        return entry.sinks[sink].refusals if entry is not None and sink in entry.sinks else 0
+
+    def blame(self, number: int, sink: str, due: float) -> int:
+        """Count a failure as the best shot's own, since others pass; return how many there are.
+
+        One that is being tried again is not counted: what comes of that will tell.
+        """
+        entry = self._entries.get(number)
+        if entry is None or sink not in entry.sinks:
+            return 0
+        state = entry.sinks[sink]
+        if state.dead or state.claimed:
+            return 0
         state.refusals += 1
-        state.error = error
-        state.claimed = False
+        self._queues[sink].put_off(entry, due)
+        return state.refusals
+
+    def exonerate(self, sink: str) -> list[int]:
+        """Give those their places again that failed because the sink took nothing.
+
+        Returns:
+            Their numbers.
+        """
+        cleared: list[int] = []
+        queue = self._queues.get(sink)
+        for number in queue.aside if queue is not None else ():
+            entry = self._entries[number]
+            state = entry.sinks[sink]
+            if not state.refusals and not state.claimed:
+                self._queues[sink].reinstate(entry)
+                state.failures, state.error = 0, ""
+                cleared.append(number)
+        return cleared
+
+    def dead_letter(self, number: int, sink: str) -> bool:
+        """Make a best shot a dead letter for a sink, unless it is being delivered right now."""
+        entry = self._entries.get(number)
+        if entry is None or sink not in entry.sinks:
+            return False
+        state = entry.sinks[sink]
+        if state.dead or state.claimed:
+            return False
         state.dead = True
-        self._lines[sink].remove(entry)
+        self._queues[sink].remove(entry)
         if entry.dead:
             heapq.heappush(self._victims, _victim(entry))
+        return True
 
     def acknowledge(self, number: int, sink: str) -> bool:
         """Note that a sink has a best shot; return whether no sink is left that lacks it."""
@@ -160,7 +211,7 @@ class OutboxIndex:
         if entry is None or sink not in entry.sinks:
             return False
         if not entry.sinks[sink].dead:
-            self._lines[sink].remove(entry)
+            self._queues[sink].remove(entry)
         del entry.sinks[sink]
         if not entry.sinks:
             self._forget(entry)
@@ -178,7 +229,7 @@ class OutboxIndex:
             return None
         dropped = dropped_from(entry, reason)
         for name in dropped.sinks:
-            self._lines[name].remove(entry)
+            self._queues[name].remove(entry)
         self._forget(entry)
         return dropped
 
@@ -190,7 +241,7 @@ class OutboxIndex:
             if state is None:
                 continue
             if not state.dead:
-                self._lines[sink].remove(entry)
+                self._queues[sink].remove(entry)
                 summary, reason = entry.summary, DropReason.SINK_REMOVED
                 dropped.append(Dropped(entry.number, summary.key, summary.quality, reason, (sink,)))
             del entry.sinks[sink]
@@ -221,12 +272,13 @@ class OutboxIndex:
 
     def expire(self, now: float) -> list[Dropped]:
         """Give up what is older than the time limit."""
-        old: list[int] = []
-        for entry in self._entries.values():
-            if now - entry.summary.decided_wall <= self._limits.ttl_s:
-                break
-            if not entry.claimed:
-                old.append(entry.number)
+        limit = now - self._limits.ttl_s
+        if self._oldest >= limit:
+            return []
+        # All of them: where a clock was set between two runs, numbers say nothing of ages.
+        entries = self._entries.values()
+        old = [e.number for e in entries if e.summary.accepted_at < limit and not e.claimed]
+        self._oldest = min((entry.summary.accepted_at for entry in entries), default=math.inf)
         gone = (self.drop(number, DropReason.EXPIRED) for number in old)
         return [dropped for dropped in gone if dropped is not None]
 

@@ -26,12 +26,16 @@ class Claim:
 
     Attributes:
         number: its number in the outbox.
-        refusals: how often the sink has refused it before.
+        refusals: how often the sink has failed on it before, while it took others.
+        failures: how often in a row it has failed before, whoever was to blame.
+        accepted_at: monotonic seconds, see `ShotSummary`.
     """
 
     number: int
     sink: str
     refusals: int
+    failures: int
+    accepted_at: float
     shot: EncodedShot
 
 
@@ -63,7 +67,7 @@ class Outbox(Protocol):
         ...
 
     def next_due(self, sink: str) -> float | None:
-        """Unix seconds at which a best shot may next be offered to a sink, if any waits."""
+        """Monotonic seconds at which a best shot may next be offered to a sink, if any waits."""
         ...
 
     def holds(self, key: str) -> bool:
@@ -106,12 +110,24 @@ class Outbox(Protocol):
         """Give it back, to be offered again."""
         ...
 
-    async def refuse(self, claim: Claim, *, due: float, error: str) -> None:
-        """Give it back after a refusal, to be offered again when due (Unix seconds)."""
+    async def set_aside(self, claim: Claim, *, due: float, error: str) -> None:
+        """Give it back after a failure; others pass it until it is due (monotonic seconds)."""
         ...
 
-    async def dead_letter(self, claim: Claim, *, error: str) -> None:
-        """Offer it to this sink no more."""
+    def refusals(self, number: int, sink: str) -> int:
+        """How often a sink has failed on a best shot while it took others."""
+        ...
+
+    async def blame(self, number: int, sink: str, *, due: float) -> int:
+        """Count a failure as the best shot's own; return how many there are."""
+        ...
+
+    async def exonerate(self, sink: str) -> None:
+        """Give those that failed with the sink, and were not blamed, their places again."""
+        ...
+
+    async def dead_letter(self, number: int, sink: str) -> bool:
+        """Offer a best shot to this sink no more; return whether it was still offered."""
         ...
 
     async def maintain(self) -> bool:
@@ -174,7 +190,7 @@ class MemoryOutbox:
         return self._index.waiting(sink)
 
     def next_due(self, sink: str) -> float | None:
-        """Unix seconds at which a best shot may next be offered to a sink, if any waits."""
+        """Monotonic seconds at which a best shot may next be offered to a sink, if any waits."""
         return self._index.next_due(sink)
 
     def holds(self, key: str) -> bool:
@@ -206,7 +222,10 @@ class MemoryOutbox:
             return Acceptance.ACCEPTED
         self._last_number += 1
         number = self._last_number
-        summary = ShotSummary(shot.key, shot.track, shot.quality, shot.size, shot.decided_wall)
+        summary = ShotSummary(
+            shot.key, shot.track, shot.quality, shot.size, shot.decided_wall,
+            self._clock.monotonic(),
+        )  # fmt: skip
         self._index.add(number, summary)
         self._shots[number] = shot
         self._drop(self._index.shrink())
@@ -214,10 +233,14 @@ class MemoryOutbox:
 
     async def claim(self, sink: str) -> Claim | None:
         """Take the next best shot that may be offered to a sink now."""
-        entry = self._index.claim(sink, self._clock.wall())
+        entry = self._index.claim(sink, self._clock.monotonic())
         if entry is None:
             return None
-        return Claim(entry.number, sink, entry.sinks[sink].refusals, self._shots[entry.number])
+        at = entry.sinks[sink]
+        return Claim(
+            entry.number, sink, at.refusals, at.failures, entry.summary.accepted_at,
+            self._shots[entry.number],
+        )  # fmt: skip
 
     async def acknowledge(self, claim: Claim) -> None:
         """Note that the sink has it."""
@@ -228,17 +251,33 @@ class MemoryOutbox:
         """Give it back, to be offered again."""
         self._index.release(claim.number, claim.sink)
 
-    async def refuse(self, claim: Claim, *, due: float, error: str) -> None:
-        """Give it back after a refusal, to be offered again when due."""
-        self._index.refuse(claim.number, claim.sink, due, error)
+    async def set_aside(self, claim: Claim, *, due: float, error: str) -> None:
+        """Give it back after a failure; others pass it until it is due."""
+        self._index.set_aside(claim.number, claim.sink, due, error)
 
-    async def dead_letter(self, claim: Claim, *, error: str) -> None:  # noqa: ARG002 - nothing here can show it later
+    def refusals(self, number: int, sink: str) -> int:
+        """How often a sink has failed on a best shot while it took others."""
+        return self._index.refusals(number, sink)
+
+    async def blame(self, number: int, sink: str, *, due: float) -> int:
+        """Count a failure as the best shot's own; return how many there are."""
+        return self._index.blame(number, sink, due)
+
+    async def exonerate(self, sink: str) -> None:
+        """Give those that failed with the sink, and were not blamed, their places again."""
+        self._index.exonerate(sink)
+
+    async def dead_letter(self, number: int, sink: str) -> bool:
         """Give it up for this sink: dead letters in memory could never be retried."""
-        await self.acknowledge(claim)
+        if not self._index.dead_letter(number, sink):
+            return False
+        if self._index.acknowledge(number, sink):
+            del self._shots[number]
+        return True
 
     async def maintain(self) -> bool:
         """Give up what is too old."""
-        expired = self._index.expire(self._clock.wall())
+        expired = self._index.expire(self._clock.monotonic())
         self._drop(expired)
         return bool(expired)
 

@@ -1,7 +1,11 @@
 """The deliveries of one sink: what is tried, when it is tried again, and when it is given up.
 
-A sink that fails is probed by one delivery at a time, after pauses that grow; a best shot that a
-sink refuses for good waits by itself while others pass. One worker's trouble is no other's.
+A failure may be the sink's or the best shot's, and no answer tells for sure which: a service that
+chokes on one picture answers 500 or hangs up, and so does one that is broken. So after a failure
+*another* best shot is tried. If it passes, the first one was at fault: it has pauses, a count and
+an error of its own, and is a dead letter when it has failed often enough while others passed. If it
+fails too, the sink is in trouble: it is probed by one delivery at a time, after pauses that grow,
+and nobody is blamed. One worker's trouble is no other's.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 import traceback
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,24 +22,22 @@ import structlog
 
 from streamgate.config import RetrySection
 from streamgate.delivery.outbox import Claim, Outbox
-from streamgate.errors import DeliveryError
+from streamgate.errors import DeliveryError, SinkFault
 from streamgate.ports import Clock, Sink
 from streamgate.telemetry.exposition import exemplar_of
 from streamgate.telemetry.metrics import Metrics
+from streamgate.values.backoff import pause_s
 
-__all__ = ["Pace", "SinkWorker", "pause_s"]
+__all__ = ["Pace", "SinkWorker"]
 
 log = structlog.get_logger(__name__)
 
 _LONGEST_REST_S = 1.0
 _LONGEST_RETRY_AFTER_S = 3600.0
-
-
-def pause_s(faults: int, retry: RetrySection, chance: float) -> float:
-    """How long to wait after so many faults in a row; `chance` is a random number in 0-1."""
-    # Past 2^32 the pause is at its longest whatever the settings.
-    longest = min(retry.max_s, retry.initial_s * 2.0 ** min(faults - 1, 32))
-    return longest * (1 - retry.jitter * chance)
+_FREE_FAULTS = {SinkFault.UNCLEAR: 1, SinkFault.REFUSED: 3}
+"""So many failures of different best shots in a row are followed by another one without a pause."""
+_BLAMED_TOGETHER = 3
+"""Where more than so many in a row have failed before one passes, it was the sink, not they."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +46,22 @@ class Pace:
 
     Attributes:
         at_once: most deliveries that are under way at the same time.
+        place: the sink's place in the configuration, such as `delivery.sinks[0]`.
     """
 
     at_once: int
     retry: RetrySection
+    place: str = "delivery.sinks"
+
+
+@dataclass(frozen=True, slots=True)
+class _Suspect:
+    """A best shot that has failed since the sink last took one."""
+
+    number: int
+    key: str
+    fault: SinkFault
+    error: str
 
 
 class SinkWorker:
@@ -78,6 +93,10 @@ class SinkWorker:
         self._draining = False
         self._under_way = 0
         self._faults = 0
+        self._row: deque[_Suspect] = deque(maxlen=_BLAMED_TOGETHER)
+        self._row_length = 0
+        self._one_at_a_time = False
+        self._is_down = False
         self._paused_until = 0.0
         self._faulted_at = 0.0
         self._random = random.Random()  # noqa: S311 - spreads retries, guards nothing
@@ -90,6 +109,7 @@ class SinkWorker:
         """Go on at another pace."""
         self._at_once = pace.at_once
         self._retry = pace.retry
+        self._place = pace.place
 
     def stop(self) -> None:
         """End once nothing is under way, whatever waits."""
@@ -118,12 +138,17 @@ class SinkWorker:
             return False
         if self._stopping:
             return True
-        # What a durable outbox holds can wait for the next start; a dead sink must not delay stop.
-        hopeless = self._faults > 0 and self._outbox.durable
-        return hopeless or self._outbox.waiting(self.sink.name) == 0
+        name = self.sink.name
+        if self._outbox.durable:
+            # What it holds can wait for the next start; a dead sink must not delay the stop, nor a
+            # best shot that is tried again later.
+            due = self._outbox.next_due(name)
+            if self._faults > 0 or due is None or due > self._clock.monotonic():
+                return True
+        return self._outbox.waiting(name) == 0
 
     async def _next(self) -> Claim | None:
-        most = 1 if self._faults else self._at_once
+        most = 1 if self._one_at_a_time else self._at_once
         if self._stopping:
             return None
         if self._under_way >= most or self._clock.monotonic() < self._paused_until:
@@ -132,12 +157,14 @@ class SinkWorker:
 
     async def _rest(self) -> None:
         rest_s = _LONGEST_REST_S
-        paused_s = self._paused_until - self._clock.monotonic()
+        now = self._clock.monotonic()
+        paused_s = self._paused_until - now
         due = self._outbox.next_due(self.sink.name)
+        most = 1 if self._one_at_a_time else self._at_once
         if paused_s > 0:
             rest_s = min(rest_s, paused_s)
-        elif due is not None and self._under_way == 0:
-            rest_s = min(rest_s, max(0.001, due - self._clock.wall()))
+        elif due is not None and self._under_way < most:
+            rest_s = min(rest_s, max(0.001, due - now))
         try:
             async with asyncio.timeout(rest_s):
                 await self._wake.wait()
@@ -179,60 +206,131 @@ class SinkWorker:
             place = f"{Path(frame.filename).name}:{frame.lineno}"
             raise DeliveryError(f"{type(error).__name__} at {place}") from None
 
+    # The sink takes one
+
     async def _acknowledged(self, claim: Claim) -> None:
-        if self._faults:
+        if self._is_down:
             log.info("sink takes best shots again", sink=self.sink.name, faults=self._faults)
+        self._is_down = False
         self._faults = 0
         self._paused_until = 0.0
-        now, shot, name = self._clock.wall(), claim.shot, self.sink.name
+        self._one_at_a_time = False
+        shot, name = claim.shot, self.sink.name
+        # Acceptance follows the decision at once, and no date of a shot is a measure of time.
+        waited_s = max(0.0, self._clock.monotonic() - claim.accepted_at)
+        captured_s = waited_s + max(0.0, shot.decided_wall - shot.captured_wall)
         track = exemplar_of(shot.camera, shot.boot_id, shot.track_id)
         metrics = self._metrics
         metrics.sink_up.labels(name).set(1)
-        metrics.decision_to_ack.labels(name).observe(max(0.0, now - shot.decided_wall), track)
-        metrics.capture_to_ack.labels(name).observe(max(0.0, now - shot.captured_wall), track)
+        metrics.decision_to_ack.labels(name).observe(waited_s, track)
+        metrics.capture_to_ack.labels(name).observe(captured_s, track)
+        failed = self._row_length
+        suspects = [suspect for suspect in self._end_row() if suspect.number != claim.number]
         await self._outbox.acknowledge(claim)
         self._on_outcome(shot.key, name, "delivered")
+        if failed:
+            await self._judge(suspects if failed <= _BLAMED_TOGETHER else suspects[-1:])
+
+    def _end_row(self) -> list[_Suspect]:
+        suspects = list(self._row)
+        self._row.clear()
+        self._row_length = 0
+        return suspects
+
+    async def _judge(self, suspects: list[_Suspect]) -> None:
+        """Blame those that failed right before another passed; the rest failed with the sink."""
+        for suspect in suspects:
+            await self._blame(suspect)
+        await self._outbox.exonerate(self.sink.name)
+
+    async def _blame(self, suspect: _Suspect) -> None:
+        name = self.sink.name
+        now, chance = self._clock.monotonic(), self._random.random()
+        refusals = self._outbox.refusals(suspect.number, name) + 1
+        due = now + pause_s(refusals, self._retry, chance)
+        counted = await self._outbox.blame(suspect.number, name, due=due)
+        if counted < self._most_tries(suspect.fault):
+            return
+        if await self._outbox.dead_letter(suspect.number, name):
+            log.warning(
+                "best shot given up by its sink, which takes others", sink=name, key=suspect.key,
+                error=suspect.error, refusals=counted,
+            )  # fmt: skip
+            self._metrics.outbox_dropped.labels(name, "refused").inc()
+            self._on_outcome(suspect.key, name, "refused")
+
+    def _most_tries(self, fault: SinkFault) -> int:
+        refused = fault is SinkFault.REFUSED
+        return self._retry.max_refusals if refused else self._retry.max_faults
+
+    # The sink does not take one
 
     async def _failed(self, claim: Claim, error: DeliveryError, started: float) -> None:
-        if error.permanent:
-            self._count(claim, "refused")
-            await self._refused(claim, error)
-            return
-        self._count(claim, "failed")
-        self._metrics.sink_up.labels(claim.sink).set(0)
-        # Those that were under way together fail together: that is one fault.
-        if started >= self._faulted_at:
-            self._faults += 1
-        self._faulted_at = self._clock.monotonic()
-        wait_s = pause_s(self._faults, self._retry, self._random.random())
+        fault, now = error.fault, self._clock.monotonic()
+        said = str(error)
+        if error.setting is not None:
+            said += f"; check {self._place}.{error.setting}"
+        self._count(claim, "refused" if fault is SinkFault.REFUSED else "failed")
+        wait_s = 0.0
+        # One that others have passed says nothing of the sink.
+        if not claim.refusals or fault is SinkFault.AWAY:
+            # Those that were under way together fail together: that is one fault.
+            if started >= self._faulted_at:
+                self._faults += 1
+            self._faulted_at = now
+            wait_s = self._pause_after(fault)
+            self._show_trouble(claim, fault)
+        tries = max(claim.failures, claim.refusals) + 1
+        own_s = max(wait_s, pause_s(tries, self._retry, self._random.random()))
         if error.retry_after_s is not None:
-            wait_s = min(max(0.0, error.retry_after_s), _LONGEST_RETRY_AFTER_S)
-        self._paused_until = max(self._paused_until, self._clock.monotonic() + wait_s)
+            own_s = min(max(0.0, error.retry_after_s), _LONGEST_RETRY_AFTER_S)
+            # It may have been said of this one best shot, until another is told the same.
+            wait_s = own_s if wait_s else 0.0
+        self._paused_until = max(self._paused_until, now + wait_s)
         log.warning(
-            "best shot not delivered", sink=self.sink.name, key=claim.shot.key, error=str(error),
-            faults=self._faults, retry_in_s=round(wait_s, 2),
+            "best shot not delivered", sink=self.sink.name, key=claim.shot.key, error=said,
+            faults=self._faults, retry_in_s=round(wait_s if fault is SinkFault.AWAY else own_s, 2),
             waiting=self._outbox.waiting(self.sink.name),
         )  # fmt: skip
-        await self._outbox.release(claim)
+        if fault is SinkFault.AWAY:
+            self._end_row()
+            await self._outbox.release(claim)
+            await self._outbox.exonerate(self.sink.name)
+        else:
+            suspect = _Suspect(claim.number, claim.shot.key, fault, said)
+            await self._outbox.set_aside(claim, due=now + own_s, error=suspect.error)
+            await self._suspect(suspect)
         self._on_outcome(claim.shot.key, claim.sink, "failing")
 
-    async def _refused(self, claim: Claim, error: DeliveryError) -> None:
-        # An answer is an answer: the sink is there.
-        self._faults = 0
-        self._metrics.sink_up.labels(claim.sink).set(1)
-        refusals = claim.refusals + 1
-        last = refusals >= self._retry.max_refusals
-        log.warning(
-            "best shot refused", sink=self.sink.name, key=claim.shot.key, error=str(error),
-            refusals=refusals, given_up=last,
-        )  # fmt: skip
-        self._on_outcome(claim.shot.key, claim.sink, "refused" if last else "failing")
-        if last:
-            self._metrics.outbox_dropped.labels(self.sink.name, "refused").inc()
-            await self._outbox.dead_letter(claim, error=str(error))
+    async def _suspect(self, suspect: _Suspect) -> None:
+        if self._draining and not self._outbox.durable:
+            # No other will come that could clear it, and its time is short.
+            await self._blame(suspect)
             return
-        wait_s = pause_s(refusals, self._retry, self._random.random())
-        await self._outbox.refuse(claim, due=self._clock.wall() + wait_s, error=str(error))
+        others = [one for one in self._row if one.number != suspect.number]
+        self._row_length += len(others) == len(self._row)
+        self._row.clear()
+        self._row.extend([*others, suspect])
+
+    def _pause_after(self, fault: SinkFault) -> float:
+        """How long the sink is left alone after so many faults in a row."""
+        if fault is SinkFault.CREDENTIALS and self._faults > 1:
+            # Nothing but a person will mend that, and services lock out who tries too often.
+            return self._retry.max_s
+        paused = self._faults - _FREE_FAULTS.get(fault, 0)
+        if paused < 1:
+            return 0.0
+        return pause_s(paused, self._retry, self._random.random())
+
+    def _show_trouble(self, claim: Claim, fault: SinkFault) -> None:
+        """Whether the sink is down, as far as that is known."""
+        is_trouble = self._faults > _FREE_FAULTS.get(fault, 0)
+        is_alone = self._outbox.waiting(claim.sink) == 1
+        if is_trouble or (is_alone and fault is not SinkFault.REFUSED):
+            self._metrics.sink_up.labels(claim.sink).set(0)
+            self._is_down = True
+        if is_trouble or fault is not SinkFault.REFUSED:
+            self._one_at_a_time = True
 
     def _count(self, claim: Claim, outcome: str) -> None:
         self._metrics.deliveries.labels(claim.sink, outcome).inc()

@@ -11,24 +11,49 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from streamgate.config import CameraConfig
+from streamgate.config import CameraConfig, DetectorSection
 from streamgate.faces.examine import examine
+from streamgate.faces.looking import LookPolicy
+from streamgate.faces.motion import GRID, MotionDetector
 from streamgate.faces.track import FaceTracker
 from streamgate.ports import Clock, FaceDetector
-from streamgate.values import Analysis, Candidate, Face, Frame, Image, SeenFace, TrackedFace
+from streamgate.values import (
+    Analysis,
+    Candidate,
+    Face,
+    Frame,
+    Image,
+    LookReason,
+    PassReason,
+    SeenFace,
+    TrackedFace,
+)
 
 __all__ = ["FaceAnalyser"]
 
 
 class FaceAnalyser:
-    """Finds, follows, checks and aligns the faces of one stream; implements `FrameAnalyser`."""
+    """Finds, follows, checks and aligns the faces of one stream; implements `FrameAnalyser`.
+
+    Args:
+        every_frame: look at every frame whatever the settings say: recordings are judged whole.
+    """
 
     def __init__(
-        self, config: CameraConfig, detector: FaceDetector, tracker: FaceTracker, clock: Clock
+        self,
+        config: CameraConfig,
+        detector: FaceDetector,
+        tracker: FaceTracker,
+        clock: Clock,
+        *,
+        every_frame: bool = False,
     ) -> None:
         self._detector = detector
         self._tracker = tracker
         self._clock = clock
+        self._every_frame = every_frame
+        self._motion = MotionDetector()
+        self._policy = LookPolicy(self._looks(config))
         self._take(config)
 
     def adopt(self, config: CameraConfig) -> None:
@@ -38,6 +63,12 @@ class FaceAnalyser:
         """
         self._take(config)
         self._tracker.adopt(config.tracker)
+        self._policy.settings = self._looks(config)
+
+    def _looks(self, config: CameraConfig) -> DetectorSection:
+        if self._every_frame:
+            return config.detector.model_copy(update={"look": "every_frame"})
+        return config.detector
 
     def _take(self, config: CameraConfig) -> None:
         self.prechecks = config.precheck
@@ -46,8 +77,12 @@ class FaceAnalyser:
     def analyse(self, frame: Frame) -> Analysis:
         """Return what is seen in the next frame."""
         seconds: dict[str, float] = {}
+        look = self._decide(frame)
+        if isinstance(look, PassReason):
+            return Analysis(frame.index, frame.captured_at, frame.captured_wall, (), (), look=look)
+        image = frame.image
         with _timed(seconds, "detect"):
-            faces = self._detector.detect(frame.image)
+            faces = self._detector.detect(image)
         detected_at = self._clock.monotonic()
         with _timed(seconds, "track"):
             update = self._tracker.update(faces, frame.captured_at)
@@ -63,11 +98,22 @@ class FaceAnalyser:
             began=tuple(update.began),
             confirmed=tuple(update.confirmed),
             dismissed=tuple(update.dismissed),
+            look=look,
         )
+
+    def _decide(self, frame: Frame) -> LookReason | PassReason:
+        """Return why the frame is looked at, or why it is not."""
+        following, moves = self._tracker.following, False
+        if self._policy.settings.look != "every_frame":
+            luma = frame.pixels.luma(*GRID)
+            moves = self._motion.moves(luma, frame.captured_at, people=following > 0)
+        return self._policy.decide(frame.captured_at, moves=moves, tracks=following)
 
     def flush(self) -> None:
         """Forget every live track: what comes next is another stream."""
         self._tracker.flush()
+        self._policy.reset()
+        self._motion = MotionDetector()
 
     def _examine(self, frame: Frame, tracked: TrackedFace, detected_at: float) -> SeenFace:
         found = examine(frame.image, tracked.face, self.prechecks)

@@ -1,9 +1,9 @@
-"""When the detector is asked: at every picture, or only where that pays.
+"""Decides in which frames faces are detected: all, or only where it is worth it.
 
-Pure: what is known and the time are arguments. A picture is looked at
-- at least every `look_every_s`, whatever seems to move;
-- while something moves, and for a moment after, `looks_per_s` times a second, for newcomers;
-- while a track lives, as often, for its next faces.
+Pure: the time and what is known are arguments. Detection runs
+- at least every `look_every_s`, even if nothing moves;
+- while something moves, and for a moment after, `looks_per_s` times a second, to find newcomers;
+- while a track is live, equally often, to find its next faces.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from streamgate.values import LookReason, PassReason
 __all__ = ["LookPolicy"]
 
 _HOLD_S = 1.5
-"""For so long after the last motion people are looked for: who stands still has just arrived."""
+"""How long after the last motion newcomers are looked for: they may have arrived and stood
+still."""
 _EARLY_S = 0.004
-"""A picture that comes this much too early for its turn is taken: cameras' intervals jitter."""
+"""A frame that is early by this much is still used, because the intervals of cameras jitter."""
 
 
 class LookPolicy:
@@ -30,12 +31,12 @@ class LookPolicy:
         self._moved_at = -math.inf
 
     def decide(self, at: float, *, moves: bool, tracks: int) -> LookReason | PassReason:
-        """Return why this picture is looked at, or why it is passed over.
+        """Return why faces are detected in this frame, or why they are not.
 
         Args:
             at: capture time, seconds.
             moves: whether something moves in it.
-            tracks: how many tracks live.
+            tracks: number of live tracks.
         """
         if moves:
             self._moved_at = at
@@ -43,7 +44,7 @@ class LookPolicy:
         if self.settings.look == "every_frame":
             reason: LookReason | PassReason = LookReason.EVERY_FRAME
         elif not 0.0 <= since < self.settings.look_every_s:
-            # A step back of the time is a beginning, too.
+            # A step back in time is a new beginning too.
             reason = LookReason.DUE
         elif not tracks and at - self._moved_at > _HOLD_S:
             return PassReason.NOTHING_MOVES
@@ -55,5 +56,5 @@ class LookPolicy:
         return reason
 
     def reset(self) -> None:
-        """Begin anew, after the stream was lost."""
+        """Start again after the stream was lost."""
         self._looked_at = self._moved_at = -math.inf

@@ -1,11 +1,10 @@
-"""Whether something moves before the camera, told from a small grey picture.
+"""Detects motion in front of the camera in a small grey picture.
 
-A face detector costs ten times as much as decoding, and most cameras see nobody most of the time.
-So the detector is asked when something moves. What moves is what differs from the recent past: from
-a running mean of each cell, by more than that cell usually does. Two things must not count for
-ever: light, which changes everything at once or stays as it is from then on, and what sways all
-day, such as a tree. The first is taken out by its median and by the mean that follows; the second
-raises what is usual for its cells.
+Face detection costs ten times as much as decoding, and most cameras see nobody most of the time. So
+faces are detected when something moves. A cell moves if it differs from its own running mean by
+more than it usually does. Two things must not count for long: a change of light, and something that
+sways all day, such as a tree. A change of light moves all cells alike, so the median is subtracted,
+and the mean adapts to the rest. Swaying raises the usual difference of its cells.
 """
 
 from __future__ import annotations
@@ -22,22 +21,24 @@ GRID = (178, 100)
 """Width and height of the grey picture: a head of 30 pixels at 720p covers some 16 cells of it."""
 
 _MEMORY_S = 3.0
-"""Time constant of the mean: what has come to rest is part of the room after three of these."""
+"""Time constant of the mean, seconds: what stands still belongs to the background after three."""
 _USUAL_S = 12.0
-"""Time constant of what is usual for a cell, longer than anybody takes to cross one."""
+"""Time constant of a cell's usual difference, seconds; longer than anybody takes to cross a
+cell."""
 _LEAST_LEVELS = 10.0
 """Difference, 0-255, below which nothing counts: sensor noise, averaged over a cell, is below 3."""
 _UNUSUAL = 4.0
 """How many times its usual difference (root mean square) a cell must differ: what covers a cell for
 a sixteenth of the time or more is usual there."""
 _NEARBY = np.ones((7, 7), np.uint8)
-"""Cells around that share what is usual: the ends of a branch's way are reached more rarely."""
+"""Radius, in cells, over which the usual difference is shared: a branch reaches the ends of its
+range more rarely."""
 _LEAST_CELLS = 5
-"""Cells side by side that must differ: fewer are specks, rain or a coder's mosquito noise."""
+"""Adjacent cells that must differ. Fewer are specks, rain or artefacts of the encoder."""
 
 
 class MotionDetector:
-    """Follows one camera's picture; for one thread."""
+    """Motion detector of one camera; for one thread."""
 
     def __init__(self) -> None:
         self._mean: NDArray[np.float32] | None = None
@@ -48,19 +49,19 @@ class MotionDetector:
         """Return whether something moves.
 
         Args:
-            luma: grey picture, uint8 [H, W]; another size than before begins anew.
+            luma: grey picture, uint8 [H, W]; a picture of another size starts again.
             at: its capture time, seconds.
-            people: whether somebody is followed: then what moves is no part of the room.
+            people: whether somebody is being tracked; the background then does not adapt to motion.
         """
         picture = luma.astype(np.float32)
         if self._mean is None or self._usual is None or self._mean.shape != picture.shape:
             self._mean, self._usual, self._at = picture, np.zeros_like(picture), at
-            # Whether somebody stands there already cannot be known.
+            # It cannot be known whether somebody stands there already.
             return True
         elapsed = max(0.0, at - self._at)
         self._at = at
         difference = picture - self._mean
-        # A cloud, a lamp or the camera's own exposure moves everything by about the same.
+        # A cloud, a lamp or the camera's exposure changes all cells by about the same amount.
         light = float(np.median(difference[::3, ::3]))
         difference -= light
         size = np.abs(difference)
@@ -74,7 +75,7 @@ class MotionDetector:
 
 
 def _largest(cells: NDArray[np.uint8]) -> int:
-    """Size of the largest group of cells that touch."""
+    """Return the size of the largest group of adjacent cells."""
     if int(cells.sum()) < _LEAST_CELLS:
         return 0
     _, _, statistics, _ = cv2.connectedComponentsWithStats(cells, connectivity=8)

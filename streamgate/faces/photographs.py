@@ -1,7 +1,7 @@
-"""Photographs from files that nobody has vouched for: looked at by their headers before decoding.
+"""Photographs from untrusted files: their headers are checked before they are decoded.
 
-A few kilobytes can unfold to gigabytes of pixels, so what a header claims is compared with a limit
-first, and only then is memory taken.
+A few kilobytes can unpack to gigabytes of pixels, so the size in the header is compared with a
+limit before memory is allocated.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def decode_photograph(content: bytes, *, max_pixels: int = MAX_PIXELS) -> Image:
 
 
 def _size(content: bytes) -> tuple[int, int]:
-    """Width and height as the header has them."""
+    """Return width and height from the header."""
     try:
         # Pillow warns of sizes that are judged here.
         with warnings.catch_warnings(action="ignore"), Headers.open(io.BytesIO(content)) as header:

@@ -1,17 +1,18 @@
-"""Follow faces from frame to frame by motion alone, and stop where motion cannot tell who it is.
+"""Follow faces from frame to frame by motion alone, and stop where motion is ambiguous.
 
-What comes out are tracklets: runs of sightings that are one person as surely as motion can say.
-Where two people meet, where a face jumps and where one was hidden, a tracklet ends and another
-begins; which of those that were lost it may continue is said with it, and the faces decide (see
-`selection.identity`). A mixed track loses a person, a broken one is mended.
+The results are *tracklets*: runs of sightings that belong to one person as surely as motion can
+tell. Where two people meet, a face jumps, or a face was hidden, a tracklet ends and another one
+begins, with a list of the lost tracklets that it may continue; the embeddings of the faces decide
+which (see `selection.identity`). A broken track can be joined later, but a track that mixes two
+people loses one of them.
 
 A link is made if it is part of the best one-to-one assignment of tracklets to faces, and if the
-best assignment without it is worse by a margin: where the second-best explanation of what is seen
-is nearly as good as the best, nobody knows. A lost tracklet never flies on through others.
+best assignment without it is worse by a margin: when the second-best explanation is nearly as good,
+the link is uncertain. A lost tracklet is never extrapolated across other people.
 
-The cost of a link is the squared distance of the face from where the tracklet's speed would have
-brought it, in units of how far a face of its size may have strayed since, and the squared change of
-size, in such units too; above 1 there is no link.
+The cost of a link is the squared distance of the face from the predicted position, in units of how
+far a face of its size may have moved since, plus the squared change of size in such units. Above 1
+there is no link.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ _FRAMES_KEPT = 1.5
 # A face that is hidden from just after one frame until just before another was hidden for less than
 # the time between its sightings, by up to a frame at either end.
 _LONGEST_STEP_S = 0.25
-# A ghost of the detector, hair or a hand, lives for a frame or two.
+# A false detection, such as hair or a hand, lasts for a frame or two.
 _LEAST_AGE_S = 0.1
-# How far a face may be from where it is expected, in face sizes: a detector's box trembles; a speed
+# How far a face may be from where it is expected, in face sizes: detected boxes jitter; a speed
 # is known to so many sizes a second; a face is 16 cm wide and a person walks 1.4 m/s.
 _TREMBLE = 0.22
 _SPEED_ERROR = 2.0
@@ -49,9 +50,9 @@ _GATE = 1.0
 _MARGIN = 0.15
 _COMPANY_GATE = 0.3
 _COMPANY = 2.5
-# A detector's box trembles: speed is the mean over about this time.
+# Detected boxes jitter, so speed is averaged over about this time.
 _SPEED_MEMORY_S = 0.2
-# A lost face may be found again this many of its sizes from the way that it may have gone, and more
+# A lost face may be found again within this many of its sizes of its possible path, and further
 # the longer it was hidden.
 _REACH = 0.6
 _REACH_PER_SECOND = 1.5
@@ -66,9 +67,9 @@ class TrackerUpdate:
         tracked: detected faces that belong to a tracklet, in the order of the detections; from the
             first sighting on.
         began: tracklets that begin in this frame.
-        confirmed: tracklets that have now been seen for long enough to be no ghost.
-        ended: confirmed tracklets that were given up: nothing can continue them. Oldest first.
-        dismissed: tracklets that were never confirmed and are gone. Oldest first.
+        confirmed: tracklets that have now been seen for long enough not to be false detections.
+        ended: confirmed tracklets that nothing can continue any more, oldest first.
+        dismissed: tracklets that ended without being confirmed, oldest first.
     """
 
     tracked: Sequence[TrackedFace]
@@ -80,7 +81,7 @@ class TrackerUpdate:
 
 @dataclass(slots=True, eq=False)
 class _Trail:
-    """Where a face was last seen, and how fast it went there in pixels a second."""
+    """Where a face was last seen, and its speed in pixels per second."""
 
     track_id: int
     center: NDArray[np.float64]
@@ -118,12 +119,17 @@ class FaceTracker:
         self._trails: list[_Trail] = []
         self._last_at = -np.inf
 
+    @property
+    def following(self) -> int:
+        """How many faces are followed, those that were lost a moment ago included."""
+        return len(self._trails)
+
     def adopt(self, settings: TrackerSection) -> None:
-        """Go on with other settings, on a reload; live tracklets go on as well."""
+        """Change the settings on a reload; live tracklets continue."""
         self._settings = settings
 
     def flush(self) -> None:
-        """Forget everything: what comes next is another stream. Numbers are never used twice."""
+        """Forget everything before another stream starts. Numbers are never used twice."""
         self._trails = []
 
     def update(self, faces: Sequence[Face], at: float) -> TrackerUpdate:
@@ -158,7 +164,7 @@ class FaceTracker:
         return TrackerUpdate(tracked, began, confirmed, ended, dismissed)
 
     def _live(self, at: float, elapsed: float) -> list[_Trail]:
-        """Trails that a face may still be linked to: seen a moment ago, and not in a crowd."""
+        """Return the trails that a face may be linked to: seen a moment ago, and not in a crowd."""
         limit = max(_BRIEF_GAP_S, _FRAMES_KEPT * elapsed)
         limit = min(limit, self._settings.max_gap_s + min(elapsed, _LONGEST_STEP_S))
         for trail in self._trails:
@@ -173,7 +179,7 @@ class FaceTracker:
         sizes: Sequence[float],
         at: float,
     ) -> bool:
-        """Whether a link is good enough for the company that the face is in."""
+        """Return whether a link is good enough, given other people near the face."""
         cost = _cost(trail, centers[index], sizes[index], at)
         if cost <= _COMPANY_GATE:
             return True
@@ -191,7 +197,7 @@ class FaceTracker:
         sizes: Sequence[float],
         at: float,
     ) -> None:
-        """Give up those that were not seen while somebody else is where they should be."""
+        """End trails that were not seen while somebody else is at their predicted position."""
         for place, trail in enumerate(live):
             if place in linked:
                 continue
@@ -214,13 +220,13 @@ class FaceTracker:
         return TrackBeginning(trail.track_id, tuple(one.track_id for one in before))
 
     def _given_up(self, at: float, elapsed: float) -> tuple[Sequence[int], Sequence[int]]:
-        """Forget what has been hidden for too long; what may be a ghost may not be hidden."""
+        """Forget what was hidden for too long; unconfirmed trails may not be hidden at all."""
         gap_s = self._settings.max_gap_s + min(elapsed, _LONGEST_STEP_S)
         brief_s = max(_BRIEF_GAP_S, _FRAMES_KEPT * elapsed)
         kept: list[_Trail] = []
         gone: list[_Trail] = []
         for trail in self._trails:
-            limit = gap_s if trail.confirmed else brief_s
+            limit = gap_s if trail.confirmed else min(brief_s, gap_s)
             (kept if at - trail.seen_at <= limit + _LEAST_STEP_S else gone).append(trail)
         self._trails = kept
         return _split(gone)
@@ -238,7 +244,7 @@ def _is_settled(trail: _Trail) -> bool:
 
 
 def _may_be(trail: _Trail, center: NDArray[np.float64], size: float, at: float) -> bool:
-    """Whether a face may be one that was lost: near the way that it may have gone since."""
+    """Return whether a face may be a lost one, because it is near a possible path of that one."""
     large, small = max(trail.size, size), min(trail.size, size)
     if large > _SIZE_RATIO * small:
         return False
@@ -276,7 +282,7 @@ def _cost(trail: _Trail, center: NDArray[np.float64], size: float, at: float) ->
 
 
 def _sure_links(costs: NDArray[np.float64]) -> dict[int, int]:
-    """Return the trail of each face that has one for sure, by their places."""
+    """Return the trail of each face for which it is certain, by their indices."""
     sure: dict[int, int] = {}
     for rows, columns in _components(np.isfinite(costs)):
         part = costs[np.ix_(rows, columns)]
@@ -288,14 +294,14 @@ def _sure_links(costs: NDArray[np.float64]) -> dict[int, int]:
 
 
 def _is_sure(costs: NDArray[np.float64], row: int, column: int, total: float) -> bool:
-    """Whether all that is seen is explained much worse without this link."""
+    """Return whether the best assignment without this link is worse by the margin."""
     without = costs.copy()
     without[row, column] = np.inf
     return assign(without, _GATE)[1] - total >= _MARGIN
 
 
 def _components(linked: NDArray[np.bool_]) -> list[tuple[list[int], list[int]]]:
-    """Split a bipartite graph into its connected parts; what has no edge is left out."""
+    """Split a bipartite graph into its connected parts, without isolated nodes."""
     parts: list[tuple[list[int], list[int]]] = []
     left = set(np.flatnonzero(linked.any(axis=1)).tolist())
     while left:
@@ -324,7 +330,7 @@ def assign(costs: NDArray[np.float64], unlinked: float) -> tuple[list[tuple[int,
         Row and column of each link, by row, and the sum of costs.
     """
     rows, columns = costs.shape
-    # Each row has a column of its own that stands for no link; so every row finds one.
+    # Each row has an additional column for "no link", so that every row finds one.
     square = np.full((rows, columns + rows), np.inf)
     square[:, :columns] = costs
     square[np.arange(rows), columns + np.arange(rows)] = unlinked

@@ -91,7 +91,7 @@ def extract(  # noqa: PLR0913 # one name per choice of the command
         groups: which scores.
         out: made where it does not exist.
         color: the order of colours that the network is shown.
-        tell: told of each picture that is skipped, and why.
+        tell: called with each picture that is skipped, and why.
         names: how paths are called in the files.
         embeddings: also write `paths` and `embeddings` into this .npz file.
 

@@ -109,7 +109,8 @@ def fit_crops(
         scorer: of the calibration.
         reference: which faces.
         judging: how errors are learnt; None learns none.
-        skip: told of each crop that cannot be used and is left out; without it, one is an error.
+        skip: called with each crop that cannot be used and is left out; without it, that is an
+        error.
 
     Raises:
         DataError: the crops cannot be used.

@@ -31,7 +31,7 @@ class PictureReader:
     """Decodes pictures one by one and counts those that cannot be.
 
     Attributes:
-        tell: told of each that is skipped, and why.
+        tell: called with each picture that is skipped, and why.
         skipped: how many were.
     """
 

@@ -3,8 +3,8 @@
 Three tasks and one thread: the *watching* task hands each frame to the detection thread and shows
 the selector what was seen; the *scoring* task takes batches from the selector to the scorer and
 back; the *publishing* task (see `publisher`) leaves best shots in the outbox. The selector belongs
-to the event loop, so nothing here takes a lock. What is decided, it decides; threads, deadlines and
-metrics are all that is left here.
+to the event loop, so nothing here takes a lock. The selector makes all decisions; only threads,
+deadlines and metrics are left here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import structlog
 
-from streamgate.errors import DetectorError, ScoreError
+from streamgate.errors import DetectorError, PictureError, ScoreError
 from streamgate.pipeline.publisher import Publisher
 from streamgate.ports import Clock, FrameAnalyser, QualityScorer
 from streamgate.selection.selector import Selector, SelectorEvent
@@ -28,6 +28,7 @@ from streamgate.values import (
     Candidate,
     Discontinuity,
     Frame,
+    PassReason,
     Release,
     ReleaseReason,
     ScoredFace,
@@ -51,10 +52,10 @@ class PipelineParts:
 
     Attributes:
         detection: executor of one thread, which alone calls the analyser.
-        on_scored: told of each scored face; must not block.
-        on_analysed: told of each frame and what was seen in it; must not block, and must not keep
-            more than the newest frame.
-        on_joined: told of two live tracks that have become one; must not block.
+        on_scored: called with each scored face; must not block.
+        on_analysed: called with each frame and its analysis; must not block, and must not keep more
+            than the newest frame.
+        on_joined: called when two live tracks have become one; must not block.
         on_outcome: told, of the detector and the scorer by name, of each failure with its error
             and of each success with None.
         lossless: wait for the scorer after each frame instead of shedding load, and take the
@@ -157,7 +158,7 @@ class CameraPipeline:
         self._busy_since = time.perf_counter()
         try:
             analysis = await loop.run_in_executor(parts.detection, parts.analyser.analyse, frame)
-        except DetectorError as error:
+        except (DetectorError, PictureError) as error:
             log.error("frame not analysed", frame=frame.index, error=str(error))
             parts.on_outcome("detector", str(error))
             parts.metrics.frames_dropped.labels("detector_failed").inc()
@@ -169,6 +170,10 @@ class CameraPipeline:
 
     def _count(self, analysis: Analysis) -> None:
         metrics = self.parts.metrics
+        if isinstance(analysis.look, PassReason):
+            metrics.frames_passed.labels(analysis.look.value).inc()
+            return
+        metrics.frames_looked_at.labels(analysis.look.value).inc()
         metrics.faces_detected.inc(len(analysis.faces))
         for face in analysis.faces:
             if face.rejection is not None:
@@ -183,7 +188,7 @@ class CameraPipeline:
         await self._publish(self.parts.selector.end(reason, self.time))
 
     async def _publish(self, events: Sequence[SelectorEvent]) -> None:
-        """Tell what the selector has decided, and look whether it has something to score now."""
+        """Report what the selector has decided, and check whether it has something to score now."""
         selector, metrics = self.parts.selector, self.parts.metrics
         for event in events:
             if isinstance(event, Skipped):
@@ -237,7 +242,7 @@ class CameraPipeline:
         await self._publish(events)
 
     def _scored(self, batch: Sequence[Candidate], scores: Scores) -> list[ScoredFace]:
-        """Join a batch with its scores, and tell of each."""
+        """Pair a batch with its scores, and report each face."""
         parts, scored_at = self.parts, self.parts.clock.monotonic()
         faces = scores.of(batch, scored_at)
         for face in faces:

@@ -49,8 +49,8 @@ class Publisher:
     """Publishes in the order of the gate's events; a slow outbox slows the gate, never decoding.
 
     Args:
-        on_decision: told of each track's terminal decision, after its best shots were kept.
-        on_shot: told of each best shot that was kept; must not block.
+        on_decision: called with the decision on each track, after its best shots were stored.
+        on_shot: called with each best shot that was stored; must not block.
     """
 
     def __init__(  # noqa: PLR0913 # what it is told, and whom it tells
@@ -76,14 +76,14 @@ class Publisher:
         self._shots = 0
 
     def exemplar(self, track_id: int) -> dict[str, str] | None:
-        """Return what names a track beside a measurement, as keys and logs do."""
+        """Return the exemplar that names a track, in the same way as keys and logs."""
         return exemplar_of(self.identity.camera, self.identity.boot_id, track_id)
 
     async def publish(self, events: Sequence[GateEvent]) -> None:
         """Queue events, then wait until few enough are left.
 
-        The gate has let go of what it tells, so all of it is queued before anything is waited for:
-        a caller that is cancelled loses none.
+        The gate does not keep its events, so all of them are queued before anything is awaited: a
+        cancelled caller loses none.
         """
         if not events:
             return

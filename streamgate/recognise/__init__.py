@@ -1,8 +1,8 @@
-"""A small reference recogniser: who came, by the best shots that the gate lets through.
+"""A small recogniser to start from: names the people in the best shots that the gate forwards.
 
-It is the other end of the wire, written to be read and copied: it takes best shots by HTTP, from a
-Redis stream or from NATS JetStream, drops repetitions by their key, and compares embeddings with
-those of a folder of photographs. It keeps nothing and decides nothing else.
+It is written to be read and copied. It takes best shots by HTTP, from a Redis stream or from NATS
+JetStream, ignores repetitions by their key, and compares embeddings with those of a folder of
+photographs. It stores nothing.
 """
 
 from streamgate.recognise.consumer import Consumer, Visitor

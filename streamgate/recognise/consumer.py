@@ -60,6 +60,7 @@ class Consumer:
         self._keys: OrderedDict[str, None] = OrderedDict()
         self._strange: set[str] = set()
         self.repetitions = 0
+        self.left_out = 0
 
     async def take(self, message: Message) -> Visitor | None:
         """Name an message; None for one that came before.
@@ -104,11 +105,13 @@ class Consumer:
 
 
 def _decoded(picture: bytes) -> Image:
+    wrong_size: tuple[int, int] | None = None
     try:
         with PIL.Image.open(io.BytesIO(picture)) as opened:
             # The size is looked at before the pixels are unpacked: a small file may hold billions.
-            if opened.size != (_CROP_SIDE, _CROP_SIDE):
-                raise DataError(f"the crop has {opened.width}×{opened.height} pixels")
-            return np.asarray(opened.convert("RGB"), np.uint8)
-    except (OSError, ValueError, PIL.Image.DecompressionBombError):
+            if opened.size == (_CROP_SIDE, _CROP_SIDE):
+                return np.asarray(opened.convert("RGB"), np.uint8)
+            wrong_size = opened.size
+    except Exception:  # decoders of pictures raise anything
         raise DataError("the crop cannot be decoded") from None
+    raise DataError(f"the crop has {wrong_size[0]}×{wrong_size[1]} pixels")

@@ -109,7 +109,7 @@ def enrol(
     A picture of 112×112 pixels is taken for an aligned crop, such as a best shot.
 
     Args:
-        tell: told of each photograph that is left out, and why.
+        tell: called with each photograph that is left out, and why.
 
     Raises:
         DataError: no photograph is left.

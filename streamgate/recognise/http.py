@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hmac
+from functools import partial
 
 from aiohttp import web
 
-from streamgate.errors import DataError
 from streamgate.recognise.consumer import Consumer
 from streamgate.recognise.message import Message, message_from_document, message_from_parts
-from streamgate.recognise.transport import judged
+from streamgate.recognise.transport import judged, left_out
 
 __all__ = ["PATH", "application"]
 
@@ -27,10 +27,12 @@ def application(consumer: Consumer, token: str | None = None) -> web.Application
         if token is not None and not _is_signed(request, token):
             return web.Response(status=401, headers={"WWW-Authenticate": "Bearer"})
         try:
-            message = await _read(request)
-        except DataError as error:
-            return web.Response(status=400, text=f"{error}\n")
-        fault = await judged(consumer, lambda: message, "http")
+            parts = await _parts(request)
+        except (ValueError, LookupError, AssertionError, RuntimeError) as error:
+            # As forms are read, one that is malformed raises any of these.
+            fault: str | None = left_out(consumer, "http", f"no such form ({type(error).__name__})")
+        else:
+            fault = await judged(consumer, partial(_message, *parts), "http")
         return web.Response(status=204) if fault is None else web.Response(status=400, text=fault)
 
     app = web.Application(client_max_size=_MOST_BYTES)
@@ -40,14 +42,20 @@ def application(consumer: Consumer, token: str | None = None) -> web.Application
 
 def _is_signed(request: web.Request, token: str) -> bool:
     given = request.headers.get("Authorization", "")
-    return hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
+    # What is not UTF-8 comes as halves of pairs.
+    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), f"Bearer {token}".encode())
 
 
-async def _read(request: web.Request) -> Message:
+async def _parts(request: web.Request) -> tuple[bytes, bytes | None]:
+    """Metadata and crop; no crop where both are one document."""
     if request.content_type == "application/json":
-        return message_from_document(await request.read())
+        return await request.read(), None
     parts = await request.post()
-    return message_from_parts(_bytes(parts.get("metadata")), _bytes(parts.get("crop")))
+    return _bytes(parts.get("metadata")), _bytes(parts.get("crop"))
+
+
+def _message(metadata: bytes, crop: bytes | None) -> Message:
+    return message_from_document(metadata) if crop is None else message_from_parts(metadata, crop)
 
 
 def _bytes(part: str | bytes | bytearray | web.FileField | None) -> bytes:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from streamgate.errors import DataError
 __all__ = ["Message", "message_from_document", "message_from_parts"]
 
 _SCHEMA, _VERSION = "streamgate.best-shot", 1
+_LONGEST_TEXT = 1000
+_LONGEST_SHOWN = 80
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,34 +66,64 @@ def message_from_parts(metadata: bytes, crop: bytes) -> Message:
 def _parsed(text: bytes) -> dict[str, Any]:
     try:
         said = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise DataError("the metadata is not JSON") from None
     if not isinstance(said, dict) or said.get("schema") != _SCHEMA:
         raise DataError(f"the metadata is not that of a {_SCHEMA}")
     if said.get("schema_version") != _VERSION:
-        raise DataError(f"schema_version is {said.get('schema_version')!r}; this reads {_VERSION}")
+        version = _brief(said.get("schema_version"))
+        raise DataError(f"schema_version is {version}; this reads {_VERSION}")
     return said
 
 
 def _message(said: dict[str, Any], crop: bytes | None) -> Message:
     try:
-        if crop is None:
-            crop = base64.b64decode(said["crop"].get("base64", ""), validate=True)
-        if crop and hashlib.sha256(crop).hexdigest() != said["crop"]["sha256"]:
-            raise DataError("the crop is not the one that was sent: its sha256 differs")
+        crop = _crop(said["crop"], crop)
         return Message(
-            key=str(said["key"]),
-            camera=str(said["camera"]),
+            key=_text(said["key"]),
+            camera=_text(said["camera"]),
             track_id=int(said["track_id"]),
             revision=int(said["revision"]),
-            captured_at=str(said["captured_at"]),
-            quality=float(said["quality"]),
+            captured_at=_text(said["captured_at"]),
+            quality=_number(said["quality"]),
             embedding=_embedding(said["embedding"]),
-            model_hash=str(said["embedding"]["model_hash"]),
+            model_hash=_text(said["embedding"]["model_hash"]),
             crop=crop,
         )
-    except (KeyError, TypeError, AttributeError, ValueError, binascii.Error) as error:
-        raise DataError(f"the metadata lacks something or has it wrong: {error!r}") from None
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        # `binascii.Error` is a ValueError.
+        said_wrong = _brief(error)
+        raise DataError(f"the metadata lacks something or has it wrong: {said_wrong}") from None
+
+
+def _crop(said: object, crop: bytes | None) -> bytes:
+    if not isinstance(said, dict):
+        raise TypeError("crop is no section")
+    if crop is None:
+        crop = base64.b64decode(said.get("base64", ""), validate=True)
+    if crop and hashlib.sha256(crop).hexdigest() != said["sha256"]:
+        raise DataError("the crop is not the one that was sent: its sha256 differs")
+    return crop
+
+
+def _text(value: object) -> str:
+    """A short text that a terminal can show: what comes may be anybody's."""
+    if not isinstance(value, str) or len(value) > _LONGEST_TEXT or not value.isprintable():
+        raise TypeError(f"{_brief(value)} is no short line of text")
+    value.encode()
+    return value
+
+
+def _number(value: object) -> float:
+    number = float(value) if isinstance(value, int | float) else math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{_brief(value)} is no number")
+    return number
+
+
+def _brief(value: object) -> str:
+    shown = f"a {type(value).__name__}" if isinstance(value, list | dict) else ascii(value)
+    return shown if len(shown) <= _LONGEST_SHOWN else shown[:_LONGEST_SHOWN] + "..."
 
 
 def _embedding(said: dict[str, Any]) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ it comes back. Several recognisers of one group share the work if each has a nam
 from __future__ import annotations
 
 import asyncio
+import random
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,8 @@ from streamgate.config.tls import certificate_fault, trusting
 from streamgate.errors import ConfigError
 from streamgate.recognise.consumer import Consumer
 from streamgate.recognise.message import Message, message_from_parts
-from streamgate.recognise.transport import PAUSE_S, Access, judged
+from streamgate.recognise.transport import PAUSES, Access, judged
+from streamgate.values.backoff import pause_s
 
 try:
     from redis.asyncio import Redis
@@ -47,23 +49,24 @@ async def follow(consumer: Consumer, access: Access, *, stream: str, group: str,
     Raises:
         ConfigError: the server does not let us in.
     """
-    pause_s = PAUSE_S[0]
+    failures = 0
     while True:
         client = await _client(access)
         try:
             await _make_group(client, stream, group)
             log.info("waits for best shots", place=access.url, stream=stream)
-            pause_s = PAUSE_S[0]
+            failures = 0
             await _read(client, consumer, stream=stream, group=group, name=name)
         except AuthenticationError:
             raise ConfigError(f"{access.url} refuses our user or password") from None
         except (RedisError, OSError) as error:
+            failures += 1
+            wait_s = pause_s(failures, PAUSES, random.random())  # noqa: S311 - spreads retries
             log.warning(
-                "redis cannot be used", place=access.url, retry_in_s=pause_s,
+                "redis cannot be used", place=access.url, retry_in_s=round(wait_s, 2),
                 error=certificate_fault(error) or type(error).__name__,
             )  # fmt: skip
-            await asyncio.sleep(pause_s)
-            pause_s = min(PAUSE_S[1], 2 * pause_s)
+            await asyncio.sleep(wait_s)
         finally:
             await client.aclose()
 

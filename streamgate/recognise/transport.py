@@ -12,13 +12,14 @@ import structlog
 from streamgate.errors import DataError
 from streamgate.recognise.consumer import Consumer
 from streamgate.recognise.message import Message
+from streamgate.values.backoff import Backoff
 
-__all__ = ["PAUSE_S", "Access", "cancelled", "judged"]
+__all__ = ["PAUSES", "Access", "cancelled", "judged", "left_out"]
 
 log = structlog.get_logger(__name__)
 
-PAUSE_S = (0.5, 10.0)
-"""First and longest pause before a broker that is away is tried again."""
+PAUSES = Backoff(initial_s=0.5, max_s=10.0)
+"""How a broker that is away is tried again."""
 _CANCEL_AGAIN_S = 0.5
 
 
@@ -43,11 +44,23 @@ async def judged(consumer: Consumer, read: Callable[[], Message], place: str) ->
     Such a message must be acknowledged all the same, or it would come back for ever.
     """
     try:
-        await consumer.take(read())
+        message = read()
     except DataError as error:
-        log.error("message cannot be used and is left out", place=place, error=str(error))
-        return str(error)
+        return left_out(consumer, place, str(error))
+    except Exception as error:  # whatever it is, it would be the same when it comes again
+        return left_out(consumer, place, f"it cannot be read ({type(error).__name__})")
+    try:
+        await consumer.take(message)
+    except DataError as error:
+        return left_out(consumer, place, str(error))
     return None
+
+
+def left_out(consumer: Consumer, place: str, fault: str) -> str:
+    """Tell and count a message that is not taken; return what is wrong with it."""
+    consumer.left_out += 1
+    log.error("message cannot be used and is left out", place=place, error=fault)
+    return fault
 
 
 async def cancelled(task: asyncio.Task[None]) -> None:

@@ -102,7 +102,7 @@ class ExpectedImprovement:
         u = (expected - to_beat) / deviation
         below = 0.5 * (1.0 + math.erf(u / math.sqrt(2.0)))
         density = math.exp(-0.5 * u * u) / math.sqrt(2.0 * math.pi)
-        # Far below, the two terms cancel but for rounding.
+        # Far below, the two terms cancel, except for rounding.
         return max(0.0, deviation * (u * below + density))
 
     def _expect(self, at: float, prior: float) -> tuple[float, float]:

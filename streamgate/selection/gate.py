@@ -8,11 +8,11 @@ Every track has exactly one `TrackDecision`, forwarded or not. Faces are release
 - when a face reaches `release_quality`,
 - when the track has lived for `max_wait_s` (or as soon after that as there is a face to release),
 - and, after a release, when a later face is better by `improve_by` points; the cool-down between
-  releases is waived at the track's end, which is the last chance.
+  releases does not apply at the track's end, which is the last chance.
 
-A track of somebody who was forwarded a moment before, in another track of the same visit, is one
-after its release from the beginning. Who is whom is decided elsewhere (see `identity`): the gate is
-told to merge two tracks, to continue a visit, or to divide a track.
+If the person of a track was already forwarded in an earlier track of the same visit, the track
+counts as released from its beginning. Which tracks are one person is decided elsewhere (see
+`identity`): the gate is called to merge two tracks, to continue a visit, or to divide a track.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ GateEvent = Release | TrackDecision
 
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """What was forwarded of a person before.
+    """What was already forwarded of a person.
 
     Attributes:
         quality: of the latest face, 0-100.
@@ -53,7 +53,7 @@ class Forwarded:
     count: int
 
 
-# A release looks for faces apart in time among this many times `top_k` of the best moments.
+# A release picks faces that are apart in time from the best moments: this many times `top_k`.
 _POOL_FACTOR = 4
 
 
@@ -241,7 +241,7 @@ class QualityGate:
         ]
 
     def _threshold(self, track: _Track) -> float:
-        """The quality that a face must have to be worth a release."""
+        """Return the quality that a face must have to be released."""
         if track.latest is None:
             return self.settings.min_quality
         if self.settings.improve_by is None or track.latest.count >= self.settings.max_per_track:
@@ -249,11 +249,11 @@ class QualityGate:
         return max(track.latest.quality + self.settings.improve_by, self.settings.min_quality)
 
     def _wanted(self, track: _Track) -> int:
-        """How many faces the next release of the track may have."""
+        """Return how many faces the next release of the track may have."""
         return self.settings.top_k if track.latest is None else 1
 
     def _deadline(self, track: _Track) -> float:
-        """When the track's first release is due by the passing of time alone."""
+        """Return when the track's first release is due, whatever its faces are."""
         if track.latest is not None or self.settings.max_wait_s is None:
             return math.inf
         return track.first_seen_at + self.settings.max_wait_s
@@ -323,7 +323,7 @@ class QualityGate:
 
 
 def _apart(pool: dict[float, ScoredFace], wanted: int, gap_s: float) -> list[ScoredFace]:
-    """The best faces, best first, each at least `gap_s` away from those before it."""
+    """Return the best faces, best first, each at least `gap_s` away from those before it."""
     best_first = sorted(pool.values(), key=lambda f: (-f.quality, f.candidate.captured_at))
     chosen: list[ScoredFace] = []
     for face in best_first:

@@ -1,17 +1,17 @@
-"""Which tracks are one person: joined, kept apart or split by what their scored faces look like.
+"""Decides which tracks are one person, from the embeddings of their scored faces.
 
-A tracker that is careful breaks a person into pieces (see `faces.association`); the embedding that
-comes with each score says which pieces belong together. Tracks of one person within `visit_s` are
-one visit, and a visit is what is forwarded once.
+The tracker breaks a person into pieces when it is unsure (see `faces.track`). The embedding that
+comes with each score tells which pieces belong together. Tracks of one person within `visit_s` are
+one *visit*, and the gate forwards faces per visit.
 
-Pure: time is an argument, and the same observations give the same visits. When in doubt two tracks
-are two visits: a visit too many costs a shot too many, a visit too few loses a person.
+Pure: time is an argument, and the same observations give the same visits. In doubt, two tracks are
+two visits: one visit too many costs a needless best shot, one too few loses a person.
 
-What is compared are means of embeddings, each face weighted by the square of its quality, and the
-two faces that are most alike; the mean of both cosines is the similarity. Before, the embedding of
-a face as such is taken away: all faces of one camera have something in common, its
-light and its grain, that says nothing of who they are. It is learnt as the mean over visits, each
-counting once. Two people who are seen at one moment are never one.
+The similarity of two tracks is the mean of two cosines: that of their mean embeddings, each face
+weighted by the square of its quality, and that of their two most similar faces. The mean embedding
+of the camera is subtracted first: all faces of a camera share its light and noise, which say
+nothing about identity. It is learnt as the mean over visits, each counting once. Two people who are
+seen in the same frame are never one person.
 """
 
 from __future__ import annotations
@@ -35,17 +35,20 @@ __all__ = [
 ]
 
 _FACES_KEPT = 12
-"""Scored faces of one track that are kept, for splits and for the likest pair."""
+"""Scored faces of one track that are kept, to find splits and the most similar pair."""
 _FACES_COMPARED = 12
 _FIT_QUALITY = 30.0
 _CENTRE_PRIOR = 6.0
-"""So many visits weigh as much as what was known of the camera before."""
+"""So many visits weigh as much as knowing nothing."""
+_KNOWN = 0.6
+"""Who is more like the centre than this is in it already: a family that comes and goes all day is
+not what all faces have in common. With six strangers in it nobody is by chance."""
 _LEAST_WEIGHT = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IdentityRules:
-    """What is sure enough.
+    """Thresholds of similarity and quality for joining and splitting tracks.
 
     Measured with the default weights on eight scenes of 72 people that they have not seen, whose
     photographs were taken years apart, three rates, 25,000 pairs of tracks of two people: where
@@ -63,11 +66,10 @@ class IdentityRules:
         continued_quality: quality that the best face of either must have for `continued`.
         good_quality: quality from which a face of one and one of the other may be called different.
         split: similarity of the two parts of a track below which they are two people.
-        center: mean embedding of faces as such, where one is known; float64 [E].
     """
 
     visit_s: float = 60.0
-    same: float = 0.42
+    same: float = 0.475
     continued: float = 0.32
     different: float = 0.10
     margin: float = 0.05
@@ -75,7 +77,6 @@ class IdentityRules:
     continued_quality: float = 20.0
     good_quality: float = 40.0
     split: float = 0.0
-    center: NDArray[np.float64] | None = None
 
 
 class Verdict(StrEnum):
@@ -91,8 +92,8 @@ class Joined:
     """Two visits are one person.
 
     Attributes:
-        visit: the visit that goes on: the older one.
-        joined: the visit that is part of it from now on.
+        visit: the visit that continues, the older one.
+        joined: the visit that becomes a part of it.
         tracks: its tracks.
         similarity: how alike they are.
         continued: whether the tracker had said that one may continue the other.
@@ -107,7 +108,7 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A track went over from one person to another.
+    """A track changed from one person to another.
 
     Attributes:
         track_id: the track.
@@ -183,8 +184,9 @@ class Identities:
         self._tracks: dict[int, _Track] = {}
         self._visits: dict[int, _Visit] = {}
         self._next_part = -1
-        self._votes: NDArray[np.float64] | None = None
+        self._votes: NDArray[np.float64] = np.zeros(1)
         self._voters = 0
+        self._known_center: NDArray[np.float64] | None = None
 
     def began(self, track_id: int, may_continue: Iterable[int], at: float) -> None:
         """Note a track's first sighting, and which lost tracks it may continue."""
@@ -201,7 +203,7 @@ class Identities:
             self._tracks[track_id].live = False
 
     def dismissed(self, track_id: int) -> None:
-        """Forget a track that was none."""
+        """Forget a track that was a false detection."""
         track = self._tracks.pop(track_id, None)
         if track is not None:
             self._leave(track_id, track.visit)
@@ -215,17 +217,17 @@ class Identities:
         return tuple(sorted(self._visits[visit].tracks))
 
     def wants_score(self, track_id: int, most: int = 3) -> bool:
-        """Whether a face of the track should be scored soon: it is not known whose it is.
+        """Return whether a face of the track should be scored soon, because its person is unknown.
 
         Args:
-            most: scored faces of a track after which it is given up to be known.
+            most: number of scored faces after which a track is not urgent any more.
         """
         track = self._tracks[track_id]
         alone = self._visits[track.visit].tracks == {track_id}
         return track.scored == 0 or (alone and bool(track.may_continue) and track.scored < most)
 
     def same(self, one: int, other: int) -> Verdict:
-        """Compare the visits of two tracks as they are known now."""
+        """Compare the visits of two tracks by what is known so far."""
         first, second = self._tracks[one].visit, self._tracks[other].visit
         if first == second:
             return Verdict.SAME
@@ -274,7 +276,7 @@ class Identities:
         return [VisitEnded(visit) for visit in over]
 
     def _join(self, visit: int) -> list[IdentityEvent]:
-        """Join a visit with others, the likest first, until none is alike enough."""
+        """Join a visit with others, the most similar first, until none is similar enough."""
         events: list[IdentityEvent] = []
         while (found := self._likest(visit)) is not None:
             other, similarity = found
@@ -325,7 +327,7 @@ class Identities:
         return best, similarities[best]
 
     def _apart(self, one: int, other: int) -> bool:
-        """Whether two visits are known to be two people."""
+        """Return whether two visits are known to be different people."""
         if self._together(one, other):
             return True
         similarity = self._similarity(one, other)
@@ -336,7 +338,7 @@ class Identities:
         return worse >= self.rules.good_quality and similarity < self.rules.different
 
     def _together(self, one: int, other: int) -> bool:
-        """Whether somebody of the one was seen while somebody of the other was."""
+        """Return whether tracks of both visits were seen at the same time."""
         return any(
             first.first_at <= second.last_at and second.first_at <= first.last_at
             for first in map(self._tracks.__getitem__, self._visits[one].tracks)
@@ -361,7 +363,7 @@ class Identities:
         return self.rules.continued if self._continues(one, other) else self.rules.same
 
     def _similarity(self, one: int, other: int) -> float | None:
-        """How alike two visits are; None where too little is known of one of them."""
+        """Return the similarity of two visits; None if too little is known about one of them."""
         first, second = self._visits[one], self._visits[other]
         if first.template is None or second.template is None:
             return None
@@ -375,25 +377,25 @@ class Identities:
         return (means + _likest_pair(first.faces, second.faces, center)) / 2
 
     def _center(self, size: int) -> NDArray[np.float64]:
-        known = self.rules.center
-        total = np.zeros(size) if known is None else _CENTRE_PRIOR * known
-        weight = _CENTRE_PRIOR + self._voters
-        if self._votes is not None:
-            total = total + self._votes
-        live = [known.template for known in self._visits.values() if known.template is not None]
-        for template in live:
-            total = total + template
-        return np.asarray(total / (weight + len(live)))
+        """What all faces of this camera have in common; float64 [E], near zero at first."""
+        if self._known_center is None:
+            total, voters = self._votes, self._voters
+            for known in self._visits.values():
+                if known.template is not None and _is_news(known.template, total):
+                    total, voters = total + known.template, voters + 1
+            self._known_center = np.zeros(size) + total / (_CENTRE_PRIOR + voters)
+        return self._known_center
 
     def _vote(self, visit: int) -> None:
         template = self._visits[visit].template
-        if template is not None:
-            self._votes = template if self._votes is None else self._votes + template
-            self._voters += 1
+        if template is not None and _is_news(template, self._votes):
+            self._votes, self._voters = self._votes + template, self._voters + 1
+        self._known_center = None
 
     def _refresh(self, visit: int) -> None:
-        """Compute what a visit looks like, from its tracks' faces."""
+        """Compute the mean embedding of a visit from the faces of its tracks."""
         known = self._visits[visit]
+        self._known_center = None
         faces = [face for track in known.tracks for face in self._tracks[track].faces]
         if faces:
             known.template = _mean(faces)
@@ -401,9 +403,9 @@ class Identities:
             known.best_quality = known.faces[0].quality
 
     def _split(self, track_id: int, track: _Track) -> Split | None:
-        """Find where a track's faces fall into two people.
+        """Find the point in a track at which its person changes.
 
-        Both parts must hold two good faces: one face may be hidden by half.
+        Both parts must contain two good faces, because a single face may be half hidden.
         """
         faces = [face for face in track.faces if face.quality >= self.rules.good_quality]
         if len(faces) < 4:
@@ -419,7 +421,7 @@ class Identities:
         at = faces[cut].at
         part = self._next_part
         self._next_part -= 1
-        # The faces before stay with the visit under a number of their own; the track goes on.
+        # The faces before the split keep the visit, under a new number; the track continues.
         before = [face for face in track.faces if face.at < at]
         last = before[-1].at
         self._tracks[part] = _Track(
@@ -431,7 +433,7 @@ class Identities:
         self._refresh(track.visit)
         track.faces = [face for face in track.faces if face.at >= at]
         track.first_at, track.may_continue = at, frozenset()
-        # A visit is called by its first track; this one's name may be in use.
+        # A visit has the number of its first track, which may already be in use here.
         name = track_id if track_id not in self._visits else part
         self._visits[name] = _Visit({track_id})
         track.visit = name
@@ -473,6 +475,10 @@ def _directions(faces: Sequence[_Face], center: NDArray[np.float64]) -> NDArray[
     least = min(_FIT_QUALITY, faces[0].quality)
     rows = np.stack([face.embedding for face in faces if face.quality >= least]) - center
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9))
+
+
+def _is_news(template: NDArray[np.float64], votes: NDArray[np.float64]) -> bool:
+    return not votes.any() or _cosine(template, votes) < _KNOWN
 
 
 def _cosine(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:

@@ -7,9 +7,9 @@ in a poor moment is spent in a good one; and because faces wait for a while, the
 good face can still be scored afterwards. So a slow scorer or a small budget reduces the choice, but
 never adds delay or memory.
 
-What is scored next is the face of a track of which nobody knows whose it is; then that of a track
-that is about to be decided, the earliest decision first; then that which is expected to add most to
-its track, of all tracks.
+Scored first are faces of tracks whose person is unknown; then faces of tracks that are about to be
+decided, in the order of their deadlines; then the face, of all tracks, with the largest expected
+improvement.
 """
 
 from __future__ import annotations
@@ -106,10 +106,11 @@ class Scheduler:
 
     Args:
         max_pending: the most faces that wait.
-        share: of a track's fit faces that may be scored, 0-1; at 1 every face is scored that does
-            not lose its place.
-        target_of: tells what a face of a track must beat, and until when.
-        urgent: tells whether a face of a track is wanted whatever it costs, before all others.
+        share: share of a track's faces that may be scored, 0-1; at 1 every face is scored that
+            is not displaced by others.
+        target_of: returns what a face of a track must beat, and until when.
+        urgent: returns whether a face of a track should be scored before all others, whatever the
+            budget.
     """
 
     def __init__(
@@ -200,7 +201,7 @@ class Scheduler:
                 yield offer
 
     def _best(self, track_id: int, track: _Waiting, at: float) -> _Offer | None:
-        """The face of a track that is to be scored next, if any is worth it now."""
+        """Return the face of a track to be scored next, if one is worth it now."""
         if not track.faces:
             return None
         urgent = self._urgent(track_id)

@@ -4,13 +4,13 @@ The live pipeline and the replay of recordings drive the same `Selector`: they r
 ask what to score next, and report the scores. It answers with events. Time is an
 argument, so that equal calls give equal events.
 
-The tracker breaks a person into pieces where it cannot be sure, and every piece has a number. Here
-pieces become *tracks*: a piece that turns out to be the person of a live track is part of that
-track from then on, and one that follows a decided track of the same person is a later track of the
-same *visit*. `identity` says who is whom, by the embeddings that come with the scores.
+The tracker breaks a person into pieces when it is unsure, and every piece has a number. Here pieces
+become *tracks*. A piece that turns out to be the person of a live track becomes a part of that
+track; one that follows a decided track of the same person is a later track of the same *visit*.
+`identity` tells which pieces are the same person, from the embeddings that come with the scores.
 
-A track that has ended is decided only when those of its faces have been scored that can still win
-and when nothing of it is under way; until then it is *ending*.
+A track that has ended is decided once no face of it is being scored and no waiting one can still
+win. Until then it is *ending*.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from streamgate.values import (
 __all__ = ["Selector", "SelectorEvent"]
 
 SelectorEvent = Release | TrackDecision | Skipped | TracksJoined
-"""A face that goes out, the terminal decision on a track, a face that will not be scored, or two
+"""A face to forward, the decision on a track that has ended, a face that will not be scored, or two
 tracks that have become one."""
 
 _DIVIDED = 1_000_000
-"""A track that went over to another person goes on under its number plus this: no camera counts so
-far in one run, and the same recording gives the same number."""
+"""After a track has changed to another person, it continues under its number plus this. No camera
+counts that far in one run, and the same recording gives the same number."""
 
 
 @dataclass(slots=True)
@@ -56,8 +56,9 @@ class _Piece:
 
     Attributes:
         track_id: the track that it is part of.
-        unconfirmed: its faces so far, each with the time of its frame, while it may be a ghost.
-        ending: why and when it ended; None while it lives.
+        unconfirmed: its faces so far, each with the time of its frame, while it may be a false
+            detection.
+        ending: why and when it ended; None while it is live.
     """
 
     track_id: int
@@ -68,14 +69,14 @@ class _Piece:
 class Selector:
     """Chooses the faces to score and the faces to forward, for all tracks of one camera.
 
-    Every candidate of a confirmed track is scored or comes back as `Skipped`, and every such track
-    has exactly one `TrackDecision`, unless it became part of another one (`TracksJoined`).
+    Every candidate of a confirmed track is either scored or returned as `Skipped`, and every such
+    track ends with exactly one `TrackDecision`, unless it became part of another (`TracksJoined`).
 
     Args:
         gate: the rules of release.
         max_pending: the most faces that wait for the scorer.
-        share: of a track's fit faces that may be scored, 0-1.
-        identity: when two tracks are one person; None compares nobody.
+        share: share of a track's candidates that may be scored, 0-1.
+        identity: when two tracks are one person; None: tracks are never compared.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class Selector:
     def named(self, analysis: Analysis) -> Analysis:
         """Return the same analysis with the numbers of tracks instead of the tracker's.
 
-        Faces that may be ghosts are left out.
+        Faces that may be false detections are left out.
         """
         faces = []
         for face in analysis.faces:
@@ -197,7 +198,7 @@ class Selector:
         return events + self._settle(now)
 
     def tick(self, now: float) -> list[SelectorEvent]:
-        """Return what has become due by the passing of time."""
+        """Return what has become due because time has passed."""
         events: list[SelectorEvent] = list(self._gate.tick(now))
         for event in events:
             if isinstance(event, Release):
@@ -249,7 +250,7 @@ class Selector:
         return []
 
     def _confirm(self, number: int) -> list[SelectorEvent]:
-        """Count a piece that is no ghost from its first face on."""
+        """Count a confirmed piece from its first face on."""
         piece = self._pieces[number]
         before, piece.unconfirmed = piece.unconfirmed or [], None
         events: list[SelectorEvent] = []
@@ -258,7 +259,7 @@ class Selector:
         return events
 
     def _dismiss(self, number: int) -> None:
-        """Forget a piece that was a ghost."""
+        """Forget a piece that was a false detection."""
         self._pieces.pop(number, None)
         if self._identities is not None:
             self._identities.dismissed(number)
@@ -270,7 +271,7 @@ class Selector:
             self._identities.ended(number)
 
     def _settle(self, now: float) -> list[SelectorEvent]:
-        """Decide the tracks of which no piece lives, is under way or is worth a score any more."""
+        """Decide the tracks with no live piece, no face being scored and none worth a score."""
         events: list[SelectorEvent] = []
         ending = [(number, piece) for number, piece in self._pieces.items() if piece.ending]
         for number, piece in ending:
@@ -294,7 +295,7 @@ class Selector:
             self._visits[visit] = latest
         return list(events)
 
-    # Who is whom
+    # Which tracks are one person
 
     def _join(self, change: Joined) -> list[SelectorEvent]:
         """Take up that the tracks of a visit are those of an older one, too."""
@@ -351,7 +352,7 @@ class Selector:
         return self._gate.release_target(self.track_of(piece))
 
     def _is_urgent(self, piece: int) -> bool:
-        """Whether it is unknown whose a piece is: its first faces come before all others."""
+        """Return whether the person of a piece is unknown; its faces are then scored first."""
         return self._identities is not None and self._identities.wants_score(piece)
 
     def _skip(self, skipped: Sequence[Skipped]) -> list[SelectorEvent]:

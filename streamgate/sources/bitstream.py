@@ -1,8 +1,8 @@
-"""What a coded picture says about itself, in the codecs whose decoders do not say enough.
+"""What an encoded picture says about itself, for codecs whose decoders report too little.
 
-A decoder that begins in the middle paints on a picture that it does not have, and VP8's does so
-without a word. One that is behind must know what it may leave out. And how large a picture is must
-be known before its decoder takes the memory.
+A decoder that starts in the middle of a stream draws on a picture that it does not have, and that
+of VP8 reports no error. A decoder that is late must know what it may skip. And the size of a
+picture must be known before its decoder allocates memory.
 """
 
 from __future__ import annotations

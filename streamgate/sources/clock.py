@@ -36,14 +36,15 @@ _SPAN_S, _SPAN_PACKETS, _LONGEST_SPAN_S = 0.5, 3, 2.0
 """How much of the stream makes a span, of which the packet that travelled fastest is kept."""
 _SPANS_APART = 4
 _OFF_SPANS = 2
-"""So many comparisons in a row must be off before a clock is given up: three seconds in all."""
+"""This many comparisons in a row must be off before a clock is not used: three seconds in all."""
 _JUMP_S = 0.5
 _REORDERED = 16
 """Decoders reorder by so many pictures; stamps that go back further have another origin."""
 _FEWEST_STEPS = 5
 _STEPS_KEPT = 31
-_PAUSE_S, _PAUSE_STEPS = 0.2, 4.0
-"""A packet that is awaited for longer than both, in seconds and in usual steps, ends a pause."""
+_PAUSE_S, _PAUSE_STEPS = 0.45, 4.0
+"""A packet that is awaited for longer than both, in seconds and in usual steps, ends a pause. What
+is shorter, and jitter is, lies within `LONGEST_LAG_S` by itself."""
 _FIRST_PROBATION_S, _LONGEST_PROBATION_S = 3.0, 60.0
 """How long a clock must keep pace to be believed again; longer for one that failed again."""
 _FUTURE_TOLERANCE_S = 0.02

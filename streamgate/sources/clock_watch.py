@@ -1,4 +1,4 @@
-"""Telling, once, that a source's clock is not believed, and that it is believed again."""
+"""Logs once when a source's clock is not used any more, and once when it is used again."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["ClockWatch"]
 log = structlog.get_logger(__name__)
 
 _TOLD_AGAIN_S = 3600.0
-"""A clock that fails again within the hour is no news."""
+"""A clock that fails again within an hour is not reported again."""
 
 
 class ClockWatch:
-    """Tells of one source's clock; it outlives the source's connections."""
+    """Watches the clock of one source, across its connections."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -26,18 +26,18 @@ class ClockWatch:
         metrics.clock_trusted.set(1)
 
     def connected(self) -> None:
-        """Another connection begins, whose clock is believed until it fails."""
+        """A new connection starts; its clock is used until it fails."""
         self._fault = None
         self._metrics.clock_trusted.set(1)
 
     def look(self, clock: CaptureClock, now: float) -> None:
-        """Tell what has changed since the last look."""
+        """Log what has changed since the last call."""
         if clock.fault is self._fault:
             return
         self._fault = clock.fault
         self._metrics.clock_trusted.set(float(clock.fault is None))
         if clock.fault is None:
-            log.info("source clock believed again")
+            log.info("source clock is used again")
             return
         self._metrics.source_faults.labels(FaultReason.CLOCK.value).inc()
         is_news = self._told_at is None or now - self._told_at > _TOLD_AGAIN_S
@@ -45,7 +45,7 @@ class ClockWatch:
         pace = None if clock.pace is None else round(clock.pace, 4)
         say = log.warning if is_news else log.debug
         say(
-            "source clock not believed",
+            "source clock is not used",
             reason=FaultReason.CLOCK.value,
             clock=clock.fault.value,
             pace=pace,

@@ -1,5 +1,8 @@
 """From a decoded picture to RGB, with square pixels and upright: the one place that converts.
 
+Most pictures are never converted: nothing moves in them, and nobody looks. So a frame holds the
+decoded picture, and converts it for the first who asks.
+
 Matrix (BT.601, BT.709, BT.2020) and range (limited or full) follow the stream's own tags; an
 untagged stream is taken for BT.601 limited, as FFmpeg and OpenCV do, so that a face looks here as
 it does to the recogniser that comes after.
@@ -7,15 +10,21 @@ it does to the recogniser that comes after.
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 
 import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
+from numpy.typing import NDArray
 
+from streamgate.errors import PictureError
 from streamgate.values import Image
 
-__all__ = ["RgbConverter", "square_size"]
+__all__ = ["RgbConverter", "VideoPixels", "square_size"]
 
 _QUARTER_TURN_DEG = 90
 _FLATTEST, _TALLEST = Fraction(1, 16), Fraction(16)
@@ -44,6 +53,19 @@ def square_size(
     return max(1, round(wide)), max(1, round(high))
 
 
+def _turns(picture: av.VideoFrame) -> int:
+    """Quarter turns to the left that the stream's display matrix asks for, 0-3."""
+    return round(picture.rotation / _QUARTER_TURN_DEG) % 4
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except (av.FFmpegError, ValueError, MemoryError) as error:
+        raise PictureError(f"a picture cannot be converted: {error}") from None
+
+
 class RgbConverter:
     """Converts the pictures of one connection; it keeps the scaler between them.
 
@@ -52,8 +74,30 @@ class RgbConverter:
     """
 
     def __init__(self, max_pixels: int = 7680 * 4320) -> None:
+        # A scaler belongs to one size and format at a time, and to one thread.
         self._reformatter = VideoReformatter()
+        self._grey = VideoReformatter()
+        self._lock = threading.Lock()
         self._max_pixels = max_pixels
+
+    def size(
+        self, picture: av.VideoFrame, pixel_aspect: Fraction | float | None = None
+    ) -> tuple[int, int]:
+        """Width and height of the picture that `image` would return."""
+        width, height = square_size(picture.width, picture.height, pixel_aspect, self._max_pixels)
+        return (height, width) if _turns(picture) % 2 else (width, height)
+
+    def luma(self, picture: av.VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
+        """Return a small grey picture, uint8 [height, width], not turned.
+
+        Raises:
+            PictureError: it cannot be converted.
+        """
+        with self._lock, _told():
+            grey = self._grey.reformat(
+                picture, width, height, format="gray", interpolation=Interpolation.AREA, threads=1
+            )
+            return np.asarray(grey.to_ndarray(), np.uint8)
 
     def image(self, picture: av.VideoFrame, pixel_aspect: Fraction | float | None = None) -> Image:
         """Return RGB uint8 [H, W, 3], read-only, turned as the stream's display matrix says.
@@ -61,21 +105,68 @@ class RgbConverter:
         Args:
             picture: as decoded.
             pixel_aspect: see `square_size`.
+
+        Raises:
+            PictureError: it cannot be converted.
         """
         width, height = square_size(picture.width, picture.height, pixel_aspect, self._max_pixels)
         is_square = (width, height) == (picture.width, picture.height)
         # One thread: the scaler would start one for each core, and detection needs the cores.
-        rgb = self._reformatter.reformat(
-            picture,
-            width,
-            height,
-            format="rgb24",
-            interpolation=None if is_square else Interpolation.BICUBIC,
-            threads=1,
-        )
-        image = np.asarray(rgb.to_ndarray(), np.uint8)
-        turns = round(picture.rotation / _QUARTER_TURN_DEG) % 4
+        with self._lock, _told():
+            rgb = self._reformatter.reformat(
+                picture,
+                width,
+                height,
+                format="rgb24",
+                interpolation=None if is_square else Interpolation.BICUBIC,
+                threads=1,
+            )
+            image = np.asarray(rgb.to_ndarray(), np.uint8)
+        turns = _turns(picture)
         if turns:
             image = np.ascontiguousarray(np.rot90(image, turns))
         image.flags.writeable = False
         return image
+
+
+class VideoPixels:
+    """A decoded picture of a stream, converted when it is asked for.
+
+    Args:
+        picture: as decoded.
+        converter: of its connection.
+        pixel_aspect: see `square_size`.
+        on_convert: told how long a conversion to RGB took, seconds.
+    """
+
+    def __init__(
+        self,
+        picture: av.VideoFrame,
+        converter: RgbConverter,
+        pixel_aspect: Fraction | float | None = None,
+        on_convert: Callable[[float], None] = lambda _seconds: None,
+    ) -> None:
+        self._picture = picture
+        self._converter = converter
+        self._pixel_aspect = pixel_aspect
+        self._on_convert = on_convert
+        self._lock = threading.Lock()
+        self._rgb: Image | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the RGB picture."""
+        return self._converter.size(self._picture, self._pixel_aspect)
+
+    def rgb(self) -> Image:
+        """Return the picture as RGB uint8 [H, W, 3], read-only; it is converted once."""
+        with self._lock:
+            if self._rgb is None:
+                began = time.perf_counter()
+                self._rgb = self._converter.image(self._picture, self._pixel_aspect)
+                self._on_convert(time.perf_counter() - began)
+            return self._rgb
+
+    def luma(self, width: int, height: int) -> NDArray[np.uint8]:
+        """Return a small grey picture, uint8 [height, width], not turned."""
+        return self._converter.luma(self._picture, width, height)

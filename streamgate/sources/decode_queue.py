@@ -1,9 +1,9 @@
-"""What has been read and is not decoded yet, and what of it is given up once it is late.
+"""Packets that wait for the decoder, and which of them are dropped when it is late.
 
-Reading never waits for decoding, so that the camera is not held up and arrivals are true. A decoder
-that cannot keep up leaves out pictures that no other refers to; where that is not enough, all up to
-the next picture that decoding can begin with. A stream that lags behind is worth less than one that
-skips.
+Reading never waits for decoding, so that the camera is not held up and arrival times are right. A
+decoder that cannot keep up skips pictures that no other refers to; if that is not enough,
+everything up to the next picture at which decoding can start. A stream that skips is worth more
+than one that lags behind.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LEAVE_OUT_S = 0.3
 KEPT_UP_S = 0.1
 """Once the next one has waited for less, nothing is left out any more."""
 GIVE_UP_S = 1.0
-"""What has waited for longer is given up, up to the last picture that decoding can begin with."""
+"""What has waited for longer is dropped, up to the last picture at which decoding can start."""
 _MOST_PACKETS = 1000
 _MOST_BYTES = 64 << 20
 """Eight seconds at 64 Mbit/s."""
@@ -60,7 +60,7 @@ class DecodeQueue:
 
     Args:
         now: the clock.
-        on_skipped: called, on the reading or the decoding thread, with how many were given up.
+        on_skipped: called, on the reading or the decoding thread, with how many were dropped.
     """
 
     def __init__(self, now: Callable[[], float], on_skipped: Callable[[int], None]) -> None:
@@ -80,7 +80,7 @@ class DecodeQueue:
         return self._bytes
 
     def put(self, packet: CodedPacket) -> None:
-        """Leave a packet; where nothing is taken for long, all that waits is given up."""
+        """Leave a packet; if nothing is taken for long, everything that waits is dropped."""
         with self._news:
             if self._closed:
                 return
@@ -143,7 +143,7 @@ class DecodeQueue:
         return skipped
 
     def _beginning(self) -> int:
-        """Return how many to give up: those before the last that decoding can begin with, or all.
+        """Return how many to drop: those before the last at which decoding can start, or all.
 
         One that has itself waited for too long is no beginning: a fresh one will come.
         """

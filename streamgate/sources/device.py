@@ -1,4 +1,4 @@
-"""USB and built-in cameras, by Video4Linux."""
+"""USB and built-in cameras, through Video4Linux."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["DeviceSource"]
 
 
 class DeviceSource:
-    """A camera at a device node; one that is pulled out is opened again when it is back."""
+    """A camera at a device node. One that was unplugged is reopened when it is back."""
 
     def __init__(self, config: DeviceSection, metrics: Metrics, clock: Clock) -> None:
         camera = LiveCamera(

@@ -1,7 +1,7 @@
-"""Why a source could not be opened or was lost: a bounded set of reasons, each with a remedy.
+"""Why a source could not be opened or was lost: a fixed set of reasons, each with a remedy.
 
-FFmpeg's messages hold the address with its password, so nothing is taken from them but the type
-and the bare text of the error.
+FFmpeg's messages contain the address with its password, so only the type and the bare text of an
+error are used.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _REMEDIES: dict[FaultReason, str] = {
     FaultReason.CLOCK: "the timestamps cannot be believed; pictures are timed by their arrival: "
     "check the camera's clock, and that its frame rate is the one it is set to",
     FaultReason.PACKET_LOSS: "packets are lost on the way, and pictures with them: set "
-    "source.transport: tcp, or mend the network",
+    "source.transport: tcp, or repair the network",
     FaultReason.TOO_LARGE: "its pictures are too large",
     FaultReason.OTHER: "it failed",
 }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import av
 
 from streamgate.config.pictures import PictureSection
 from streamgate.ports import Clock
-from streamgate.sources.convert import RgbConverter
+from streamgate.sources.convert import RgbConverter, VideoPixels
 from streamgate.sources.decoder import Decoded
 from streamgate.sources.faults import FaultReason
 from streamgate.sources.freeze import FreezeDetector
@@ -19,7 +20,9 @@ from streamgate.values import Frame
 __all__ = ["FROZEN_S", "FrameMaker"]
 
 FROZEN_S = 10.0
-"""A live camera whose picture stays the very same for so long is called frozen."""
+"""A live camera whose picture does not change at all for this long counts as frozen."""
+_COMPARE_EVERY_S = 0.25
+"""A comparison takes a conversion to RGB, which is otherwise spared where nobody is seen."""
 
 
 class FrameMaker:
@@ -43,6 +46,7 @@ class FrameMaker:
         self._converter = RgbConverter(settings.max_pixels)
         self._picture = FreezeDetector()
         self._is_frozen = False
+        self._compared_at = -math.inf
         self._decoded = 0
         self.connection = -1
 
@@ -90,19 +94,23 @@ class FrameMaker:
             captured_wall: Unix seconds, where they are not the clock's of that instant.
             pixel_aspect: as the stream tags it; the settings come first.
         """
-        began_at = self._clock.monotonic()
-        image = self._converter.image(picture, self._settings.pixel_aspect or pixel_aspect)
         now = self._clock.monotonic()
-        self._metrics.stage_seconds.labels("convert").observe(now - began_at)
+        pixels = VideoPixels(
+            picture,
+            self._converter,
+            self._settings.pixel_aspect or pixel_aspect,
+            self._metrics.stage_seconds.labels("convert").observe,
+        )
         if captured_wall is None:
             captured_wall = self._clock.wall() - (now - captured_at)
         index = self._decoded
         self._decoded += 1
         self._metrics.frames_received.inc()
         self._metrics.last_frame_wall.set(captured_wall)
-        if self._live:
-            self._set_frozen(self._picture.unchanged_s(image, now) >= FROZEN_S)
-        return Frame(image, index, self.connection, captured_at, captured_wall, now)
+        if self._live and abs(now - self._compared_at) >= _COMPARE_EVERY_S:
+            self._compared_at = now
+            self._set_frozen(self._picture.unchanged_s(pixels.rgb(), now) >= FROZEN_S)
+        return Frame(pixels, index, self.connection, captured_at, captured_wall, now)
 
     def _set_frozen(self, frozen: bool) -> None:
         if frozen and not self._is_frozen:

@@ -30,7 +30,7 @@ _LEAST_LIT = 0.1
 class FreezeDetector:
     """Notices a camera that sends the same picture over and over.
 
-    A frozen picture need not arrive the same each time: an encoder draws it anew with each keyframe
+    A frozen picture need not be the same each time: an encoder encodes it again with each keyframe
     and improves it after. But it draws nothing new: what it makes of one picture comes again, 51
     different pictures at most were counted for a photograph in H.264, H.265 or MJPEG, a level or
     less apart; VP8 goes on for ever, but by less than any noise. Sensor noise makes a picture of a
@@ -44,7 +44,7 @@ class FreezeDetector:
         self._changed_at = 0.0
 
     def unchanged_s(self, image: Image, at: float) -> float:
-        """Return for how many seconds the picture has been the very same, but for its coding."""
+        """Return for how many seconds the picture has been the same, except for its encoding."""
         grid = np.ascontiguousarray(image[::_GRID_PX, ::_GRID_PX])
         digest = zlib.crc32(grid.tobytes())
         if _differs(grid, self._first, _CODING_LEVELS):

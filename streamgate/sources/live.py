@@ -19,10 +19,11 @@ from streamgate.sources.decoder import TooManyPixelsError
 from streamgate.sources.faults import Fault, FaultReason, fault, fault_of
 from streamgate.sources.frames import FrameMaker
 from streamgate.sources.opening import NoVideoError, Opening, open_video
-from streamgate.sources.reconnect import failures_after, pause_s
+from streamgate.sources.reconnect import failures_after
 from streamgate.sources.worker import run_in_thread
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Discontinuity
+from streamgate.values.backoff import pause_s
 
 __all__ = ["LiveCamera", "LiveSource"]
 

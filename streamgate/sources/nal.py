@@ -84,13 +84,13 @@ class Bits:
         return self._value >> self._left & ((1 << bits) - 1)
 
     def golomb(self) -> int:
-        """Read an Exp-Golomb code, `ue(v)`."""
+        """Read an unsigned Exp-Golomb code."""
         zeros = 0
         while self.unsigned(1) == 0:
             zeros += 1
         return (1 << zeros) - 1 + self.unsigned(zeros)
 
     def signed_golomb(self) -> int:
-        """Read a signed Exp-Golomb code, `se(v)`."""
+        """Read a signed Exp-Golomb code."""
         code = self.golomb()
         return (code + 1) // 2 if code % 2 else -(code // 2)

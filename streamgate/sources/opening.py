@@ -25,7 +25,7 @@ class NoVideoError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What is opened; made anew for each opening, because the address may hold a password.
+    """What is opened; made for each attempt, because the address may contain a password.
 
     Attributes:
         address: what FFmpeg opens.

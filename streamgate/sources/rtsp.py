@@ -20,7 +20,7 @@ _SYSTEM_AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 class RtspSource:
-    """A camera at an RTSP address; it is opened for ever."""
+    """A camera at an RTSP address; it is reopened whenever it is lost."""
 
     def __init__(self, config: RtspSection, metrics: Metrics, clock: Clock) -> None:
         camera = LiveCamera(

@@ -1,1 +1,1 @@
-"""What is told about the run: metrics, logs, traces, and the drift of the scores."""
+"""What a running camera reports: metrics, logs, traces, and the drift of its scores."""

@@ -1,4 +1,4 @@
-"""Whether the faces of late are still like those that the calibration knows.
+"""Whether recent faces are still like those of the calibration's reference.
 
 A calibration makes quality the percentage of its reference that scores worse, so the reference's
 own qualities are spread evenly over 0-100. Recent tracks are compared with that: a lens out of
@@ -33,7 +33,7 @@ _HALF = 0.5
 _DAY_S = 86_400.0
 _MOST_LIVE = 1024
 UNSCORABLE = frozenset({"blurred", "too_dark", "too_bright", "flat"})
-"""Reasons of rejection that speak of the picture rather than of where somebody is."""
+"""Reasons of rejection that are due to the picture, not to the position of the person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class QualityDrift:
         self._recent: deque[tuple[float, float]] = deque(maxlen=settings.most_tracks)
 
     def scored(self, track_id: int, quality: float) -> None:
-        """Take up a scored face of a live track."""
+        """Add a scored face of a live track."""
         seen, drawn = self._live.get(track_id, (0, quality))
         # Each of the n faces so far stands for the track with a probability of 1/n.
         if self._random.random() * (seen + 1) < 1:
@@ -109,7 +109,7 @@ class QualityDrift:
             self._live.popitem(last=False)
 
     def decided(self, decision: TrackDecision) -> None:
-        """Take up a track that has ended."""
+        """Add a track that has ended."""
         _, quality = self._live.pop(decision.track_id, (0, None))
         if quality is None and _was_unscorable(decision):
             quality = 0.0
@@ -117,7 +117,7 @@ class QualityDrift:
             self._recent.append((decision.decided_at, quality))
 
     def now(self, at: float) -> Drift:
-        """Compare what is recent at a time, monotonic seconds."""
+        """Compare the tracks that are recent at a time, monotonic seconds."""
         if not self._calibrated:
             return Drift(0, math.nan, math.nan)
         quality = np.array(self._window(at), dtype=np.float64)

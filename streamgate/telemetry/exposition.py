@@ -1,4 +1,4 @@
-"""How metrics are made and shown: with known labels from the start, and the camera on each series.
+"""How metrics are made and exposed: known labels from the start, and the camera on each series.
 
 A series that appears only with its first event has no rate until its second, so an alert on it
 comes late; every label whose values are known is therefore there at zero. The camera's name is

@@ -36,7 +36,7 @@ def configure_logs(settings: LogSection, *, secrets: Iterable[str] = (), **conte
         context: fields of every line, such as camera and boot.
     """
     redactor = Redactor(secrets)
-    # By these a log is searched, and none can hold a secret.
+    # Logs are searched by these fields, and none can contain a secret.
     ours = {*context, *_INTERNAL, "level", "logger", "timestamp"}
 
     def strike_out(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -14,7 +14,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from streamgate.telemetry.exposition import Families, WithCamera
-from streamgate.values import ReleaseReason, SkipReason, TrackOutcome
+from streamgate.values import LookReason, PassReason, ReleaseReason, SkipReason, TrackOutcome
 from streamgate.version import __version__
 
 __all__ = ["LATENCY_BUCKETS_S", "QUALITY_BUCKETS", "WAIT_BUCKETS_S", "Metrics"]
@@ -42,12 +42,16 @@ REJECTIONS = (
     "too_small", "at_edge", "low_detector_score", "eyes_too_close", "turned_away", "nodding",
     "tilted", "not_alignable", "too_dark", "too_bright", "flat", "blurred",
 )  # fmt: skip
+LOOKS = tuple(reason.value for reason in LookReason)
+PASSES = tuple(reason.value for reason in PassReason)
 SKIPS = tuple(reason.value for reason in SkipReason)
 OUTCOMES = tuple(outcome.value for outcome in TrackOutcome)
 RELEASES = tuple(reason.value for reason in ReleaseReason)
 DELIVERIES = ("acknowledged", "failed", "refused")
 OUTBOX_DROPS = ("full", "unwritable", "expired", "refused", "damaged", "purged", "sink_removed")
-OUTBOX_FAULTS = ("full", "io", "busy", "open", "readonly", "corrupt", "config", "other")
+OUTBOX_FAULTS = (
+    "full", "io", "busy", "open", "readonly", "corrupt", "config", "stuck", "moved", "other",
+)  # fmt: skip
 DECISION_LINES = ("written", "lost")
 WEBRTC_STATES = ("waiting", "negotiating", "connecting", "live")
 RELOADS = ("applied", "unchanged", "refused")
@@ -124,7 +128,7 @@ class Metrics:
         )
         self.clock_trusted = self._gauge(
             "clock_trusted",
-            "1 while pictures are timed by the source's clock, 0 while by their arrival.",
+            "1 while frames are timed by the source's clock, 0 while by their arrival.",
         )
         self.clock_trusted.set(1)
         self.frames_received = self._counter("frames_received", "Frames decoded.")
@@ -148,6 +152,12 @@ class Metrics:
         self.analysis_busy = self._gauge(
             "analysis_busy_seconds",
             "How long the current frame has been in detection; 0 between frames.",
+        )
+        self.frames_looked_at = self._counter(
+            "frames_looked_at", "Frames in which faces were looked for, by reason.", reason=LOOKS
+        )
+        self.frames_passed = self._counter(
+            "frames_passed", "Frames in which faces were not looked for, by reason.", reason=PASSES
         )
         self.faces_detected = self._counter("faces_detected", "Faces found in frames.")
         self.last_face_wall = self._gauge(

@@ -11,8 +11,8 @@ __all__ = ["SourceNotices"]
 _LOGGER = "streamgate.sources"
 _LOST = frozenset({"source lost", "session failed"})
 _FOUND = frozenset({"source connected", "publisher connected"})
-_DOUBTED = "source clock not believed"
-_BELIEVED = "source clock believed again"
+_DOUBTED = "source clock is not used"
+_BELIEVED = "source clock is used again"
 
 
 class SourceNotices(logging.Handler):

@@ -1,8 +1,8 @@
 """Where the time of a sampled frame went, as OpenTelemetry spans.
 
 Each stage is measured anyway; here the measurements of one frame are put side by side, from the
-camera to the acknowledgement. Nothing is timed twice and no stage knows of traces: the pipeline's
-observers are told what happened, and spans are written with the times that the values carry.
+camera to the acknowledgement. Nothing is timed twice, and no stage depends on tracing: the
+pipeline's observers are called, and spans are written with the times that the values carry.
 
 What is remembered of traced frames is bounded, and the spans are sent by a thread of the SDK, which
 drops them where the receiver cannot keep up.
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from streamgate.config import TracingSection
 from streamgate.errors import StreamgateError
 from streamgate.ports import Clock
-from streamgate.values import Analysis, BestShot, Frame, ScoredFace
+from streamgate.values import Analysis, BestShot, Frame, PassReason, ScoredFace
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -82,7 +82,7 @@ class FrameTracer:
         """Write the stages from the camera to the aligned faces, of some frames."""
         from opentelemetry import trace  # noqa: PLC0415 # an optional package
 
-        if self._chance() >= self._share:
+        if isinstance(analysis.look, PassReason) or self._chance() >= self._share:
             return
         now = self._clock.wall()
         root = self._tracer.start_span(
@@ -103,7 +103,7 @@ class FrameTracer:
             self._frames.add(frame.index, context, now)
 
     def scored(self, face: ScoredFace) -> None:
-        """Write the way of a face from its alignment, through the scheduler, to its score."""
+        """Write the spans of a face from its alignment to its score."""
         known = self._frames.get(face.candidate.frame_index)
         if known is not None:
             self._span(

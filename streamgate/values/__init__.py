@@ -19,12 +19,14 @@ from streamgate.values.faces import (
 )
 from streamgate.values.ingest import PublishAnswer
 from streamgate.values.pictures import (
+    ArrayPixels,
     Discontinuity,
     Frame,
     Image,
     LookReason,
     PassReason,
     Picture,
+    Pixels,
 )
 from streamgate.values.shots import Acceptance, BestShot, EncodedShot
 from streamgate.values.tracks import (
@@ -43,6 +45,7 @@ from streamgate.values.tracks import (
 __all__ = [
     "Acceptance",
     "Analysis",
+    "ArrayPixels",
     "BestShot",
     "Candidate",
     "Crop",
@@ -56,6 +59,7 @@ __all__ = [
     "LookReason",
     "PassReason",
     "Picture",
+    "Pixels",
     "PublishAnswer",
     "Release",
     "ReleaseReason",

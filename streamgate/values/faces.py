@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgate.values.pictures import Image
+from streamgate.values.pictures import Image, LookReason, PassReason
 
 __all__ = [
     "Analysis",
@@ -228,10 +228,11 @@ class Analysis:
         faces: every tracked face.
         ended: tracks that ended before this frame.
         seconds: time spent, by stage.
-        began: tracks whose first face is among `faces`, and that may yet turn out to be ghosts of
+        began: tracks whose first face is among `faces`, and that may still be false detections of
             the detector. A track that is not named here is none.
-        confirmed: tracks that are no ghosts: they have now been seen for long enough.
+        confirmed: tracks that have now been seen for long enough not to be false detections.
         dismissed: tracks that were never confirmed, and are gone.
+        look: why the detector was asked about the frame, or why it was not.
     """
 
     frame_index: int
@@ -243,3 +244,4 @@ class Analysis:
     began: tuple[TrackBeginning, ...] = ()
     confirmed: tuple[int, ...] = ()
     dismissed: tuple[int, ...] = ()
+    look: LookReason | PassReason = LookReason.EVERY_FRAME

@@ -4,21 +4,73 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "ArrayPixels",
     "Discontinuity",
     "Frame",
     "Image",
     "LookReason",
     "PassReason",
     "Picture",
+    "Pixels",
 ]
 
 Image = NDArray[np.uint8]
 """RGB picture, uint8 [H, W, 3]."""
+
+
+class Pixels(Protocol):
+    """A decoded picture, which is converted to what is asked for; any thread may ask."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the RGB picture."""
+        ...
+
+    def rgb(self) -> Image:
+        """Return the picture as RGB uint8 [H, W, 3], read-only; it is converted once.
+
+        Raises:
+            PictureError: it cannot be converted.
+        """
+        ...
+
+    def luma(self, width: int, height: int) -> NDArray[np.uint8]:
+        """Return a small grey picture, uint8 [height, width]; its aspect may differ.
+
+        Raises:
+            PictureError: it cannot be converted.
+        """
+        ...
+
+
+class ArrayPixels:
+    """Pixels that are RGB already."""
+
+    def __init__(self, image: Image) -> None:
+        self._image = image
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        height, width = self._image.shape[:2]
+        return width, height
+
+    def rgb(self) -> Image:
+        """The picture itself."""
+        return self._image
+
+    def luma(self, width: int, height: int) -> NDArray[np.uint8]:
+        """Return some of its pixels in grey, evenly taken."""
+        across, down = self.size
+        rows = (np.arange(height) * down) // height
+        columns = (np.arange(width) * across) // width
+        return np.asarray(self._image[rows][:, columns].mean(axis=2), np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,7 +78,7 @@ class Frame:
     """One decoded picture.
 
     Attributes:
-        image: RGB uint8 [H, W, 3], read-only.
+        pixels: what it shows; converted only when somebody looks.
         index: how many frames this source had decoded before, since the process started.
         connection: how many times the source had been opened before; tracks never span two.
         captured_at: best estimate of when the camera took the picture, monotonic seconds.
@@ -34,12 +86,17 @@ class Frame:
         decoded_at: monotonic seconds at which the picture was ready.
     """
 
-    image: Image
+    pixels: Pixels
     index: int
     connection: int
     captured_at: float
     captured_wall: float
     decoded_at: float
+
+    @property
+    def image(self) -> Image:
+        """The picture as RGB uint8 [H, W, 3], read-only; see `Pixels.rgb`."""
+        return self.pixels.rgb()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""The HTTP server of a camera: metrics and health, on loopback unless told otherwise."""
+"""The HTTP server of a camera: metrics and health checks; on loopback by default."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Health", "build_app", "serve"]
 
 log = structlog.get_logger(__name__)
 
-# Nothing that this server gives may be framed, sniffed or kept by a browser.
+# Browsers must not frame, sniff or store any answer of this server.
 _HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",

@@ -19,6 +19,7 @@ from streamgate.values import (
     BestShot,
     Frame,
     Image,
+    PassReason,
     ScoredFace,
     SeenFace,
     TrackDecision,
@@ -128,8 +129,12 @@ class LiveView:
         """A frame was looked at."""
         if not self._viewers:
             return
-        self._newest = frame, analysis
         self._frame_times.append(self._clock.monotonic())
+        if isinstance(analysis.look, PassReason) and self._newest is not None:
+            # Faces stay where they were seen last until the next look.
+            self._newest = frame, self._newest[1]
+            return
+        self._newest = frame, analysis
         for seen in analysis.faces:
             if seen.rejection is not None:
                 self._rejected(seen, seen.rejection, analysis)
@@ -202,7 +207,7 @@ class LiveView:
             self._shown = self._newest
             self._keep(frame)
         frame, analysis = self._shown or self._newest
-        height, width = frame.image.shape[:2]
+        width, height = frame.pixels.size
         return {
             "frame": {"index": frame.index, "width": width, "height": height},
             "faces": [self._face(seen, width, height) for seen in analysis.faces],

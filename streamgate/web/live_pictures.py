@@ -1,4 +1,4 @@
-"""The live page's pictures: made when somebody asks, off the event loop, one at a time."""
+"""The pictures of the live page: made on request, off the event loop, one at a time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _Key: TypeAlias = tuple[str, str]
 
 
 class PicturesBusyError(Exception):
-    """Too many pictures are asked for at once."""
+    """Too many pictures are requested at the same time."""
 
 
 class LivePictures:
@@ -84,7 +84,7 @@ class LivePictures:
             return None
 
     def forget(self) -> None:
-        """Drop what was made, since nobody looks or pictures are forbidden."""
+        """Drop all pictures, because no page is open or pictures are forbidden."""
         self._made.clear()
         self._forgotten += 1
 

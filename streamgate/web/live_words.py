@@ -1,4 +1,4 @@
-"""Reasons in words, for somebody who stands on a ladder with a phone."""
+"""Reasons in words, for somebody who mounts a camera and looks at a phone."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def rejection_in_words(
 
 
 def release_in_words(reason: ReleaseReason) -> str:
-    """Why a best shot was let through when it was."""
+    """Return in words why a best shot was released at that moment."""
     return _RELEASES.get(reason, reason.value.replace("_", " "))
 
 
 def decision_in_words(decision: TrackDecision, settings: GateSection) -> str:
-    """How a track ended, and what kept it from a best shot."""
+    """Return in words how a track ended, and why it gave no best shot."""
     best, wanted = decision.best_quality or 0.0, settings.min_quality
     match decision.outcome:
         case TrackOutcome.FORWARDED:

@@ -1,4 +1,4 @@
-"""A track and a best shot as the live page shows them."""
+"""A track and a best shot, as sent to the live page."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class ShownShot:
 
     Attributes:
         crop: the aligned face, where pictures may be shown.
-        sinks: how it stands with each sink.
+        sinks: its state at each sink.
     """
 
     key: str
@@ -105,7 +105,7 @@ class ShownShot:
             wanted: the quality that a best shot needs.
             holds: whether the outbox still has the best shot of a key.
         """
-        # What has left the outbox unacknowledged was given up, whoever did not tell.
+        # What has left the outbox without an acknowledgement was dropped.
         is_open = any(state in _UNDECIDED for state in self.sinks.values())
         gone = is_open and not holds(self.key)
         states = {

@@ -81,7 +81,9 @@ def edit(config: Path, *changes: tuple[str, str]) -> None:
 async def dead_letter(outbox: SqliteOutbox, sink: str, error: str = "no face") -> str:
     claim = await outbox.claim(sink)
     assert claim is not None
-    await outbox.dead_letter(claim, error=error)
+    await outbox.set_aside(claim, due=0.0, error=error)
+    await outbox.blame(claim.number, sink, due=0.0)
+    assert await outbox.dead_letter(claim.number, sink)
     return claim.shot.key
 
 
@@ -104,7 +106,7 @@ async def test_list_tells_how_each_sink_stands(config: Path, run: Run) -> None:
         assert listed[0]["key_id"] == "k1"
         table = (await run("list")).stdout
         assert key in table
-        assert "dead after 1 refusals: no face" in table
+        assert "dead after 1 failures: no face" in table
         assert "2 best shots, 0 of them dead letters" in table
         assert not await outbox.maintain(), "looking has changed the file"
 
@@ -217,3 +219,101 @@ async def test_what_cannot_be_is_told(config: Path, run: Run) -> None:
         assert (await run("retry")).exit_code == 2
     edit(config, ("kind: sqlite", "kind: memory"))
     assert (await run("list")).exit_code == 2
+
+
+SECRETS = ("CAMERA_PASSWORD", "SINK_TOKEN", "OUTBOX_KEY")
+
+
+def with_secrets(config: Path) -> None:
+    """The same outbox in a file that takes all its secrets from elsewhere."""
+    said = yaml.safe_load(config.read_text())
+    said["delivery"]["outbox"]["keys"] = [{"id": "k1", "key": "${OUTBOX_KEY}"}]
+    said["source"] = {
+        "kind": "rtsp", "url": "rtsp://h/s", "username": "cam", "password": "${CAMERA_PASSWORD}"
+    }  # fmt: skip
+    http = {"kind": "http", "url": "http://h/x", "token": "${SINK_TOKEN}", "ca_file": "/gone.pem"}
+    said["delivery"]["sinks"].append(http)
+    config.write_text(yaml.safe_dump(said))
+
+
+@pytest.mark.parametrize("command", ["list", "retry", "purge"])
+async def test_a_command_needs_no_secret_that_it_does_not_use(
+    config: Path, run: Run, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the camera's, the sinks' and the outbox's own: what waits is listed and changed."""
+    for name in SECRETS:
+        monkeypatch.delenv(name, raising=False)
+    async with in_use(config, 1):
+        pass
+    with_secrets(config)
+    arguments = {"list": [], "retry": ["--all"], "purge": ["--all", "--yes"]}[command]
+    done = await run(command, *arguments)
+    assert done.exit_code == 0, done.output
+    if command == "list":
+        assert "door-b00t-1-1" in done.stdout
+
+
+@pytest.mark.parametrize("command", [("show", "door-b00t-1-1"), ("export", "out")])
+async def test_who_reads_faces_needs_the_outboxs_keys_only(
+    config: Path,
+    run: Run,
+    command: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """With the keys it works; without, the variable is named."""
+    monkeypatch.chdir(tmp_path)
+    for name in SECRETS:
+        monkeypatch.delenv(name, raising=False)
+    async with in_use(config, 1):
+        pass
+    with_secrets(config)
+    without = await run(*command)
+    assert without.exit_code == 2
+    assert "${OUTBOX_KEY}" in without.stderr
+    assert "delivery.outbox.keys[0].key" in without.stderr
+    monkeypatch.setenv("OUTBOX_KEY", KEY)
+    assert (await run(*command)).exit_code == 0
+
+
+async def test_list_tells_the_age_and_the_last_error(config: Path, run: Run) -> None:
+    """Of one that a sink has failed on, whoever is to blame; the age counts from acceptance."""
+    async with in_use(config, 1) as outbox:
+        claim = await outbox.claim("one")
+        assert claim is not None
+        due = SystemClock().monotonic() + 300
+        await outbox.set_aside(claim, due=due, error="it answered 500")
+        [listed] = json.loads((await run("list", "--format", "json")).stdout)
+        assert listed["sinks"]["one"] == {
+            "state": "failed", "refusals": 0, "error": "it answered 500"
+        }  # fmt: skip
+        assert 0 <= listed["age_s"] < 60
+        await outbox.blame(claim.number, "one", due=due)
+        table = (await run("list")).stdout
+        assert "failed 1 times while others passed, next in" in table
+        assert "it answered 500" in table
+
+
+async def test_exported_faces_are_for_their_owner_alone(
+    config: Path, run: Run, tmp_path: Path
+) -> None:
+    """0600 in 0700."""
+    async with in_use(config, 1):
+        await run("export", str(tmp_path / "out"))
+    modes = {file.stat().st_mode & 0o777 for file in (tmp_path / "out").iterdir()}
+    assert (modes, (tmp_path / "out").stat().st_mode & 0o777) == ({0o600}, 0o700)
+
+
+def without_outbox(config: Path) -> None:
+    said = yaml.safe_load(config.read_text())
+    del said["delivery"]["outbox"]
+    config.write_text(yaml.safe_dump(said))
+
+
+async def test_a_camera_without_an_outbox_on_disk_is_told(config: Path, run: Run) -> None:
+    """Where nothing is said, the outbox is in memory."""
+    without_outbox(config)
+    for command in ("list", "export"):
+        done = await run(command, *(["out"] if command == "export" else []))
+        assert done.exit_code == 2
+        assert "delivery.outbox is memory" in done.stderr

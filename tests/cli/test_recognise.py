@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from aiohttp import ClientSession, web
 from click.testing import CliRunner
+from redis.asyncio import Redis
 
 from streamgate.cli import app
 from streamgate.config import DetectorSection, HttpSinkSection, NatsSinkSection, RedisSinkSection
@@ -126,6 +127,42 @@ def test_what_is_no_best_shot_is_told(change: dict[str, Any], said: str) -> None
 @pytest.mark.parametrize("text", [b"", b"null", b"[]", b"{", b"\xff\xfe", b'{"schema":1}'])
 def test_garbage_is_told(text: bytes) -> None:
     """Never another exception."""
+    with pytest.raises(DataError):
+        message_from_document(text)
+
+
+POISON = [
+    b'{"schema": "streamgate.best-shot", "schema_version": ' + b"[" * 100_000,
+    b"[" * 100_000 + b"]" * 100_000,
+    b"\xff" * 100,
+    b'{"schema": "streamgate.best-shot", "schema_version": "' + b"9" * 9000 + b'"}',
+]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("track_id", "1e400"), ("track_id", "-1e400"), ("track_id", "NaN"), ("revision", "1e400"),
+        ("quality", "1e400"), ("quality", "NaN"), ("quality", "[]"), ("quality", '"1e9"'),
+        ("track_id", "9" * 9000), ("camera", '"\\ud800"'), ("key", '"\\u001b[2J"'), ("key", "{}"),
+        ("key", '"' + "k" * 5000 + '"'), ("embedding", "[]"), ("embedding", "1e400"),
+        ("crop", "null"), ("crop", "[[[]]]"), ("captured_at", "1e400"),
+    ],
+)  # fmt: skip
+def test_values_beyond_reason_are_told(key: str, value: str) -> None:
+    """Whatever JSON can say in place of a value, it is a fault of the message."""
+    said = json.loads(real_shot().metadata)
+    said[key] = "HERE"
+    text = json.dumps(said).replace('"HERE"', value).encode()
+    with pytest.raises(DataError) as raised:
+        message_from_parts(text, b"")
+    assert len(str(raised.value)) < 200
+    assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize("text", POISON, ids=range(len(POISON)))
+def test_messages_beyond_reason_are_told(text: bytes) -> None:
+    """Nesting, digits and bytes that no parser likes."""
     with pytest.raises(DataError):
         message_from_document(text)
 
@@ -286,6 +323,64 @@ async def test_a_broker_that_refuses_us_is_told(kind: str, tmp_path: Path) -> No
         async with receiving() as (consumer, _), asyncio.timeout(20):
             with pytest.raises(ConfigError, match="refuses our user or password"):
                 await FOLLOW_WRONGLY[kind](consumer, broker.port)
+
+
+async def test_poison_from_redis_is_left_out_and_counted(tmp_path: Path) -> None:
+    """Each is acknowledged, and the face behind them is named."""
+    with servers.redis(tmp_path) as broker:
+        sink, follow = redis_pair(broker.port)
+        async with Redis(port=broker.port) as client:
+            for text in POISON:
+                await client.xadd("streamgate:best-shots", {b"metadata": text, b"\xff": b"\xff"})
+        await sink.deliver(real_shot(1))
+        async with receiving() as (consumer, visitors), following(follow(consumer)):
+            await until(lambda: len(visitors) == 1, 30)
+        assert consumer.left_out == len(POISON)
+        await sink.close()
+
+
+async def test_poison_from_nats_is_left_out_and_counted(tmp_path: Path) -> None:
+    """A header that is no text does not end the reading, nor does any document."""
+    with servers.nats(tmp_path) as broker:
+        sink, follow = nats_pair(broker.port)
+        await sink.deliver(real_shot(1))
+        header = b"NATS/1.0\r\nX-\xff\xfe: \xff\xff\r\n\r\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
+        await reader.readline()
+        writer.write(b'CONNECT {"headers": true, "verbose": false}\r\n')
+        for text in POISON:
+            sizes = f"{len(header)} {len(header) + len(text)}"
+            writer.write(f"HPUB streamgate.best-shots {sizes}\r\n".encode() + header + text)
+            writer.write(b"\r\n")
+        writer.write(b"PING\r\n")
+        assert await reader.readline() == b"PONG\r\n"
+        writer.close()
+        await sink.deliver(real_shot(2))
+        async with receiving() as (consumer, visitors), following(follow(consumer)):
+            await until(lambda: len(visitors) == 2, 30)
+        assert consumer.left_out == len(POISON)
+        await sink.close()
+
+
+async def test_poison_by_http_is_answered_and_counted() -> None:
+    """400 for each, never 500, also where the form or the header is nonsense."""
+    async with receiving() as (consumer, visitors), serving(consumer, "t0ken") as url:
+        signed = {"Authorization": "Bearer t0ken"}
+        json_type, form = {"Content-Type": "application/json"}, "multipart/form-data"
+        bodies: list[tuple[dict[str, str], bytes]] = [(json_type, text) for text in POISON]
+        bodies += [
+            ({"Content-Type": form}, b"x"),
+            ({"Content-Type": f"{form}; boundary=b"}, b"--b\r\n\r\nx"),
+            ({"Content-Type": "application/x-www-form-urlencoded; charset=x-no"}, b"metadata=%ff"),
+        ]
+        async with ClientSession() as client:
+            for headers, body in bodies:
+                async with client.post(url, data=body, headers={**signed, **headers}) as answer:
+                    assert answer.status == 400, (headers, answer.status)
+            async with client.post(url, headers={"Authorization": "Bearer \udcff"}) as answer:
+                assert answer.status in (400, 401)
+        assert consumer.left_out == len(bodies)
+        assert visitors == []
 
 
 # The gallery

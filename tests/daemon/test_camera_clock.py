@@ -35,7 +35,7 @@ def test_a_person_before_a_camera_with_a_wrong_clock_is_one_track(
             shots = daemon.shots()
             with urllib.request.urlopen(f"{daemon.url}/metrics", timeout=10) as answer:
                 text = answer.read().decode()
-        told = [e for e in daemon.events() if e["event"] == "source clock not believed"]
+        told = [e for e in daemon.events() if e["event"] == "source clock is not used"]
     decided = [
         float(line.rsplit(" ", 1)[1])
         for line in text.splitlines()

@@ -54,7 +54,7 @@ def write_config(path: Path, clip: Path, **delivery: Any) -> Path:
         "camera": {"name": "door"},
         "source": {"kind": "file", "path": str(clip), "pace": "fast", "loop": True},
         "tracker": {"max_gap_s": 0.1},
-        "gate": {"min_quality": 0, "min_age_s": 0},
+        "gate": {"min_quality": 0, "min_age_s": 0, "visit_s": 0},
         "web": {"enabled": False},
         "log": {"format": "json"},
         "delivery": delivery,

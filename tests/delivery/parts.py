@@ -43,6 +43,7 @@ class Recorder:
         self.answer: Callable[[EncodedShot], None] = lambda _shot: None
         self.taken: list[EncodedShot] = []
         self.attempts = 0
+        self.failed: set[str] = set()
         self.under_way: list[tuple[str, int]] = []
         self.most_under_way = 0
         self.closed = False
@@ -53,14 +54,20 @@ class Recorder:
         return [shot.key for shot in self.taken]
 
     async def deliver(self, shot: EncodedShot) -> None:
-        assert shot.track not in self.under_way, "two of one track at once"
+        # One that has failed is tried again by itself.
+        tried_again = shot.key in self.failed
+        assert tried_again or shot.track not in self.under_way, "two of one track at once"
         self.under_way.append(shot.track)
         self.most_under_way = max(self.most_under_way, len(self.under_way))
         try:
             self.attempts += 1
             self._changed.set()
             await asyncio.sleep(self.takes_s)
-            self.answer(shot)
+            try:
+                self.answer(shot)
+            except BaseException:
+                self.failed.add(shot.key)
+                raise
             self.taken.append(shot)
         finally:
             self.under_way.remove(shot.track)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import json
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
-from streamgate.config import MqttSinkSection, NatsSinkSection, RedisSinkSection
+from streamgate.config import MqttSinkSection, NatsSinkSection, RedisSinkSection, SinkSection
 from streamgate.delivery.sinks.mqtt import MqttSink
 from streamgate.delivery.sinks.nats import NatsSink
 from streamgate.delivery.sinks.redis import RedisSink
-from streamgate.errors import DeliveryError
+from streamgate.errors import ConfigError, DeliveryError
 from streamgate.ports import Sink
+from streamgate.recognise import nats as from_nats
+from streamgate.recognise.transport import Access
 from tests import needs
 from tests.delivery.shots import real_shot
 from tests.servers.broker import Broker, free_port
@@ -120,3 +125,68 @@ async def _prove(kind: str, tmp_path: Path) -> None:
         async with aclosing(Closing(make_sink(broker.port, ca_file=ours.ca_file))) as wrong:
             with pytest.raises(DeliveryError):
                 await wrong.sink.deliver(real_shot())
+
+
+class Eavesdropper:
+    """A NATS server without TLS that notes every byte it is sent."""
+
+    def __init__(self, **info: object) -> None:
+        self.heard = b""
+        self._info = {"server_id": "x", "version": "2.10.0", "max_payload": 1 << 20, **info}
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"INFO " + json.dumps(self._info).encode() + b"\r\n")
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(3):
+                while data := await reader.read(4096):
+                    self.heard += data
+        writer.close()
+
+
+@pytest.mark.parametrize("offer", [{}, {"tls_available": True}, {"tls_required": True}])
+@pytest.mark.parametrize("by", ["scheme", "authority"])
+async def test_nats_sends_nothing_in_clear_that_was_to_be_encrypted(
+    offer: dict[str, object], by: str, tmp_path: Path
+) -> None:
+    """Whatever the server's INFO says, neither password nor face goes out before TLS is there."""
+    server = Eavesdropper(**offer)
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    settings = {
+        "kind": "nats", "url": f"tls://127.0.0.1:{port}", "username": "cam", "password": "hunter2",
+        "timeout_s": 2,
+    }  # fmt: skip
+    if by == "authority":
+        settings |= {
+            "url": f"nats://127.0.0.1:{port}", "ca_file": Authority(tmp_path / "ca").ca_file,
+        }  # fmt: skip
+    sink = NatsSink(NatsSinkSection.model_validate(settings))
+    async with listening:
+        with pytest.raises(DeliveryError) as raised:
+            await sink.deliver(real_shot())
+        await sink.close()
+        access = Access(str(settings["url"]), "cam", "hunter2", settings.get("ca_file"))  # type: ignore[arg-type] # a path or nothing
+        if not offer:
+            with pytest.raises(ConfigError, match="offers no TLS"):
+                await from_nats.follow(None, access, subject="s", durable="d")  # type: ignore[arg-type] # not reached
+            assert "offers no TLS" in str(raised.value)
+    assert b"CONNECT" not in server.heard
+    assert b"hunter2" not in server.heard
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ({"kind": "redis", "url": "redis://h"}, "rediss://"),
+        ({"kind": "mqtt", "url": "mqtt://h"}, "mqtts://"),
+        ({"kind": "http", "url": "http://h/x"}, "https://"),
+        ({"kind": "kafka"}, "tls: true"),
+    ],
+)
+def test_an_authority_without_encryption_is_refused(
+    settings: dict[str, Any], wanted: str, tmp_path: Path
+) -> None:
+    """Whoever names an authority means TLS; a sink that would not speak it is no sink."""
+    ca_file = Authority(tmp_path / "ca").ca_file
+    with pytest.raises(ValidationError, match=wanted):
+        TypeAdapter(SinkSection).validate_python({**settings, "ca_file": ca_file})

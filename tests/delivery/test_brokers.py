@@ -15,9 +15,8 @@ import nats as nats_client
 import pytest
 from redis.asyncio import Redis
 
-from streamgate.config import KafkaSinkSection, MqttSinkSection, NatsSinkSection, RedisSinkSection
+from streamgate.config import MqttSinkSection, NatsSinkSection, RedisSinkSection
 from streamgate.delivery.payload import payload_schema, single_document
-from streamgate.delivery.sinks.kafka import KafkaSink
 from streamgate.delivery.sinks.mqtt import MqttSink
 from streamgate.delivery.sinks.nats import NatsSink
 from streamgate.delivery.sinks.redis import RedisSink
@@ -266,17 +265,3 @@ async def test_a_forbidden_topic_is_no_acknowledgement(tmp_path: Path) -> None:
             assert not raised.value.permanent
         async with closing(mqtt_sink(broker.port, topic="allowed/x", **signed_in)) as sink:
             await sink.deliver(real_shot())
-
-
-# Kafka: no broker is to be had here, so only what needs none is shown.
-
-
-async def test_kafka_brokers_that_are_away_are_a_passing_fault() -> None:
-    """Nothing listens there: a passing fault within timeout_s."""
-    port = free_port()
-    section = KafkaSinkSection(kind="kafka", servers=(f"127.0.0.1:{port}",), timeout_s=1)
-    async with closing(KafkaSink(section)) as sink:
-        async with asyncio.timeout(5):
-            with pytest.raises(DeliveryError, match=str(port)) as raised:
-                await sink.deliver(real_shot())
-        assert not raised.value.permanent

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from streamgate.config import DirectorySinkSection
 from streamgate.delivery.sinks.directory import DirectorySink, file_stem
-from streamgate.errors import DeliveryError
+from streamgate.errors import DeliveryError, SinkFault
 from tests.delivery.shots import real_shot
 
 
@@ -78,3 +81,53 @@ def test_every_key_has_a_name_of_its_own() -> None:
     stems = [file_stem(key) for key in keys]
     assert len({stem.lower() for stem in stems if stem not in {"A", "a"}}) == len(keys) - 2
     assert all("/" not in stem and not stem.startswith(".") and len(stem) <= 200 for stem in stems)
+
+
+@pytest.mark.parametrize(("group", "file", "folder"), [(False, 0o600, 0o700), (True, 0o640, 0o750)])
+async def test_faces_are_for_their_owner_alone(
+    tmp_path: Path, group: bool, file: int, folder: int
+) -> None:
+    """Whatever the umask; the group may read where that is asked for."""
+    section = DirectorySinkSection(kind="directory", path=tmp_path / "out", group_readable=group)
+    before = os.umask(0o077 if group else 0)
+    try:
+        await DirectorySink(section).deliver(real_shot(context=True))
+    finally:
+        os.umask(before)
+    assert modes(tmp_path) == {"out": folder}
+    assert set(modes(tmp_path / "out").values()) == {file}
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+
+
+async def test_a_disk_that_hangs_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After timeout_s it is told, further attempts do not add to what hangs, and it recovers."""
+    go, hung = threading.Event(), 0
+    fsync = os.fsync
+
+    def hanging(descriptor: int) -> None:
+        nonlocal hung
+        hung += 1
+        go.wait(20)
+        fsync(descriptor)
+
+    sink = DirectorySink(
+        DirectorySinkSection(kind="directory", path=tmp_path / "out", timeout_s=0.2)
+    )
+    monkeypatch.setattr(os, "fsync", hanging)
+    for _ in range(3):
+        with pytest.raises(DeliveryError, match="disk did not answer within") as raised:
+            await sink.deliver(real_shot())
+        assert raised.value.fault is SinkFault.AWAY
+    assert hung == 1
+    monkeypatch.setattr(os, "fsync", fsync)
+    go.set()
+    async with asyncio.timeout(10):
+        while True:
+            with suppress(DeliveryError):
+                await sink.deliver(real_shot())
+                break
+            await asyncio.sleep(0.01)
+    await sink.close()

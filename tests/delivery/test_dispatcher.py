@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,17 +12,16 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 
-from streamgate.config import DeliverySection, RetrySection
+from streamgate.config import DeliverySection
 from streamgate.delivery.dispatcher import Dispatcher
 from streamgate.delivery.outbox import MemoryOutbox
-from streamgate.delivery.sink_worker import pause_s
-from streamgate.errors import DeliveryError
+from streamgate.errors import DeliveryError, SinkFault
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Acceptance, EncodedShot
 from tests.delivery.parts import Recorder, SystemClock
 from tests.delivery.shots import best_shot, encoded_shot
 
-FAST = {"initial_s": 0.01, "max_s": 0.05, "max_refusals": 3}
+FAST = {"initial_s": 0.01, "max_s": 0.05, "max_refusals": 3, "max_faults": 5}
 
 
 class Delivery:
@@ -201,7 +200,7 @@ async def test_a_refused_best_shot_is_given_up_and_lets_its_successor_pass() -> 
 
     def refuse_first(shot: EncodedShot) -> None:
         if shot.revision == 1:
-            raise DeliveryError("no face in it", permanent=True)
+            raise DeliveryError("no face in it", fault=SinkFault.REFUSED)
 
     sink.answer = refuse_first
     async with running(sink) as delivery:
@@ -209,7 +208,8 @@ async def test_a_refused_best_shot_is_given_up_and_lets_its_successor_pass() -> 
         await delivery.dispatcher.accept_encoded(encoded_shot(1, 2))
         await sink.until(lambda: bool(sink.taken))
     assert sink.keys == ["door-b00t-1-2"]
-    assert sink.attempts == 4
+    # A try counts only where another passes before the next.
+    assert sink.attempts >= 4
     dropped = 'streamgate_outbox_dropped_total{reason="refused",sink="recorder"}'
     assert delivery.metric(dropped) == 1
 
@@ -283,8 +283,129 @@ async def test_without_sinks_accepting_costs_nothing() -> None:
         assert delivery.dispatcher.pending() == 0
 
 
-def test_pauses_double_up_to_the_longest_and_are_spread() -> None:
-    """0.5, 1, 2, 4, then 4 for ever; jitter only shortens."""
-    retry = RetrySection(initial_s=0.5, max_s=4.0, jitter=0.5)
-    assert [pause_s(n, retry, 0.0) for n in (1, 2, 3, 4, 5, 10_000)] == [0.5, 1, 2, 4, 4, 4]
-    assert pause_s(3, retry, 1.0) == 1.0
+# Whose fault it is
+
+
+def failing_on(*keys: str, fault: SinkFault = SinkFault.UNCLEAR) -> Callable[[EncodedShot], None]:
+    def answer(shot: EncodedShot) -> None:
+        if shot.key in keys:
+            raise DeliveryError("it chokes", fault=fault)
+
+    return answer
+
+
+FAULTS = [SinkFault.UNCLEAR, SinkFault.REFUSED, SinkFault.CREDENTIALS]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_one_that_a_sink_cannot_digest_holds_up_no_other(fault: SinkFault) -> None:
+    """Twenty others pass while one fails at each try; it is told as its own fault."""
+    sink = Recorder()
+    sink.answer = failing_on("door-b00t-1-1", fault=fault)
+    async with running(sink, retry={**FAST, "max_refusals": 900, "max_faults": 900}) as delivery:
+        for track in range(1, 22):
+            await delivery.dispatcher.accept_encoded(encoded_shot(track))
+        await sink.until(lambda: len(sink.taken) == 20, limit_s=2.0)
+        assert delivery.metric('streamgate_sink_up{sink="recorder"}') == 1
+        assert await delivery.dispatcher.drain(0.01) == 1
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_it_is_given_up_after_its_tries_while_others_pass(
+    fault: SinkFault, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """max_refusals where the sink has answered, max_faults where it has failed."""
+    sink = Recorder()
+    sink.answer = failing_on("door-b00t-1-1", fault=fault)
+    dropped = 'streamgate_outbox_dropped_total{reason="refused",sink="recorder"}'
+    async with running(sink) as delivery:
+        await delivery.dispatcher.accept_encoded(encoded_shot(1))
+        for track in range(2, 2000):
+            await delivery.dispatcher.accept_encoded(encoded_shot(track))
+            await asyncio.sleep(0.005)
+            if delivery.metric(dropped):
+                break
+        wanted = 3 if fault is SinkFault.REFUSED else 5
+        # A try counts only where another passes before the next.
+        assert sink.attempts - len(sink.taken) >= wanted
+        assert f"refusals={wanted} " in capsys.readouterr().out
+
+
+async def test_a_sink_that_takes_none_makes_no_dead_letter() -> None:
+    """Whatever it answers, where no other passes nobody is to blame; all arrive in the end."""
+    sink = Recorder()
+    broken = True
+
+    def answer(_: EncodedShot) -> None:
+        if broken:
+            raise DeliveryError("no such path", fault=SinkFault.REFUSED)
+
+    sink.answer = answer
+    async with running(sink) as delivery:
+        for track in range(1, 9):
+            await delivery.dispatcher.accept_encoded(encoded_shot(track))
+        await sink.until(lambda: sink.attempts > 40)
+        assert delivery.metric('streamgate_sink_up{sink="recorder"}') == 0
+        broken = False
+        await sink.until(lambda: len(sink.taken) == 8)
+        assert delivery.metric('streamgate_sink_up{sink="recorder"}') == 1
+    dropped = 'streamgate_outbox_dropped_total{reason="refused",sink="recorder"}'
+    assert delivery.metric(dropped) == 0
+
+
+async def test_refused_credentials_are_an_outage_and_name_their_setting(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Down at the first answer, kept, tried slowly; the log says which key to look at."""
+    sink = Recorder()
+
+    def answer(_: EncodedShot) -> None:
+        raise DeliveryError("it answered 401", fault=SinkFault.CREDENTIALS, setting="token")
+
+    sink.answer = answer
+    async with running(sink, retry={**FAST, "max_s": 30.0}) as delivery:
+        for track in range(1, 6):
+            await delivery.dispatcher.accept_encoded(encoded_shot(track))
+        await sink.until(lambda: sink.attempts >= 1)
+        await sink.until(lambda: delivery.metric('streamgate_sink_up{sink="recorder"}') == 0)
+        await asyncio.sleep(0.3)
+        assert sink.attempts <= 2 + 3, "what was under way, one probe, and then the longest pause"
+        assert await delivery.dispatcher.drain(0.01) == 5
+    assert "it answered 401; check delivery.sinks[0].token" in capsys.readouterr().out
+
+
+async def test_after_an_outage_each_track_is_in_order_again() -> None:
+    """A broker that was away kept nothing from its place."""
+    sink = Recorder()
+    away = True
+
+    def answer(_: EncodedShot) -> None:
+        if away:
+            raise DeliveryError("refused", fault=SinkFault.AWAY)
+
+    sink.answer = answer
+    async with running(sink) as delivery:
+        for revision in (1, 2, 3):
+            for track in (1, 2):
+                await delivery.dispatcher.accept_encoded(encoded_shot(track, revision))
+        await sink.until(lambda: sink.attempts > 5)
+        away = False
+        await sink.until(lambda: len(sink.taken) == 6)
+    for track in (1, 2):
+        assert [shot.revision for shot in sink.taken if shot.track_id == track] == [1, 2, 3]
+
+
+async def test_a_wish_to_wait_for_one_makes_no_other_wait() -> None:
+    """An hour asked for one key: the others pass at once."""
+    sink = Recorder()
+
+    def answer(shot: EncodedShot) -> None:
+        if shot.track_id == 1:
+            raise DeliveryError("busy", retry_after_s=3600)
+
+    sink.answer = answer
+    async with running(sink) as delivery:
+        for track in (1, 2, 3, 4):
+            await delivery.dispatcher.accept_encoded(encoded_shot(track))
+        await sink.until(lambda: len(sink.taken) == 3, limit_s=2.0)
+        assert await delivery.dispatcher.drain(0.01) == 1

@@ -16,7 +16,9 @@ from prometheus_client import generate_latest
 from pydantic import ValidationError
 
 from streamgate.config import SqliteOutboxSection
+from streamgate.delivery.durable.age import Moment
 from streamgate.delivery.durable.outbox import SqliteOutbox
+from streamgate.delivery.outbox import Claim
 from streamgate.errors import OutboxError
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Acceptance, EncodedShot
@@ -40,8 +42,13 @@ class Box:
         self.metrics = Metrics("door")
         self.clock = HandClock(CAPTURED_WALL)
         self.outbox = SqliteOutbox(
-            section(path, **settings), sinks, camera="door", metrics=self.metrics, clock=self.clock
-        )
+            section(path, **settings), sinks, camera="door", metrics=self.metrics,
+            clock=self.clock, moment=self.moment,
+        )  # fmt: skip
+
+    def moment(self) -> Moment:
+        """Each process is a boot of its own."""
+        return Moment(str(id(self)), self.clock.monotonic(), self.clock.wall())
 
     async def deliver_all(self, sink: str = "sink") -> list[EncodedShot]:
         shots = []
@@ -74,6 +81,13 @@ async def opened(
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "state" / "door.outbox"
+
+
+async def bury(outbox: SqliteOutbox, claim: Claim, error: str) -> None:
+    """What makes a claimed best shot a dead letter."""
+    await outbox.set_aside(claim, due=0.0, error=error)
+    await outbox.blame(claim.number, claim.sink, due=0.0)
+    assert await outbox.dead_letter(claim.number, claim.sink)
 
 
 def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
@@ -188,8 +202,9 @@ async def test_dead_letters_and_refusals_are_remembered(path: Path) -> None:
         one, two = await box.outbox.claim("sink"), await box.outbox.claim("sink")
         assert one is not None
         assert two is not None
-        await box.outbox.dead_letter(one, error="no face")
-        await box.outbox.refuse(two, due=CAPTURED_WALL + 5, error="not now")
+        await bury(box.outbox, one, error="no face")
+        await box.outbox.set_aside(two, due=5, error="not now")
+        await box.outbox.blame(two.number, "sink", due=5)
     async with opened(path) as box:
         assert await box.outbox.claim("sink") is None
         assert box.metric('streamgate_outbox_dead_letters{sink="sink"}') == 1
@@ -353,7 +368,7 @@ async def test_a_dead_letter_that_is_retried_from_outside_is_offered_again(path:
         await box.outbox.add(encoded_shot())
         claim = await box.outbox.claim("sink")
         assert claim is not None
-        await box.outbox.dead_letter(claim, error="no")
+        await bury(box.outbox, claim, error="no")
         assert await box.outbox.claim("sink") is None
         change(path, "UPDATE standings SET dead = 0, refusals = 0, due = 0.0")
         assert await box.outbox.maintain()
@@ -440,6 +455,8 @@ async def test_flipped_bytes_anywhere_lose_few_and_corrupt_none(path: Path, seed
 
 async def test_a_file_that_is_no_database_is_put_aside(path: Path) -> None:
     """Garbage in place of the outbox: it is kept under another name and the camera goes on."""
+    async with opened(path):
+        pass
     overwrite(path, b"\x55" * 20_000)
     async with opened(path) as box:
         assert await box.outbox.add(encoded_shot()) is Acceptance.ACCEPTED

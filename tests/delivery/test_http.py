@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,13 @@ from aiohttp import BodyPartReader, web
 
 from streamgate.config import HttpSinkSection
 from streamgate.delivery.payload import payload_schema
-from streamgate.delivery.sinks.http import HttpSink, retry_after_s
-from streamgate.errors import DeliveryError
+from streamgate.delivery.sinks.http import HttpSink
+from streamgate.delivery.sinks.proxy import proxy_for
+from streamgate.errors import DeliveryError, SinkFault
+from tests.delivery import post
+from tests.delivery.daemon import until
 from tests.delivery.shots import real_shot
+from tests.servers.broker import free_port
 from tests.servers.tls import Authority
 
 SECRET = "hunter2-never-shown"
@@ -116,13 +121,13 @@ async def test_any_2xx_acknowledges(status: int) -> None:
 @pytest.mark.parametrize(
     ("status", "permanent"),
     [
-        (301, True), (307, True), (400, True), (401, True), (403, True), (404, True), (409, True),
+        (301, True), (307, True), (400, True), (401, False), (403, False), (404, True), (409, True),
         (413, True), (415, True), (422, True), (408, False), (425, False), (429, False),
         (500, False), (502, False), (503, False), (504, False), (507, False),
     ],
 )  # fmt: skip
 async def test_what_an_answer_means(status: int, permanent: bool) -> None:
-    """4xx and redirects refuse for good, but for those that ask for another time; 5xx passes."""
+    """4xx and redirects refuse, except those that ask for another time or keep us out."""
     async with serving() as server, sink_to(server) as sink:
         server.status, server.headers = status, {"Location": "http://127.0.0.1:1/elsewhere"}
         fault = await fault_of(sink)
@@ -137,16 +142,6 @@ async def test_a_wish_to_wait_is_read() -> None:
         for status in (429, 503):
             server.status, server.headers = status, {"Retry-After": "17"}
             assert (await fault_of(sink)).retry_after_s == 17
-
-
-def test_both_forms_of_retry_after() -> None:
-    """Seconds and dates; nonsense is no wish."""
-    now = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
-    assert retry_after_s("120", now) == 120
-    assert retry_after_s("Tue, 24 Nov 2026 12:01:00 GMT", now) == 60
-    assert retry_after_s("Tue, 24 Nov 2026 11:00:00 GMT", now) == 0
-    for nonsense in (None, "", "soon", "-5", "1e400", "\u0663"):
-        assert retry_after_s(nonsense, now) is None
 
 
 async def test_no_secret_shows_in_a_fault() -> None:
@@ -224,3 +219,258 @@ async def test_an_answer_that_cannot_be_kept_is_still_an_answer(tmp_path: Path) 
     async with serving() as server, sink_to(server, answers=answers) as sink:
         await sink.deliver(real_shot(1))
         assert len(server.requests) == 1
+
+
+# The status decides
+
+
+@asynccontextmanager
+async def answering(answer: bytes, *, hang: bool = False) -> AsyncIterator[Server]:
+    """A server that reads a post and then writes these bytes, whatever they are."""
+    server = Server()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        server.parts.append({})
+        if b"content-length" in head.lower():
+            length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+            await reader.readexactly(length)
+        else:
+            await reader.readuntil(b"0\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        if hang:
+            await ended.wait()
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+    async def noted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        serving.append(task)
+        await serve(reader, writer)
+
+    ended, serving = asyncio.Event(), list[asyncio.Task[Any]]()
+    listening = await asyncio.start_server(noted, "127.0.0.1", 0)
+    server.port = listening.sockets[0].getsockname()[1]
+    async with listening:
+        yield server
+        ended.set()
+        if serving:
+            await asyncio.wait(serving)
+
+
+CUT = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf"
+CHUNKED = b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"
+
+
+@pytest.mark.parametrize("hang", [False, True], ids=["cut", "slow"])
+@pytest.mark.parametrize("answer", [CUT, CHUNKED], ids=["length", "chunked"])
+@pytest.mark.parametrize("kept", [False, True], ids=["dropped", "kept"])
+async def test_a_2xx_whose_body_never_ends_has_acknowledged(
+    answer: bytes, hang: bool, kept: bool, tmp_path: Path
+) -> None:
+    """Cut short or never ending: taken, once."""
+    settings: dict[str, Any] = {}
+    if kept:
+        settings = {"answers": {"path": tmp_path / "answers.jsonl"}}
+    async with (
+        answering(answer, hang=hang) as server,
+        sink_to(server, timeout_s=1, **settings) as sink,
+    ):
+        await sink.deliver(real_shot())
+        assert len(server.parts) == 1
+
+
+async def test_a_refusal_whose_body_never_ends_is_a_refusal() -> None:
+    """400 and then silence."""
+    cut = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 1000\r\n\r\nno face"
+    async with answering(cut, hang=True) as server, sink_to(server) as sink:
+        fault = await fault_of(sink)
+    assert fault.fault is SinkFault.REFUSED
+    assert "no face" in str(fault)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize(
+    ("settings", "setting"),
+    [
+        ({"token": SECRET}, "token"),
+        ({"username": "cam", "password": SECRET}, "password"),
+        ({"headers": {"x-api-key": SECRET}}, "headers"),
+        ({}, "token"),
+    ],
+)
+async def test_credentials_that_are_refused_name_their_setting(
+    status: int, settings: dict[str, Any], setting: str
+) -> None:
+    """It keeps us out: no best shot is to blame."""
+    async with serving() as server, sink_to(server, **settings) as sink:
+        server.status = status
+        fault = await fault_of(sink)
+    assert (fault.fault, fault.setting) == (SinkFault.CREDENTIALS, setting)
+
+
+async def test_nobody_there_is_away_and_a_closed_connection_is_not() -> None:
+    """Refused connections concern all; one that is closed may be about this best shot."""
+    server = Server()
+    server.port = free_port()
+    async with sink_to(server) as sink:
+        assert (await fault_of(sink)).fault is SinkFault.AWAY
+    async with answering(b"") as closing, sink_to(closing) as sink:
+        assert (await fault_of(sink)).fault is SinkFault.UNCLEAR
+
+
+# Proxies
+
+
+class Proxy(Server):
+    """Answers for every host, and says who asked for what."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[str, str | None]] = []
+
+    async def take_any(self, request: web.BaseRequest) -> web.Response:
+        self.asked.append((str(request.raw_path), request.headers.get("Proxy-Authorization")))
+        await request.read()
+        return web.Response(status=self.status)
+
+
+@asynccontextmanager
+async def proxying() -> AsyncIterator[Proxy]:
+    proxy = Proxy()
+    runner = web.ServerRunner(web.Server(proxy.take_any))
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        proxy.port = runner.addresses[0][1]
+        yield proxy
+    finally:
+        await runner.cleanup()
+
+
+def http_sink(**settings: Any) -> HttpSink:
+    data = {"kind": "http", "url": "http://faces.example/hook", "timeout_s": 5, **settings}
+    return HttpSink(HttpSinkSection.model_validate(data))
+
+
+async def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HTTP_PROXY takes it; NO_PROXY and an empty `proxy` do not."""
+    async with proxying() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
+        sink = http_sink()
+        await sink.deliver(real_shot())
+        await sink.close()
+        assert proxy.asked == [("http://faces.example/hook", None)]
+        async with serving() as server:
+            monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+            async with sink_to(server) as direct:
+                await direct.deliver(real_shot())
+            monkeypatch.delenv("NO_PROXY")
+            async with sink_to(server, proxy="") as direct:
+                await direct.deliver(real_shot())
+            assert len(server.requests) == 2
+        assert len(proxy.asked) == 1
+
+
+async def test_a_sinks_own_proxy_hides_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes before the environment; its user is told to it and shown to nobody."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    async with proxying() as proxy:
+        sink = http_sink(proxy=f"http://us%40er:{SECRET}@127.0.0.1:{proxy.port}")
+        await sink.deliver(real_shot())
+        wanted = base64.b64encode(f"us@er:{SECRET}".encode()).decode()
+        assert proxy.asked == [("http://faces.example/hook", f"Basic {wanted}")]
+        proxy.status = 407
+        fault = await fault_of(sink)
+        await sink.close()
+    assert (fault.fault, fault.setting) == (SinkFault.CREDENTIALS, "proxy")
+    gone = http_sink(proxy=f"http://user:{SECRET}@127.0.0.1:{proxy.port}")
+    said = await fault_of(gone)
+    await gone.close()
+    assert said.fault is SinkFault.AWAY
+    assert SECRET not in str(said)
+    assert SECRET not in repr(gone.__dict__["_section"])
+
+
+@pytest.mark.parametrize(
+    ("url", "environment", "wanted"),
+    [
+        ("http://h/", {"HTTP_PROXY": "http://p:1"}, "http://p:1"),
+        ("http://h/", {"http_proxy": "p:1"}, "http://p:1"),
+        ("https://h/", {"HTTP_PROXY": "http://p:1"}, None),
+        ("https://h/", {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "other"}, "http://p:1"),
+        ("https://a.h:8443/", {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "x, .h"}, None),
+        ("https://h/", {"ALL_PROXY": "http://p:1"}, "http://p:1"),
+        ("https://h/", {"HTTPS_PROXY": "http://p:1", "no_proxy": "*"}, None),
+        ("http://h/", {"HTTP_PROXY": "http://p:1", "REQUEST_METHOD": "GET"}, None),
+        ("http://h/", {"HTTP_PROXY": "http://p:1", "http_proxy": ""}, None),
+    ],
+)
+def test_the_environment_is_read_as_by_others(
+    url: str, environment: dict[str, str], wanted: str | None
+) -> None:
+    """Names in both cases, lists with blanks, domains with a dot, ports."""
+    assert proxy_for(url, environment) == wanted
+
+
+async def test_more_at_once_than_at_the_start_are_served() -> None:
+    """A reload raises at_once; the sink that stays does not hold them back."""
+    async with serving() as server, sink_to(server, at_once=1) as sink:
+        async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+            for track in range(16):
+                group.create_task(sink.deliver(real_shot(track)))
+        assert len(server.requests) == 16
+
+
+# The sink and its worker
+
+
+@pytest.mark.parametrize("poison", ["500", "closed", "403", "hang", "400"])
+async def test_a_server_that_chokes_on_one_key_gets_all_others(poison: str, tmp_path: Path) -> None:
+    """It is asked for the others at once, told of as one best shot's fault, and kept at last."""
+    key, keys, tries = "door-b00t-3-1", set[str](), 0
+
+    async def take(request: web.Request) -> web.Response:
+        nonlocal tries
+        await request.read()
+        if request.headers["Idempotency-Key"] != key:
+            keys.add(request.headers["Idempotency-Key"])
+            return web.Response()
+        tries += 1
+        if poison == "closed":
+            assert request.transport is not None
+            request.transport.abort()
+        if poison == "hang":
+            await asyncio.sleep(2)
+        return web.Response(status=int(poison) if poison.isdigit() else 200)
+
+    app = web.Application()
+    app.router.add_post("/secret-hook/faces", take)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    server = Server()
+    server.port = runner.addresses[0][1]
+    try:
+        async with (
+            sink_to(server, timeout_s=0.3) as sink,
+            post.running(tmp_path / "door.outbox", sink) as delivery,
+        ):
+            for track in range(1, 21):
+                await delivery.dispatcher.accept_encoded(real_shot(track))
+            await until(lambda: len(keys) == 19, 5)
+            assert delivery.metric("outbox_dead_letters", sink="http") == 0
+            for track in range(21, 400):
+                await delivery.dispatcher.accept_encoded(real_shot(track))
+                await until(lambda: len(keys) >= track - 2, 5)  # noqa: B023 # awaited in the loop
+                if delivery.metric("outbox_dead_letters", sink="http"):
+                    break
+                await asyncio.sleep(0.05)
+            assert tries >= (5 if poison == "400" else 12)
+            assert delivery.metric("sink_up", sink="http") == 1
+            await until(lambda: delivery.outbox.waiting("http") == 0, 5)
+    finally:
+        await runner.cleanup()

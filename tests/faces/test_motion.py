@@ -84,7 +84,7 @@ def test_what_stays_is_part_of_the_room_soon() -> None:
 
 
 def test_a_swaying_tree_is_not_motion_for_ever() -> None:
-    """What moves to and fro all the time is usual soon, and who comes there is not."""
+    """What moves back and forth all the time is usual soon, and who comes there is not."""
     detector, moved = MotionDetector(), []
     for at, picture in room(5, 90):
         shown = picture.copy()

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgate.pipeline.slot import LatestSlot
-from streamgate.values import Discontinuity, Frame
+from streamgate.values import ArrayPixels, Discontinuity, Frame
 
-IMAGE = np.zeros((2, 2, 3), np.uint8)
+PIXELS = ArrayPixels(np.zeros((2, 2, 3), np.uint8))
 
 
 def frame(index: int) -> Frame:
-    return Frame(IMAGE, index, 0, float(index), float(index), float(index))
+    return Frame(PIXELS, index, 0, float(index), float(index), float(index))
 
 
 def lost(number: int) -> Discontinuity:

@@ -13,7 +13,7 @@ from typing import Self
 
 from tests import needs
 
-__all__ = ["Broker", "mosquitto", "nats", "redis"]
+__all__ = ["Broker", "mosquitto", "nats", "redis", "tansu"]
 
 START_TIMEOUT_S = 10.0
 
@@ -64,6 +64,16 @@ class Broker:
         """Stop answering without closing anything, or go on."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
+        threads = Path(f"/proc/{self._process.pid}/task")
+        while frozen and any(_state(thread) != "T" for thread in threads.iterdir()):
+            time.sleep(0.001)
+
+
+def _state(thread: Path) -> str:
+    """One letter: T is stopped."""
+    with contextlib.suppress(OSError):
+        return (thread / "stat").read_text().rpartition(")")[2].split()[0]
+    return "T"
 
 
 def redis(folder: Path, *, password: str | None = None, options: Sequence[str] = ()) -> Broker:
@@ -112,3 +122,23 @@ def mosquitto(
     config = folder / "mosquitto.conf"
     config.write_text("\n".join(lines) + "\n")
     return Broker([needs.program("mosquitto"), "-c", str(config)], port, folder)
+
+
+def tansu(folder: Path, *, authentication: bool = False, seen_at: int | None = None) -> Broker:
+    """A broker that speaks Kafka's protocol; in memory, so that a restart begins anew.
+
+    Args:
+        authentication: it wants clients to sign in by SCRAM; there are no users.
+        seen_at: the port at which clients are to reach it; default: its own.
+    """
+    program = Path(__file__).parent / "tansu" / "tansu"
+    if not program.is_file():
+        needs.missing("the broker Tansu", "tools/test_kafka.sh .venv/bin/python")
+    port = free_port()
+    command = [
+        str(program), "broker", "--listener-url", f"tcp://127.0.0.1:{port}",
+        "--advertised-listener-url", f"tcp://127.0.0.1:{seen_at or port}",
+    ]  # fmt: skip
+    if authentication:
+        command.append("--authentication")
+    return Broker(command, port, folder)

@@ -53,7 +53,7 @@ async def test_no_clock_makes_pictures_old(
     ages = sorted(frame.decoded_at - frame.captured_at for frame in frames)
     assert ages[int(0.98 * len(ages))] < 0.6
     assert [f.captured_at for f in frames] == sorted(f.captured_at for f in frames)
-    told = [event for event in events if event["event"] == "source clock not believed"]
+    told = [event for event in events if event["event"] == "source clock is not used"]
     assert len(told) == (0 if trusted else 1)
     assert value(metrics, "clock_trusted") == float(trusted)
     assert value(metrics, "source_faults_total", reason="clock") == len(told)

@@ -16,6 +16,7 @@ from streamgate.config.pictures import PictureSection
 from streamgate.pipeline.slot import LatestSlot
 from streamgate.sources.clock_watch import ClockWatch
 from streamgate.sources.connection import LiveConnection
+from streamgate.sources.decoder import Decoded, GatedDecoder
 from streamgate.sources.faults import FaultReason
 from streamgate.sources.frames import FrameMaker
 from streamgate.sources.opening import Opening, open_video
@@ -105,3 +106,29 @@ def test_lost_packets_are_told_of_once_with_the_remedy(tmp_path: Path) -> None:
     assert lost.reason is FaultReason.CLOSED
     assert value(metrics, "frames_dropped_total", reason="waiting_for_keyframe") > 20
     assert value(metrics, "source_faults_total", reason="packet_loss") == len(told) == 1
+
+
+async def test_a_decoder_that_cannot_keep_up_skips_and_counts(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half as fast as the camera, it shows pictures that are no older than they seem to be."""
+    decode = GatedDecoder.decode
+
+    def slow(self: GatedDecoder, *arguments: Any, **named: Any) -> Decoded:
+        time.sleep(2 / RATE)
+        return decode(self, *arguments, **named)
+
+    monkeypatch.setattr(GatedDecoder, "decode", slow)
+    metrics = Metrics()
+    pictures = access_units(clip)
+    with camera(pictures) as server:
+        async with watching(source(server.url, metrics)) as viewer:
+            lags, ages = [], []
+            for frame in await viewer.frames(60):
+                ages.append(frame.decoded_at - frame.captured_at)
+                sent_at = list(server.sent_at.items())
+                sent = [at for n, at in sent_at if n % 50 == number_in(frame.image)]
+                lags.append(frame.decoded_at - max(at for at in sent if at <= frame.decoded_at))
+    assert max(lags) < 1.5
+    assert max(abs(lag - age) for lag, age in zip(lags[5:], ages[5:], strict=True)) < 0.3
+    assert value(metrics, "frames_dropped_total", reason="decoder_behind") > 10

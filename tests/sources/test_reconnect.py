@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgate.config.source import ReconnectSection
-from streamgate.sources.reconnect import HEALTHY_S, failures_after, pause_s
+from streamgate.sources.reconnect import HEALTHY_S, failures_after
+from streamgate.values.backoff import pause_s
 
 SETTINGS = ReconnectSection(initial_s=0.5, max_s=30.0, jitter=0.3)
 

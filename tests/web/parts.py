@@ -39,7 +39,7 @@ class Stage:
             sinks=lambda: ["sink"],
             holds=self.held.__contains__,
             explain=self.explain,
-            explains="It belongs to the score `block4`.",
+            explains="It shows the block4 score.",
         )
         self.view = LiveView(self.settings, sources, SystemClock())
         self.guard = Guard(self.settings, "door")

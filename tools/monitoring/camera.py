@@ -120,9 +120,11 @@ def _source(q: Queries) -> list[Drawn]:
     return [
         states(
             "Pictures",
-            "Red while the camera sends nothing, or the same picture again and again.",
+            "Red while the camera sends nothing, or the same picture again and again, or while its "
+            "timestamps cannot be trusted.",
             Line(f"1 - {q.metric('streamgate_source_up')}", "down"),
             Line(q.metric("streamgate_source_frozen"), "frozen"),
+            Line(f"1 - {q.metric('streamgate_clock_trusted')}", "clock not trusted"),
             span=12,
         ),
         lines(

@@ -274,12 +274,14 @@ def _delivery_alerts(timing: Timing) -> list[Alert]:
             "critical",
             expr=f"{q.metric('streamgate_sink_up')} == 0",
             for_s=timing.later_s,
-            summary="Deliveries from camera {{ $labels.camera }} to sink {{ $labels.sink }} fail",
-            description="Attempts to deliver fail. Best shots wait in the outbox and are delivered "
-            "when the sink is back.",
-            action="The log message `best shot not delivered` has the error. Check the service, "
-            "its address, the credentials and the network between. Nothing is lost while the "
-            "outbox has room; its panel shows how full it is.",
+            summary="Sink {{ $labels.sink }} of camera {{ $labels.camera }} takes nothing",
+            description="It is away, does not let us in, or refuses every best shot. They wait in "
+            "the outbox and are delivered when it takes them again.",
+            action="The log's line `best shot not delivered` tells the error and, where the sink "
+            "refuses our credentials (401, 403, 407, a wrong password), the setting to look at, "
+            "such as `delivery.sinks[0].token`. Otherwise check the sink's service, its address "
+            "and the way to it. Nothing is lost while the outbox has room: see its panel for how "
+            "long that will be.",
         ),
         Alert(
             "StreamgateOutboxGrowing",
@@ -327,12 +329,14 @@ def _delivery_alerts(timing: Timing) -> list[Alert]:
                 {q.metric("streamgate_outbox_dead_letters")} > 0
                 """),
             for_s=0,
-            summary="Sink {{ $labels.sink }} refuses best shots of camera {{ $labels.camera }}",
-            description="{{ $value | humanize }} best shots were refused for good.",
-            action="The log message `best shot refused` has the sink's answer. Usual causes: the "
-            "receiver was changed, it does not know the schema, or it has a size limit. An outbox "
-            "on disk keeps refused best shots: repair the receiver, then offer them again with "
-            "`streamgate outbox retry`, or delete them with `streamgate outbox purge`.",
+            summary="Sink {{ $labels.sink }} cannot take some best shots of camera "
+            "{{ $labels.camera }}",
+            description="{{ $value | humanize }} best shots were refused, or the sink has failed "
+            "on them, again and again while it took others.",
+            action="`streamgate outbox list FILE` and the log's line `best shot given up` tell "
+            "the error: usually a picture that the receiver chokes on, a schema that it does not "
+            "know, or a size limit. A durable outbox keeps them: mend the receiver, then offer "
+            "them again (`outbox retry`) or purge them.",
         ),
         Alert(
             "StreamgateOutboxUnwritable",
@@ -344,10 +348,12 @@ def _delivery_alerts(timing: Timing) -> list[Alert]:
                 """),
             for_s=timing.at_once_s,
             summary="The outbox file of camera {{ $labels.camera }} cannot be written",
-            description="New best shots are kept in memory only. They would be lost if the process "
-            "ended.",
-            action="Check the disk: free space, inodes, mount options, errors, and the owner of "
-            "the file delivery.outbox.path. Best shots are written as soon as the file can be.",
+            description="Best shots are kept in memory only and would be lost with the process.",
+            action="The reason of streamgate_outbox_faults_total says where to look. full: "
+            "space and inodes. stuck: the disk or its server does not answer. moved: the file was "
+            "deleted or replaced; it is written anew. io, readonly, open: mount options, errors "
+            "and who owns the file of delivery.outbox.path. What is held is written when the file "
+            "can be.",
         ),
     ]
 

@@ -5,20 +5,29 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from streamgate.delivery.durable.cipher import Cipher
 from streamgate.delivery.durable.faults import FULL_ERRNOS, StoreFaultError, faults_of
 from streamgate.errors import OutboxError
 
-__all__ = ["BUSY_MS", "open_file", "transaction"]
+__all__ = ["BUSY_MS", "foreign_error", "is_foreign", "open_file", "transaction"]
 
 _SCHEMA_VERSION = 1
-BUSY_MS = 5_000
+BUSY_MS = 2_000
 """For so long a write waits for another process's."""
 _WAL_BYTES = 1_048_576
 _PAGE = 4096
+_TABLES = frozenset({"about", "keys", "shots", "standings"})
+_MAGIC = b"SQLite format 3\0"
+_AGES = """
+CREATE TABLE IF NOT EXISTS ages(
+    number INTEGER PRIMARY KEY REFERENCES shots ON DELETE CASCADE,
+    accepted_s REAL NOT NULL
+)
+"""
+"""Not in the first files of this version, which is why it is made in any."""
 _SCHEMA = """
 CREATE TABLE about(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE keys(id TEXT PRIMARY KEY, proof BLOB NOT NULL) WITHOUT ROWID;
@@ -68,6 +77,7 @@ def open_file(path: Path, cipher: Cipher, camera: str | None) -> sqlite3.Connect
         try:
             _set_up(connection, path, camera)
             if camera is not None:
+                _tighten(path)
                 with transaction(connection):
                     _judge_keys(connection, path, cipher)
         except BaseException:
@@ -92,7 +102,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 def _make(path: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Faces are nobody else's business; SQLite gives its other files the same mode.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
@@ -104,7 +114,46 @@ def _make(path: Path) -> None:
         ) from None
 
 
+def is_foreign(path: Path) -> bool:
+    """Whether there is a file that is no database; a damaged outbox may look so too."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_MAGIC))
+    except OSError:
+        return False
+    return bool(head) and head != _MAGIC
+
+
+def foreign_error(path: Path) -> OutboxError:
+    """What is said where a file belongs to somebody else."""
+    return OutboxError(
+        f"outbox {path}: is a file of another kind, which is left alone; set "
+        "delivery.outbox.path to a file of its own"
+    )
+
+
+def _tighten(path: Path) -> None:
+    """Let nobody but its owner look into a file that was made by others, or copied."""
+    for suffix in ("", "-wal", "-shm"):
+        file = Path(f"{path}{suffix}")
+        with suppress(OSError):
+            if file.stat().st_mode & 0o077:
+                file.chmod(0o600)
+
+
+def _refuse_strangers(connection: sqlite3.Connection, path: Path) -> None:
+    """Before anything is changed: a wrong path must not make tables in another's database."""
+    named = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+    marks = [
+        connection.execute(f"PRAGMA {pragma}").fetchone()[0]
+        for pragma in ("application_id", "user_version")
+    ]
+    if (named or any(marks)) and not named >= _TABLES:
+        raise foreign_error(path)
+
+
 def _set_up(connection: sqlite3.Connection, path: Path, camera: str | None) -> None:
+    _refuse_strangers(connection, path)
     if camera is not None and connection.execute("PRAGMA page_count").fetchone()[0] == 0:
         # Only a new file takes it; on another it would count as a change that others must look at.
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL").fetchall()
@@ -123,6 +172,8 @@ def _set_up(connection: sqlite3.Connection, path: Path, camera: str | None) -> N
                 connection.execute(statement)
             about = {"schema": str(_SCHEMA_VERSION), "camera": camera}
             connection.executemany("INSERT INTO about VALUES(?, ?)", about.items())
+        if camera is not None:
+            connection.execute(_AGES)
         _judge(dict(connection.execute("SELECT name, value FROM about")), path, camera)
 
 

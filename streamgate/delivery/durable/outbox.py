@@ -8,12 +8,15 @@ best shots are held in memory, delivered from there, and written as soon as ther
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import structlog
 
 from streamgate.config import SqliteOutboxSection
+from streamgate.delivery.durable.age import Moment, moment_now
 from streamgate.delivery.durable.cipher import CLEAR, Cipher, DamagedError
 from streamgate.delivery.durable.faults import StoreFaultError
 from streamgate.delivery.durable.owner import StoreOwner
@@ -40,6 +43,11 @@ __all__ = ["SqliteOutbox"]
 log = structlog.get_logger(__name__)
 
 _UNREADABLE_PAUSE_S = 1.0
+_LAST_WRITE_S = 1.0
+_FIRST_LOAD_S = 3.0
+_LOAD_S = 60.0
+"""A million rows from a memory card."""
+_KEEP_TIME_S = 60.0
 _FREE_PAGES = 1024
 
 
@@ -49,13 +57,14 @@ class SqliteOutbox:
     Args:
         sinks: names of those that every best shot goes to.
         camera: the one camera that the file belongs to.
+        moment: tells what time it is across restarts, see `durable.age`.
     """
 
     durable = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # its settings, and its clocks
         self, section: SqliteOutboxSection, sinks: Sequence[str], *,
-        camera: str, metrics: Metrics, clock: Clock,
+        camera: str, metrics: Metrics, clock: Clock, moment: Callable[[], Moment] = moment_now,
     ) -> None:  # fmt: skip
         self._section = section
         self._sinks = tuple(sinks)
@@ -63,11 +72,12 @@ class SqliteOutbox:
         self._index = OutboxIndex(sinks, self._limits)
         cipher = Cipher(section.keys)
         self._is_clear = cipher.key_id == CLEAR
-        self._owner = StoreOwner(section.path, cipher, camera)
-        self._write_behind = WriteBehind(self._owner, self._entry, metrics)
+        self._owner = StoreOwner(section.path, cipher, camera, moment)
+        self._write_behind = WriteBehind(self._owner, self._entry, metrics, clock)
         self._metrics = metrics
         self._clock = clock
         self._last_number = 0
+        self._time_kept_at = clock.monotonic()
         self._opening = asyncio.Lock()
         self._adding = asyncio.Lock()
         self._is_open = False
@@ -93,7 +103,7 @@ class SqliteOutbox:
         return self._index.waiting(sink)
 
     def next_due(self, sink: str) -> float | None:
-        """Unix seconds at which a best shot may next be offered to a sink, if any waits."""
+        """Monotonic seconds at which a best shot may next be offered to a sink, if any waits."""
         return self._index.next_due(sink)
 
     def holds(self, key: str) -> bool:
@@ -127,18 +137,28 @@ class SqliteOutbox:
                     path=str(self._section.path),
                 )
             try:
-                await self._compare(DropReason.DAMAGED)
+                await self._compare(DropReason.DAMAGED, limit_s=_FIRST_LOAD_S)
             except StoreFaultError as error:
+                # A disk that hangs is no reason to wait; what it holds is taken up later.
                 self._write_behind.note_fault(error)
             self._is_open = True
 
     async def close(self) -> None:
-        """Write what is still to be written and close the file."""
+        """Write what is still to be written and close the file; a disk that hangs ends it too.
+
+        Raises:
+            OutboxError: the disk does not answer, so that nothing is known of the last changes.
+        """
         if self._is_open:
-            await self._write_behind.flush()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WRITE_S):
+                    await self._write_behind.flush()
             if self._write_behind.held:
                 log.error("best shots held in memory are lost", shots=len(self._write_behind.held))
-        await self._owner.close()
+        try:
+            await self._owner.close()
+        except StoreFaultError as error:
+            raise OutboxError(f"outbox {error}; it could not be closed") from None
 
     # Best shots in, best shots out
 
@@ -150,11 +170,14 @@ class SqliteOutbox:
             self._last_number = max(self._last_number + 1, int(self._clock.wall() * 1e6))
             number = self._last_number
             states = {name: DeliveryState() for name in self._sinks}
+            now = self._clock.monotonic()
             written = await self._write_behind.flush(Change(number, states, shot))
             # It may have been found in the file already, while that was being compared.
             if self._index.get(number) is None:
                 size = stored_size(shot.size)
-                summary = ShotSummary(shot.key, shot.track, shot.quality, size, shot.decided_wall)
+                summary = ShotSummary(
+                    shot.key, shot.track, shot.quality, size, shot.decided_wall, now
+                )
                 self._index.add(number, summary)
             if not written:
                 self._hold(number, shot)
@@ -168,8 +191,8 @@ class SqliteOutbox:
 
     async def claim(self, sink: str) -> Claim | None:
         """Take the next best shot that may be offered to a sink now."""
-        while (entry := self._index.claim(sink, self._clock.wall())) is not None:
-            number, refusals = entry.number, entry.sinks[sink].refusals
+        while (entry := self._index.claim(sink, self._clock.monotonic())) is not None:
+            number, at = entry.number, entry.sinks[sink]
             try:
                 shot = await self._write_behind.read(number)
             except DamagedError as error:
@@ -178,13 +201,15 @@ class SqliteOutbox:
                 continue
             except StoreFaultError as error:
                 self._write_behind.note_fault(error)
-                self._index.postpone(number, sink, self._clock.wall() + _UNREADABLE_PAUSE_S)
+                self._index.postpone(number, sink, self._clock.monotonic() + _UNREADABLE_PAUSE_S)
                 return None
             if shot is None:
                 lost = self._write_behind.version is None
                 await self._drop(number, DropReason.DAMAGED if lost else DropReason.PURGED)
             elif self._index.get(number) is not None:
-                return Claim(number, sink, refusals, shot)
+                return Claim(
+                    number, sink, at.refusals, at.failures, entry.summary.accepted_at, shot
+                )
         return None
 
     async def acknowledge(self, claim: Claim) -> None:
@@ -197,22 +222,43 @@ class SqliteOutbox:
         """Give it back, to be offered again."""
         self._index.release(claim.number, claim.sink)
 
-    async def refuse(self, claim: Claim, *, due: float, error: str) -> None:
-        """Give it back after a refusal, to be offered again when due."""
-        self._index.refuse(claim.number, claim.sink, due, error)
-        await self._write_behind.write(claim.number)
+    async def set_aside(self, claim: Claim, *, due: float, error: str) -> None:
+        """Give it back after a failure; others pass it until it is due."""
+        if self._index.set_aside(claim.number, claim.sink, due, error):
+            await self._write_behind.write(claim.number)
 
-    async def dead_letter(self, claim: Claim, *, error: str) -> None:
+    def refusals(self, number: int, sink: str) -> int:
+        """How often a sink has failed on a best shot while it took others."""
+        return self._index.refusals(number, sink)
+
+    async def blame(self, number: int, sink: str, *, due: float) -> int:
+        """Count a failure as the best shot's own; return how many there are."""
+        count = self._index.blame(number, sink, due)
+        if count:
+            await self._write_behind.write(number)
+        return count
+
+    async def exonerate(self, sink: str) -> None:
+        """Give those that failed with the sink, and were not blamed, their places again."""
+        cleared = self._index.exonerate(sink)
+        if cleared:
+            self._write_behind.stale.update(cleared)
+            await self._write_behind.flush()
+
+    async def dead_letter(self, number: int, sink: str) -> bool:
         """Keep it as a dead letter of this sink."""
-        self._index.dead_letter(claim.number, claim.sink, error)
-        await self._write_behind.write(claim.number)
+        done = self._index.dead_letter(number, sink)
+        if done:
+            await self._write_behind.write(number)
+        return done
 
     async def maintain(self) -> bool:
         """Give up what is too old, write what could not be written, see what others changed."""
-        expired = self._index.expire(self._clock.wall())
+        expired = self._index.expire(self._clock.monotonic())
         await self._give_up(expired)
         changed = False
         try:
+            await self._write_behind.replace_missing()
             if self._write_behind.version is None:
                 await self._compare(DropReason.DAMAGED)
                 changed = True
@@ -222,9 +268,17 @@ class SqliteOutbox:
                 await self._compare(DropReason.PURGED)
                 changed = True
             await self._write_behind.call(lambda store: store.give_back_space(_FREE_PAGES))
+            await self._keep_time()
         except (StoreFaultError, OutboxError) as error:
             self._write_behind.note_fault(error)
         return changed or bool(expired)
+
+    async def _keep_time(self) -> None:
+        """Let the file know how old it is, so that the time does not stand still across boots."""
+        now = self._clock.monotonic()
+        if self._index.pending and now - self._time_kept_at >= _KEEP_TIME_S:
+            self._time_kept_at = now
+            await self._write_behind.call(Store.keep_time)
 
     # Giving up
 
@@ -259,11 +313,11 @@ class SqliteOutbox:
 
     # The index and the file
 
-    async def _compare(self, gone: DropReason) -> None:
+    async def _compare(self, gone: DropReason, *, limit_s: float = _LOAD_S) -> None:
         """Make the index agree with the file, which another process has changed, or a recovery."""
         async with self._write_behind.writing:
             rows, version = await self._write_behind.call(
-                lambda store: (store.rows(), store.version())
+                lambda store: (store.rows(), store.version()), timeout_s=limit_s
             )
             dropped = self._rebuild(rows, gone)
             self._write_behind.version = version
@@ -272,6 +326,7 @@ class SqliteOutbox:
     def _rebuild(self, rows: Sequence[Row], gone: DropReason) -> list[Dropped]:
         old, self._index = self._index, OutboxIndex(self._sinks, self._limits)
         fresh = {row.number: row for row in rows}
+        now = self._clock.monotonic()
         self._last_number = max([self._last_number, *fresh])
         dropped: list[Dropped] = []
         for number in sorted({*fresh, *(entry.number for entry in old)}):
@@ -286,15 +341,24 @@ class SqliteOutbox:
             elif row.summary is None:
                 dropped.append(Dropped(number, row.key, 0.0, DropReason.DAMAGED, self._sinks))
             else:
-                self._index.add(number, row.summary, self._states(row, before))
+                # The file tells an age, the index keeps a time.
+                at = now - row.age_s if before is None else before.summary.accepted_at
+                summary = replace(row.summary, accepted_at=at)
+                self._index.add(number, summary, self._states(row, before, now))
         self._tell_strangers()
         return dropped
 
-    def _states(self, row: Row, before: Entry | None) -> dict[str, DeliveryState]:
+    def _states(self, row: Row, before: Entry | None, now: float) -> dict[str, DeliveryState]:
         """As the file tells them; what is being delivered stays claimed."""
         states = row.states or {name: DeliveryState() for name in self._sinks}
         for name, at in states.items():
-            at.claimed = before is not None and name in before.sinks and before.sinks[name].claimed
+            known = before.sinks.get(name) if before is not None else None
+            if known is not None and _say_the_same(known, at):
+                # The index knows more than is written down.
+                states[name] = known
+                continue
+            at.due = now + at.due if at.due else 0.0
+            at.claimed = known is not None and known.claimed
         return states
 
     def _tell_strangers(self) -> None:
@@ -320,3 +384,7 @@ class SqliteOutbox:
 
     def _dead_letters(self, sink: str) -> int:
         return self._index.dead_letters(sink)
+
+
+def _say_the_same(one: DeliveryState, other: DeliveryState) -> bool:
+    return (one.refusals, one.dead, one.error) == (other.refusals, other.dead, other.error)

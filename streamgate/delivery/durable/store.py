@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from streamgate.delivery.durable.age import EARLIEST_WALL, Moment, elapsed_s, moment_now
 from streamgate.delivery.durable.cipher import Cipher, DamagedError, pack, unpack
 from streamgate.delivery.durable.disk_reserve import DiskReserve
 from streamgate.delivery.durable.faults import StoreFaultError, faults_of
@@ -26,6 +27,7 @@ __all__ = ["Change", "Row", "Store", "state_from", "stored_size"]
 
 _PAGE = 4096
 _ROW_BYTES = 512
+_LONGEST_PAUSE_S = 3600.0
 _FOLD_WAIT_MS = 100
 _STEP_PAGES = 128
 _STEPS = 12
@@ -41,7 +43,8 @@ class Row:
     """A stored best shot without its body.
 
     Attributes:
-        summary: None where the row's values are damaged.
+        summary: None where the row's values are damaged; `accepted_at` is on the outbox's own time.
+        age_s: seconds since the outbox took it, see `age`.
     """
 
     number: int
@@ -49,6 +52,7 @@ class Row:
     summary: ShotSummary | None
     key_id: str
     states: dict[str, DeliveryState]
+    age_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +62,13 @@ class Change:
     Attributes:
         states: those of the sinks that lack it; None deletes the row.
         shot: the best shot, where the row is new.
+        age_s: seconds since it was taken, where the row is new.
     """
 
     number: int
     states: Mapping[str, DeliveryState] | None
     shot: EncodedShot | None = None
+    age_s: float = 0.0
 
 
 def stored_size(content: int) -> int:
@@ -75,13 +81,41 @@ class Store:
 
     Args:
         camera: as for `open_file`.
+        moment: tells what time it is, see `age`.
     """
 
-    def __init__(self, path: Path, cipher: Cipher, camera: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        cipher: Cipher,
+        camera: str | None = None,
+        *,
+        moment: Callable[[], Moment] = moment_now,
+    ) -> None:
         self.path = path
         self._cipher = cipher
+        self._moment = moment
         self._disk_reserve = DiskReserve(path)
         self._connection = open_file(path, cipher, camera)
+        self._file = _identity(path)
+        self._companions = {
+            name: _identity(name) for name in (Path(f"{path}-wal"), Path(f"{path}-shm"))
+        }
+        self._has_ages = bool(
+            self._connection.execute(
+                "SELECT 1 FROM sqlite_schema WHERE name = 'ages'"
+            ).fetchone()
+        )  # fmt: skip
+
+    def is_in_place(self) -> bool:
+        """Whether the file at its path is still the one that is open."""
+        return self._file is not None and _identity(self.path) == self._file
+
+    def forget_names(self) -> None:
+        """Take the names of the WAL away from the open file, which has lost its own."""
+        for name, identity in self._companions.items():
+            if identity is not None and _identity(name) == identity:
+                name.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the file; the last process to do so folds the WAL into it."""
@@ -90,15 +124,68 @@ class Store:
     def rows(self) -> list[Row]:
         """Every best shot, oldest first."""
         with self._faults():
+            now_s, wall = self.time_s(), self._moment().wall
+            accepted = self._accepted()
             states: dict[int, dict[str, DeliveryState]] = {}
             for number, sink, *values in self._connection.execute(
                 "SELECT number, sink, refusals, due, dead, error FROM standings"
             ):
-                states.setdefault(number, {})[str(sink)] = state_from(values)
+                states.setdefault(number, {})[str(sink)] = state_from(values, wall)
             heads = self._connection.execute(
                 f"SELECT {_HEAD}, length(body) FROM shots ORDER BY number"  # noqa: S608 - constant
             )
-            return [_row(head, states.get(head[0], {})) for head in heads]
+            return [
+                _row(head, states.get(head[0], {}), self._age_s(head[0], accepted, now_s, wall))
+                for head in heads
+            ]
+
+    def time_s(self) -> float:
+        """The outbox's own time: seconds since its file was made."""
+        about = dict(
+            self._connection.execute("SELECT name, value FROM about WHERE name LIKE 'time%'")
+        )
+        try:
+            before = Moment(
+                str(about["time_boot"]), float(about["time_boot_s"]), float(about["time_wall"])
+            )
+            return float(about["time_s"]) + elapsed_s(before, self._moment())
+        except (KeyError, TypeError, ValueError):
+            return 0.0
+
+    def keep_time(self) -> None:
+        """Write down the outbox's own time, as every change does."""
+        with self._faults(), transaction(self._connection):
+            self._keep_time()
+
+    def _keep_time(self) -> None:
+        now_s, moment = self.time_s(), self._moment()
+        values = {
+            "time_s": now_s, "time_boot": moment.boot, "time_boot_s": moment.boot_s,
+            "time_wall": moment.wall,
+        }  # fmt: skip
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO about VALUES(?, ?)",
+            [
+                (name, value if isinstance(value, str) else repr(value))
+                for name, value in values.items()
+            ],
+        )
+
+    def _accepted(self) -> dict[int, float]:
+        if not self._has_ages:
+            return {}
+        found = self._connection.execute("SELECT number, accepted_s FROM ages")
+        return {number: at for number, at in found if isinstance(at, float)}
+
+    def _age_s(
+        self, number: int, accepted: Mapping[int, float], now_s: float, wall: float
+    ) -> float:
+        at = accepted.get(number)
+        if at is not None:
+            return max(0.0, now_s - at)
+        # Written by an earlier program: the number tells when, by the wall clock of that time.
+        since = number / 1e6
+        return max(0.0, wall - since) if since >= EARLIEST_WALL else 0.0
 
     def read(self, number: int) -> EncodedShot | None:
         """Return a best shot, or None where it is gone.
@@ -131,6 +218,8 @@ class Store:
         """
         grows = any(change.shot is not None for change in changes)
         if grows:
+            if not self.is_in_place():
+                raise StoreFaultError(self.path, "moved", "it was deleted or replaced")
             self._set_aside()
         try:
             self._apply_all(changes)
@@ -145,6 +234,8 @@ class Store:
 
     def _apply_all(self, changes: Sequence[Change]) -> None:
         with self._faults(), transaction(self._connection):
+            if any(change.shot is not None for change in changes):
+                self._keep_time()
             for change in changes:
                 self._apply(change)
 
@@ -207,7 +298,7 @@ class Store:
         with self._faults(), transaction(self._connection):
             return sum(
                 self._connection.execute(
-                    "UPDATE standings SET dead = 0, refusals = 0, due = 0 "
+                    "UPDATE standings SET dead = 0, refusals = 0, due = 0.0, error = '' "
                     "WHERE number = ?1 AND dead != 0 AND (?2 IS NULL OR sink = ?2)",
                     (number, sink),
                 ).rowcount
@@ -233,13 +324,13 @@ class Store:
             self._delete(change.number)
             return
         if change.shot is not None:
-            self._insert(change.number, change.shot)
+            self._insert(change.number, change.shot, change.age_s)
         self._set_states(change.number, change.states)
 
     def _delete(self, number: int) -> int:
         return self._connection.execute("DELETE FROM shots WHERE number = ?", (number,)).rowcount
 
-    def _insert(self, number: int, shot: EncodedShot) -> None:
+    def _insert(self, number: int, shot: EncodedShot, age_s: float) -> None:
         head = [
             number, shot.key, shot.camera, shot.boot_id, shot.track_id, shot.revision,
             shot.quality, shot.captured_wall, shot.decided_wall, self._cipher.key_id,
@@ -250,15 +341,27 @@ class Store:
             f"INSERT OR IGNORE INTO shots({_HEAD}, body) VALUES({marks})",
             (*head, body),
         )
+        self._connection.execute(
+            "INSERT OR IGNORE INTO ages VALUES(?, ?)", (number, self.time_s() - age_s)
+        )
 
     def _set_states(self, number: int, states: Mapping[str, DeliveryState]) -> None:
+        # `due` counts from now in memory, where clocks cannot be set, and is a date in the file.
+        wall = self._moment().wall
         self._connection.execute("DELETE FROM standings WHERE number = ?", (number,))
         self._connection.executemany(
             "INSERT INTO standings(number, sink, refusals, due, dead, error) "
             # Another process may have purged the best shot.
             "SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE EXISTS (SELECT 1 FROM shots WHERE number = ?1)",
             [
-                (number, sink, at.refusals, at.due, int(at.dead), at.error)
+                (
+                    number,
+                    sink,
+                    at.refusals,
+                    wall + at.due if at.due else 0.0,
+                    int(at.dead),
+                    at.error,
+                )
                 for sink, at in states.items()
             ],
         )
@@ -272,6 +375,14 @@ class Store:
                 raise StoreFaultError(self.path, "open", "it is closed") from None
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _bound(head: Sequence[Any]) -> bytes:
     """What a body is bound to: every value of its row."""
     return json.dumps(head, ensure_ascii=True, separators=(",", ":")).encode()
@@ -281,18 +392,24 @@ def _is_sound(head: Sequence[Any]) -> bool:
     return all(type(value) is kind for value, kind in zip(head, _HEAD_TYPES, strict=True))
 
 
-def _row(head: Sequence[Any], states: dict[str, DeliveryState]) -> Row:
+def _row(head: Sequence[Any], states: dict[str, DeliveryState], age_s: float) -> Row:
     *values, length = head
     number, key, _, boot_id, track_id, _, quality, _, decided_wall, key_id = values
     summary = None
     if _is_sound(values) and isinstance(length, int):
         summary = ShotSummary(key, (boot_id, track_id), quality, stored_size(length), decided_wall)
-    return Row(number, str(key), summary, str(key_id), states)
+    return Row(number, str(key), summary, str(key_id), states, age_s)
 
 
-def state_from(values: Sequence[Any]) -> DeliveryState:
-    """A state as it was stored; a new one where its values are damaged."""
+def state_from(values: Sequence[Any], wall: float) -> DeliveryState:
+    """A state as it was stored; a new one where its values are damaged.
+
+    Its `due` is in seconds from now, and never further away than any pause: clocks are set.
+    """
     refusals, due, dead, error = values
     if not isinstance(refusals, int) or not isinstance(due, float) or not isinstance(error, str):
         return DeliveryState()
-    return DeliveryState(refusals=refusals, due=due, dead=bool(dead), error=error)
+    left_s = min(max(0.0, due - wall), _LONGEST_PAUSE_S)
+    return DeliveryState(
+        refusals=refusals, due=left_s, dead=bool(dead), aside=bool(error), error=error
+    )

@@ -15,9 +15,11 @@ import structlog
 
 from streamgate.delivery.durable.faults import StoreCorruptError, StoreFaultError
 from streamgate.delivery.durable.owner import StoreOwner
+from streamgate.delivery.durable.recovery import Recovery
 from streamgate.delivery.durable.store import Change, Store
 from streamgate.delivery.entry import Entry
 from streamgate.errors import OutboxError
+from streamgate.ports import Clock
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import EncodedShot
 
@@ -43,7 +45,11 @@ class WriteBehind:
     """
 
     def __init__(
-        self, owner: StoreOwner, entry_of: Callable[[int], Entry | None], metrics: Metrics
+        self,
+        owner: StoreOwner,
+        entry_of: Callable[[int], Entry | None],
+        metrics: Metrics,
+        clock: Clock,
     ) -> None:
         self.held: dict[int, EncodedShot] = {}
         self.stale: set[int] = set()
@@ -52,10 +58,11 @@ class WriteBehind:
         self._owner = owner
         self._entry_of = entry_of
         self._metrics = metrics
-        self._rescuing = asyncio.Lock()
+        self._clock = clock
+        self._recovering = asyncio.Lock()
         self._trouble: str | None = None
 
-    async def call(self, work: Callable[[Store], T]) -> T:
+    async def call(self, work: Callable[[Store], T], **limits: float) -> T:
         """Work with the file; a damaged one is put aside and begun anew with what can be read.
 
         Raises:
@@ -64,13 +71,13 @@ class WriteBehind:
         """
         recoveries = self._owner.recoveries
         try:
-            return await self._owner.call(work)
+            return await self._owner.call(work, **limits)
         except StoreCorruptError as error:
-            async with self._rescuing:
+            async with self._recovering:
                 if self._owner.recoveries == recoveries:
                     await self._recover(error)
         try:
-            return await self._owner.call(work)
+            return await self._owner.call(work, **limits)
         except StoreCorruptError as error:
             raise StoreFaultError(self._owner.path, "corrupt", str(error)) from None
 
@@ -124,9 +131,11 @@ class WriteBehind:
         entry = self._entry_of(number)
         if entry is None:
             return Change(number, None)
-        # The other thread must not see what the loop goes on to change.
-        states = {name: replace(at) for name, at in entry.sinks.items()}
-        return Change(number, states, self.held.get(number))
+        # The other thread must not see what the loop goes on to change. A date is made there.
+        now = self._clock.monotonic()
+        states = {name: replace(at, due=max(0.0, at.due - now)) for name, at in entry.sinks.items()}
+        age_s = max(0.0, now - entry.summary.accepted_at)
+        return Change(number, states, self.held.get(number), age_s)
 
     def note_fault(self, error: StoreFaultError | OutboxError) -> None:
         """Count a fault, and log it where it is another than the last."""
@@ -142,8 +151,31 @@ class WriteBehind:
         self._metrics.outbox_faults.labels("corrupt").inc()
         log.error("the outbox's file is damaged", error=str(error))
         self.version = None
-        done = await self._owner.recover()
+        self._tell_anew(await self._owner.recover())
+
+    async def replace_missing(self) -> bool:
+        """Write the file anew where it was deleted or replaced; return whether it was.
+
+        Raises:
+            OutboxError: what has taken its place is somebody else's.
+            StoreFaultError: the disk does not let it.
+        """
+        async with self._recovering:
+            try:
+                done = await self._owner.replace_missing()
+            except StoreCorruptError:
+                # Whoever reads it next has it saved.
+                return False
+        if done is None:
+            return False
+        self._metrics.outbox_faults.labels("moved").inc()
+        log.error("the outbox's file was deleted or replaced", path=str(self._owner.path))
+        self.version = None
+        self._tell_anew(done)
+        return True
+
+    def _tell_anew(self, done: Recovery) -> None:
         log.error(
             "the outbox was begun anew", saved=done.saved, lost=list(done.lost),
-            put_aside=str(done.put_aside),
+            put_aside=None if done.put_aside is None else str(done.put_aside),
         )  # fmt: skip

@@ -6,20 +6,22 @@ name, forced to disk and renamed, the JSON last. Its presence says that the pict
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 from streamgate.config import DirectorySinkSection
-from streamgate.errors import DeliveryError
+from streamgate.delivery.threads import StuckError, Threads
+from streamgate.errors import DeliveryError, SinkFault
 from streamgate.values import EncodedShot
 
 __all__ = ["DirectorySink", "file_stem"]
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST_STEM = 200
+_MOST_AT_ONCE = 64
 
 
 def file_stem(key: str) -> str:
@@ -37,6 +39,9 @@ class DirectorySink:
     def __init__(self, section: DirectorySinkSection) -> None:
         self.name = section.name
         self._folder = section.path
+        self._timeout_s = section.timeout_s
+        self._modes = (0o640, 0o750) if section.group_readable else (0o600, 0o700)
+        self._threads = Threads(f"directory-{section.name}", _MOST_AT_ONCE)
 
     async def deliver(self, shot: EncodedShot) -> None:
         """Write the files; once this returns they survive a power cut.
@@ -44,38 +49,64 @@ class DirectorySink:
         Raises:
             DeliveryError: they cannot be written now.
         """
+        if self._threads.stuck:
+            # Each attempt on a disk that hangs would leave one more thread behind.
+            raise self._silent()
         try:
-            await asyncio.to_thread(self._write, shot)
+            await self._threads.run(partial(self._write, shot), self._timeout_s)
+        except StuckError:
+            raise self._silent() from None
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            raise DeliveryError(f"cannot write into {self._folder}: {reason}") from None
+            raise DeliveryError(
+                f"cannot write into {self._folder}: {reason}", fault=SinkFault.AWAY
+            ) from None
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        """Let the threads end."""
+        self._threads.close()
+
+    def _silent(self) -> DeliveryError:
+        return DeliveryError(
+            f"cannot write into {self._folder}: the disk did not answer within "
+            f"{self._timeout_s:g} s",
+            fault=SinkFault.AWAY,
+        )
 
     def _write(self, shot: EncodedShot) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._make_folder()
         stem = file_stem(shot.key)
-        _write_file(self._folder / f"{stem}{shot.crop.suffix}", shot.crop.data)
+        self._write_file(f"{stem}{shot.crop.suffix}", shot.crop.data)
         if shot.context is not None:
-            _write_file(self._folder / f"{stem}.context{shot.context.suffix}", shot.context.data)
+            self._write_file(f"{stem}.context{shot.context.suffix}", shot.context.data)
         # The pictures' names must be on disk before the JSON's name says that they are.
         _sync_folder(self._folder)
-        _write_file(self._folder / f"{stem}.json", shot.metadata)
+        self._write_file(f"{stem}.json", shot.metadata)
         _sync_folder(self._folder)
 
+    def _make_folder(self) -> None:
+        if self._folder.is_dir():
+            # Whoever has made it has said who may look into it.
+            return
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(self._modes[1], exist_ok=True)
+        # The mode above is narrowed by the umask.
+        self._folder.chmod(self._modes[1])
 
-def _write_file(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+    def _write_file(self, name: str, data: bytes) -> None:
+        part = self._folder / f".{name}.part"
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+            with os.fdopen(os.open(part, flags, 0o600), "wb") as file:
+                # Also where it was left behind by an earlier attempt.
+                os.fchmod(file.fileno(), self._modes[0])
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(self._folder / name)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
 
 
 def _sync_folder(folder: Path) -> None:

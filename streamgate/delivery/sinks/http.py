@@ -1,17 +1,21 @@
 """Best shots by HTTP POST.
 
-A 2xx answer acknowledges. 4xx means that sending the same again is useless, but for 408, 425 and
-429, which ask for another time; so do 5xx and everything that fails before an answer. Redirects are
-not followed: the credentials belong to the host that the config names.
+The status decides: 2xx acknowledges, however the body of the answer may end. 401, 403 and 407 mean
+that nobody is let in until the settings are mended. Other 4xx mean that this best shot is not
+taken, except 408, 425 and 429, which ask for another time, as 5xx does and everything that breaks
+off before an answer. Redirects are not followed: the credentials belong to the host that the config
+names, and what was to be encrypted must not be led to where it is not.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import os
 from contextlib import suppress
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,32 +26,23 @@ from pydantic import SecretStr
 from streamgate.config import HttpSinkSection
 from streamgate.delivery.payload import iso_8601
 from streamgate.delivery.rotated import RotatedFile
-from streamgate.delivery.sinks.secure import clean, tls_context, told
-from streamgate.errors import DeliveryError
+from streamgate.delivery.sinks.proxy import proxy_for
+from streamgate.delivery.sinks.secure import clean, plain, tls_context, told
+from streamgate.delivery.threads import StuckError, Threads
+from streamgate.errors import DeliveryError, SinkFault
 from streamgate.values import EncodedShot
+from streamgate.values.backoff import retry_after_s
 
-__all__ = ["HttpSink", "retry_after_s"]
+__all__ = ["HttpSink"]
 
 log = structlog.get_logger(__name__)
 
 _PASSING_4XX = frozenset({408, 425, 429})
+_KEEP_OUT = frozenset({401, 403, 407})
 _ANSWER_BYTES = 65_536
-
-
-def retry_after_s(value: str | None, now: datetime) -> float | None:
-    """Seconds that a `Retry-After` header asks to wait: a number of them, or a date."""
-    if value is None:
-        return None
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        date = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
-        return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)
-    return max(0.0, (date - now).total_seconds())
+_REFUSAL_BYTES = 400
+_REFUSAL_S = 1.0
+_KEEP_S = 3.0
 
 
 class HttpSink:
@@ -60,16 +55,23 @@ class HttpSink:
         self._opening = asyncio.Lock()
         kept = section.answers
         self._answers = None if kept is None else RotatedFile(kept.path, kept.max_bytes, kept.keep)
-        self._keeping = asyncio.Lock()
+        self._writing = Threads(f"answers-{section.name}")
         url = urlsplit(section.url)
         self._place = f"{url.scheme}://{url.netloc}"
+        proxy = plain(section.proxy)
+        self._proxy = proxy or (None if proxy == "" else proxy_for(section.url, os.environ))
         self._secrets = [section.token, section.password, *section.headers.values()]
         basic = _basic(section)
         if basic is not None:
-            self._secrets.append(SecretStr(basic.encode().removeprefix("Basic ")))
-        # The path of a webhook is often its only secret.
+            self._secrets.append(SecretStr(basic))
+        if self._proxy is not None and "@" in self._proxy:
+            user, password = _split_user(self._proxy)
+            self._secrets += [SecretStr(part) for part in (password, user) if part]
+        # The path and the query of a webhook is often its only secret.
         if len(url.path) > 1:
             self._secrets.append(SecretStr(url.path))
+        if url.query:
+            self._secrets.append(SecretStr(url.query))
 
     async def deliver(self, shot: EncodedShot) -> None:
         """Post once.
@@ -77,29 +79,31 @@ class HttpSink:
         Raises:
             DeliveryError: there was no 2xx answer.
         """
-        session = await self._opened()
+        section, session = self._section, await self._opened()
         try:
             async with session.post(
-                self._section.url,
+                section.url,
                 data=self._form(shot),
                 headers={"Idempotency-Key": shot.key},
                 allow_redirects=False,
+                proxy=self._proxy,
             ) as response:
-                answer = await _whole(response.content, _ANSWER_BYTES)
-                if not 200 <= response.status < 300:
-                    raise self._refusal(response, answer)
                 status = response.status
-        except TimeoutError:
-            limit = f"{self._section.timeout_s:g} s"
-            raise DeliveryError(f"{self._place} did not answer within {limit}") from None
-        except (aiohttp.ClientError, OSError) as error:
-            reason = told(error, self._secrets)
-            raise DeliveryError(f"{self._place} cannot be reached: {reason}") from None
+                if not 200 <= status < 300:
+                    said = await _beginning(response.content, _REFUSAL_BYTES, _REFUSAL_S)
+                    raise self._refusal(response, said)
+                answer = b""
+                if self._answers is not None:
+                    # It has been taken: what becomes of the body is another matter.
+                    answer = await _beginning(response.content, _ANSWER_BYTES, section.timeout_s)
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise self._unanswered(error) from None
         await self._keep(shot, status, answer)
 
     async def close(self) -> None:
         """Close the connections."""
         session, self._session = self._session, None
+        self._writing.close()
         if session is not None:
             await session.close()
 
@@ -108,12 +112,12 @@ class HttpSink:
         if self._answers is None:
             return
         try:
-            async with self._keeping:
-                await asyncio.to_thread(self._answers.append, _answer_line(shot, status, answer))
-        except OSError as error:
+            line = _answer_line(shot, status, answer)
+            await self._writing.run(partial(self._answers.append, line), _KEEP_S)
+        except (OSError, StuckError) as error:
             log.error(
                 "answer not kept", sink=self.name, key=shot.key,
-                error=error.strerror or type(error).__name__,
+                error=getattr(error, "strerror", None) or str(error) or type(error).__name__,
             )  # fmt: skip
 
     async def _opened(self) -> aiohttp.ClientSession:
@@ -121,10 +125,10 @@ class HttpSink:
             if self._session is None:
                 section = self._section
                 tls = await asyncio.to_thread(tls_context, section)
+                # The worker says how many are under way, and a reload may tell it another number.
                 self._session = aiohttp.ClientSession(
                     headers=self._headers(),
-                    auth=_basic(section),
-                    connector=aiohttp.TCPConnector(ssl=tls, limit=section.at_once),
+                    connector=aiohttp.TCPConnector(ssl=tls, limit=0),
                     timeout=aiohttp.ClientTimeout(total=section.timeout_s),
                     cookie_jar=aiohttp.DummyCookieJar(),
                 )
@@ -135,6 +139,8 @@ class HttpSink:
         headers = {name: value.get_secret_value() for name, value in section.headers.items()}
         if section.token is not None:
             headers["Authorization"] = f"Bearer {section.token.get_secret_value()}"
+        elif (basic := _basic(section)) is not None:
+            headers["Authorization"] = f"Basic {basic}"
         return headers
 
     def _form(self, shot: EncodedShot) -> aiohttp.FormData:
@@ -160,15 +166,53 @@ class HttpSink:
 
     def _refusal(self, response: aiohttp.ClientResponse, answer: bytes) -> DeliveryError:
         status = response.status
-        text = clean(answer[:400].decode(errors="replace"), self._secrets)
+        text = clean(answer.decode(errors="replace"), self._secrets)
         said = f": {text}" if text else ""
         if 300 <= status < 400:
             said = ", a redirect, which is not followed; set url to where it leads"
+        fault = SinkFault.UNCLEAR
+        setting = None
+        if status in _KEEP_OUT:
+            fault = SinkFault.CREDENTIALS
+            setting = "proxy" if status == 407 else self._credentials
+        elif 300 <= status < 500 and status not in _PASSING_4XX:
+            fault = SinkFault.REFUSED
         return DeliveryError(
             f"{self._place} answered {status}{said}",
-            permanent=300 <= status < 500 and status not in _PASSING_4XX,
+            fault=fault,
+            setting=setting,
             retry_after_s=retry_after_s(response.headers.get("Retry-After"), datetime.now(UTC)),
         )
+
+    @property
+    def _credentials(self) -> str:
+        """The key of the settings that lets us in."""
+        if self._section.username is not None:
+            return "password"
+        return (
+            "token" if self._section.token is not None or not self._section.headers else "headers"
+        )
+
+    def _unanswered(self, error: TimeoutError | aiohttp.ClientError | OSError) -> DeliveryError:
+        """What it means that no answer came."""
+        reason = told(error, self._secrets)
+        if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientConnectorError):
+            limit = f"{self._section.timeout_s:g} s"
+            fault = SinkFault.UNCLEAR
+            if isinstance(error, aiohttp.ConnectionTimeoutError):
+                fault = SinkFault.AWAY
+            return DeliveryError(f"{self._place} did not answer within {limit}", fault=fault)
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            # 407 to CONNECT; the headers that it carries may hold our password.
+            fault = SinkFault.CREDENTIALS if error.status in _KEEP_OUT else SinkFault.AWAY
+            shown = f"the proxy answered {error.status}"
+            setting = "proxy" if fault is SinkFault.CREDENTIALS else None
+            return DeliveryError(
+                f"{self._place} cannot be reached: {shown}", fault=fault, setting=setting
+            )
+        away = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientSSLError)
+        fault = SinkFault.AWAY if away else SinkFault.UNCLEAR
+        return DeliveryError(f"{self._place} cannot be reached: {reason}", fault=fault)
 
 
 def _answer_line(shot: EncodedShot, status: int, answer: bytes) -> bytes:
@@ -186,16 +230,29 @@ def _answer_line(shot: EncodedShot, status: int, answer: bytes) -> bytes:
     return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-async def _whole(content: aiohttp.StreamReader, limit: int) -> bytes:
-    """An answer, or its beginning."""
+async def _beginning(content: aiohttp.StreamReader, limit: int, timeout_s: float) -> bytes:
+    """An answer, or as much of it as comes in time."""
     pieces: list[bytes] = []
-    while limit > 0 and (piece := await content.read(limit)):
-        pieces.append(piece)
-        limit -= len(piece)
+    with suppress(TimeoutError, aiohttp.ClientError, OSError):
+        async with asyncio.timeout(timeout_s):
+            while limit > 0 and (piece := await content.read(limit)):
+                pieces.append(piece)
+                limit -= len(piece)
     return b"".join(pieces)
 
 
-def _basic(section: HttpSinkSection) -> aiohttp.BasicAuth | None:
+def _basic(section: HttpSinkSection) -> str | None:
+    """What `Authorization: Basic` is followed by (RFC 7617)."""
     if section.username is None or section.password is None:
         return None
-    return aiohttp.BasicAuth(section.username, section.password.get_secret_value())
+    pair = f"{section.username}:{section.password.get_secret_value()}"
+    try:
+        said = pair.encode("latin-1")
+    except UnicodeEncodeError:
+        said = pair.encode()
+    return base64.b64encode(said).decode()
+
+
+def _split_user(proxy: str) -> tuple[str, str]:
+    parts = urlsplit(proxy)
+    return parts.username or "", parts.password or ""

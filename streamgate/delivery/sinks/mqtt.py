@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from streamgate.config import MqttSinkSection
 from streamgate.delivery.payload import SCHEMA_NAME, SCHEMA_VERSION, single_document
 from streamgate.delivery.sinks.secure import plain, tls_context, told
-from streamgate.errors import ConfigError, DeliveryError
+from streamgate.errors import ConfigError, DeliveryError, SinkFault
 from streamgate.values import EncodedShot
 
 try:
@@ -33,6 +33,8 @@ _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _KEEPALIVE_S = 30
 _TOPIC_NAME_INVALID, _PACKET_TOO_LARGE, _PAYLOAD_FORMAT_INVALID = 0x90, 0x95, 0x99
 _REFUSALS = frozenset({_PACKET_TOO_LARGE, _PAYLOAD_FORMAT_INVALID})
+_BAD_PASSWORD, _NOT_AUTHORIZED = 0x86, 0x87
+_KEEP_OUT = frozenset({_BAD_PASSWORD, _NOT_AUTHORIZED})
 
 # The library logs what it also raises.
 _silent = logging.getLogger("streamgate.mqtt.library")
@@ -74,16 +76,23 @@ class MqttSink:
             try:
                 reason = await self._publish(document, _properties(shot))
             except aiomqtt.MqttError as error:
+                was_connected = self._client is not None
                 await self._abandon()
-                raise DeliveryError(f"{section.url} cannot be used: {self._said(error)}") from None
+                raise self._unusable(error, was_connected=was_connected) from None
             except BaseException:
                 # The answer may still come, and would be taken for that of the next message.
                 await self._abandon()
                 raise
         if reason is not None and reason.is_failure:
+            fault = SinkFault.UNCLEAR
+            if reason.value in _REFUSALS:
+                fault = SinkFault.REFUSED
+            elif reason.value in _KEEP_OUT:
+                fault = SinkFault.CREDENTIALS
             raise DeliveryError(
                 f"{section.url} refuses to publish to {section.topic}: {reason}",
-                permanent=reason.value in _REFUSALS,
+                fault=fault,
+                setting="username" if fault is SinkFault.CREDENTIALS else None,
             )
 
     async def close(self) -> None:
@@ -132,6 +141,13 @@ class MqttSink:
         except aiomqtt.MqttError:
             # It is gone already.
             return
+
+    def _unusable(self, error: aiomqtt.MqttError, *, was_connected: bool) -> DeliveryError:
+        said = f"{self._section.url} cannot be used: {self._said(error)}"
+        code = getattr(getattr(error, "rc", None), "value", None)
+        if code in _KEEP_OUT:
+            return DeliveryError(said, fault=SinkFault.CREDENTIALS, setting="password")
+        return DeliveryError(said, fault=SinkFault.UNCLEAR if was_connected else SinkFault.AWAY)
 
     def _said(self, error: Exception) -> str:
         return told(error, self._secrets)

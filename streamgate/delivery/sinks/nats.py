@@ -12,14 +12,16 @@ from contextlib import suppress
 from streamgate.config import NatsSinkSection
 from streamgate.delivery.payload import single_document
 from streamgate.delivery.sinks.secure import plain, tls_context, told
-from streamgate.errors import ConfigError, DeliveryError
+from streamgate.errors import ConfigError, DeliveryError, SinkFault
 from streamgate.values import EncodedShot
 
 try:
     from nats.aio.client import Client
-    from nats.errors import Error, MaxPayloadError
+    from nats.errors import AuthorizationError, Error, MaxPayloadError
     from nats.js.api import StreamConfig
     from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
+
+    from streamgate.delivery.sinks.encrypted_nats import EncryptedClient
 except ModuleNotFoundError as error:
     raise ConfigError(
         "a nats sink needs its client library: pip install 'streamgate[nats]'"
@@ -49,8 +51,8 @@ class NatsSink:
         """
         section = self._section
         document = await asyncio.to_thread(single_document, shot)
+        client = await self._let_in()
         try:
-            client = await self._connected()
             await client.jetstream().publish(
                 section.subject,
                 document,
@@ -60,20 +62,43 @@ class NatsSink:
         except NoStreamResponseError:
             raise DeliveryError(
                 f"{section.url}: no stream listens to {section.subject}; make one, or name one in "
-                "the sink's stream"
+                "the sink's stream",
+                fault=SinkFault.AWAY,
             ) from None
         except MaxPayloadError:
             raise DeliveryError(
                 f"{section.url}: {len(document)} bytes are more than a message may have "
-                "(max_payload)", permanent=True,
+                "(max_payload)", fault=SinkFault.REFUSED,
             ) from None  # fmt: skip
         except APIError as error:
             raise DeliveryError(
                 f"{section.url}: the stream refuses: {self._said(error.description or error)}",
-                permanent=error.err_code == _MESSAGE_TOO_LARGE,
+                fault=SinkFault.REFUSED
+                if error.err_code == _MESSAGE_TOO_LARGE
+                else SinkFault.UNCLEAR,
             ) from None
         except (Error, TimeoutError, OSError) as error:
             raise DeliveryError(f"{section.url} cannot be used: {self._said(error)}") from None
+
+    async def _let_in(self) -> Client:
+        place = self._section.url
+        try:
+            return await self._connected()
+        except APIError as error:
+            raise DeliveryError(
+                f"{place}: the stream cannot be made: {self._said(error.description or error)}",
+                fault=SinkFault.AWAY,
+            ) from None
+        except (Error, TimeoutError, OSError) as error:
+            said = self._said(error)
+            if isinstance(error, AuthorizationError) or "authorization" in str(error).lower():
+                setting = "token" if self._section.token is not None else "password"
+                raise DeliveryError(
+                    f"{place} refuses our user: {said}",
+                    fault=SinkFault.CREDENTIALS,
+                    setting=setting,
+                ) from None
+            raise DeliveryError(f"{place} cannot be used: {said}", fault=SinkFault.AWAY) from None
 
     async def close(self) -> None:
         """Close the connection."""
@@ -86,7 +111,7 @@ class NatsSink:
             if self._client is not None and not self._client.is_connected:
                 await self.close()
             if self._client is None:
-                client, faults = Client(), _Faults()
+                client, faults = self._new_client(), _Faults()
                 try:
                     async with asyncio.timeout(self._section.timeout_s):
                         await self._connect(client, faults)
@@ -98,12 +123,17 @@ class NatsSink:
                 self._client = client
             return self._client
 
+    @property
+    def _is_encrypted(self) -> bool:
+        section = self._section
+        return section.url.startswith("tls://") or any((section.ca_file, section.client_cert_file))
+
+    def _new_client(self) -> Client:
+        return EncryptedClient() if self._is_encrypted else Client()
+
     async def _connect(self, client: Client, faults: _Faults) -> None:
         section = self._section
-        files = (section.ca_file, section.client_cert_file)
-        tls = None
-        if section.url.startswith("tls://") or any(files):
-            tls = await asyncio.to_thread(tls_context, section)
+        tls = await asyncio.to_thread(tls_context, section) if self._is_encrypted else None
         await client.connect(
             section.url,
             name="streamgate",

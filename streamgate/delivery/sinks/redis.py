@@ -8,14 +8,14 @@ from typing import Any
 
 from streamgate.config import RedisSinkSection
 from streamgate.delivery.sinks.secure import plain, tls_context, told
-from streamgate.errors import ConfigError, DeliveryError
+from streamgate.errors import ConfigError, DeliveryError, SinkFault
 from streamgate.values import EncodedShot
 
 try:
     from redis.asyncio import Redis, SSLConnection
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
-    from redis.exceptions import AuthenticationError, RedisError, ResponseError
+    from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 except ModuleNotFoundError as error:
     raise ConfigError(
         "a redis sink needs its client library: pip install 'streamgate[redis]'"
@@ -62,16 +62,25 @@ class RedisSink:
             await client.xadd(
                 section.stream, _fields(shot), maxlen=section.max_length, approximate=True
             )
-        except AuthenticationError as error:
-            raise DeliveryError(f"{section.url} refuses our user: {self._said(error)}") from None
+        except (AuthenticationError, NoPermissionError) as error:
+            raise DeliveryError(
+                f"{section.url} refuses our user: {self._said(error)}",
+                fault=SinkFault.CREDENTIALS,
+                setting="password",
+            ) from None
         except ResponseError as error:
             said = self._said(error)
+            refused = any(text in said for text in _REFUSALS)
             raise DeliveryError(
                 f"{section.url} refuses to add to {section.stream}: {said}",
-                permanent=any(text in said for text in _REFUSALS),
+                fault=SinkFault.REFUSED if refused else SinkFault.UNCLEAR,
             ) from None
         except (RedisError, OSError) as error:
-            raise DeliveryError(f"{section.url} cannot be used: {self._said(error)}") from None
+            said = self._said(error)
+            raise DeliveryError(
+                f"{section.url} cannot be used: {said}",
+                fault=SinkFault.AWAY if "connecting to" in said else SinkFault.UNCLEAR,
+            ) from None
 
     async def close(self) -> None:
         """Close the connections."""
@@ -95,7 +104,7 @@ class RedisSink:
             socket_connect_timeout=section.timeout_s,
             # The worker retries, with pauses that its config sets.
             retry=Retry(NoBackoff(), 0),
-            max_connections=section.at_once,
+            # Not bounded here: a reload may raise how many are under way.
         )
         if section.url.startswith("rediss://"):
             trust(client, await asyncio.to_thread(tls_context, section))

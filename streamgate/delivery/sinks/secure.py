@@ -10,7 +10,7 @@ from typing import Protocol
 from pydantic import SecretStr
 
 from streamgate.config.tls import certificate_fault, trusting
-from streamgate.errors import ConfigError, DeliveryError
+from streamgate.errors import ConfigError, DeliveryError, SinkFault
 from streamgate.values.redaction import redact
 
 __all__ = ["TlsFiles", "clean", "plain", "tls_context", "told"]
@@ -46,7 +46,7 @@ def tls_context(files: TlsFiles) -> ssl.SSLContext:
     try:
         return trusting(files.ca_file, files.client_cert_file, files.client_key_file)
     except ConfigError as error:
-        raise DeliveryError(str(error)) from None
+        raise DeliveryError(str(error), fault=SinkFault.AWAY) from None
 
 
 def told(error: Exception | str, secrets: Iterable[SecretStr | None] = ()) -> str:

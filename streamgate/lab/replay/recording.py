@@ -118,7 +118,7 @@ class Recording:
     visits: Mapping[tuple[int, int], int] | None = None
 
     def visit_of(self, moment: Moment, seen: SeenScored) -> int | None:
-        """Return the visit that a sighting belongs to; None for a ghost of the detector."""
+        """Return the visit that a sighting belongs to; None for a false detection."""
         if self.visits is None:
             return seen.track_id
         return self.visits.get((moment.index, seen.track_id))

@@ -66,7 +66,9 @@ async def record(
             for video in videos:
                 clock = VideoClock()
                 recorder = Recorder(
-                    FaceAnalyser(config, prefetch, FaceTracker(config.tracker), clock),
+                    FaceAnalyser(
+                        config, prefetch, FaceTracker(config.tracker), clock, every_frame=True
+                    ),
                     prefetch,
                     detection,
                     scorer,

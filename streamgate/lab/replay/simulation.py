@@ -99,7 +99,7 @@ class _Simulation:
             track = seen_as
             while track in became:
                 track = became[track]
-            # A ghost has no decision.
+            # A false detection has no decision.
             if track in visits:
                 found[sighting] = visits[track]
         return found
@@ -116,7 +116,7 @@ def _analysis(moment: Moment) -> Analysis:
         SeenFace(seen.tracked, None if seen.face is None else seen.face.candidate, seen.rejection)
         for seen in moment.seen
     )
-    # The video's own time is wall-clock time too: when it was filmed is not known.
+    # The time of the video serves as wall-clock time too, since its date is not known.
     return Analysis(
         moment.index, moment.at, moment.at, faces, moment.ended,
         began=moment.began, confirmed=moment.confirmed, dismissed=moment.dismissed,

@@ -1,9 +1,9 @@
-"""RTP packets to encoded frames, in order, whole, and never late for the sake of a lost packet.
+"""From RTP packets to encoded frames: in order, complete, and never late because of a lost packet.
 
-A packet that is missing is asked for again and awaited for a short time. When it stays away, the
-frames that need it are given up: the next frame that is handed out says that it does not follow its
-predecessor, so that a decoder waits for a keyframe instead of painting on a picture that it lacks.
-Nothing here does I/O or knows the time: `now` is monotonic seconds, given by the caller.
+A missing packet is requested again and awaited for a short time. If it does not arrive, the frames
+that need it are abandoned. The next frame then says that it does not follow its predecessor, so
+that the decoder waits for a keyframe instead of drawing on a picture that it lacks. Nothing here
+does I/O or reads a clock: `now` is monotonic seconds, passed in by the caller.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class FrameAssembler:
 
     @property
     def seeking(self) -> bool:
-        """Whether frames were given up and the start of a later one is not known yet."""
+        """Whether frames were abandoned and the start of a later one is not known yet."""
         return self._seeking
 
     def add(self, packet: MediaPacket, now: float) -> list[EncodedFrame]:
@@ -94,7 +94,7 @@ class FrameAssembler:
             self.restart()
             self._next = self._cursor = number
             self._highest = number - 1
-        # Too late, because its frame has been handed out or given up; or a duplicate, as answers to
+        # Too late, because its frame was returned or abandoned; or a duplicate, as answers to
         # repeated requests are.
         if number < self._next or number in self._held:
             return []

@@ -23,7 +23,7 @@ _GROWTH_PER_SECOND = 1.08
 # A queue that was answered takes a round trip and more to drain; until then it is no news.
 _BACK_AT_MOST_EVERY_S = 0.5
 _ANNOUNCE_EVERY_S = 0.5
-# A queue must be told of at once, but not once for each of its packets.
+# A growing queue must be reported at once, but not once for each of its packets.
 _WARN_EVERY_S = 0.1
 
 _GROUP_S = 0.005

@@ -41,7 +41,7 @@ class _Stamp:
 class DecodeThread:
     """Decodes what it is given, in order, and hands pictures out on its own thread.
 
-    Frames that come faster than they are decoded are given up; see `DecodeQueue`.
+    Frames that arrive faster than they are decoded are dropped; see `DecodeQueue`.
 
     Args:
         on_picture: called on the thread for each picture.

@@ -1,7 +1,7 @@
 """What an offer, an answer or a trickled fragment says, checked before anything is opened for it.
 
 aiortc's parser answers malformed text with whatever Python raises on the way (assertions, missing
-keys, exhausted iterators), so it is called in one place, and what it lets through is checked here.
+keys, exhausted iterators), so it is called in one place, and what it accepts is checked here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""One peer connection that receives video, of which nothing is left behind.
+"""One peer connection that receives video, and that leaves nothing behind when it is closed.
 
-aiortc starts tasks, sockets and certificates of its own; leaving the context closes every one of
-them, whatever happened before. A peer ends once, for one reason, and says which.
+aiortc opens tasks, sockets and certificates of its own; leaving the context closes all of them,
+whatever happened before. A peer ends once and records the reason.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Peer:
         ice_servers: STUN and TURN servers; none are used unless given.
         loss_wait_s: how long a lost packet is awaited.
         max_pixels: the largest picture that is decoded.
-        clock_watch: tells of the sender's clock.
+        clock_watch: logs faults of the sender's clock.
         on_picture: called on the decoding thread for each picture.
     """
 
@@ -138,7 +138,7 @@ class Peer:
     # Negotiation
 
     def receive_video(self) -> None:
-        """Add the video that is wanted; call it once, in the order of the media sections."""
+        """Add the video; call it once, in the order of the media sections."""
         transceiver = self._connection.addTransceiver("video", "recvonly")
         if not hasattr(transceiver, _RECEIVER):
             raise SourceError("this version of aiortc is not supported; install aiortc 1.16")
@@ -150,11 +150,12 @@ class Peer:
             loss_wait_s=self._loss_wait_s,
             on_bye=self._said_bye,
         )
+        # Feedback must come from an SSRC that the other side knows: the one in our description.
         self._receiver._set_rtcp_ssrc(transceiver.sender._ssrc)
         setattr(transceiver, _RECEIVER, self._receiver)
 
     def decline(self, kind: str) -> RTCRtpTransceiver:
-        """Add media that is not wanted: it is negotiated, and nothing of it is sent."""
+        """Add media that is not wanted: it is negotiated as inactive, so nothing of it is sent."""
         return self._connection.addTransceiver(kind, "inactive")
 
     async def answer(self, offer: str) -> str:
@@ -183,6 +184,7 @@ class Peer:
         if self.end is None:
             self.end = end
             self._ended.set()
+            # Whoever waits in connect() must learn of the end too.
             self._connected.set()
 
     async def connect(self, timeout_s: float) -> bool:
@@ -199,6 +201,8 @@ class Peer:
         since = self._clock.monotonic()
         while self.end is None:
             try:
+                # Half the silence, so that a short limit is not exceeded by the wait between two
+                # looks.
                 async with asyncio.timeout(min(_COUNT_EVERY_S, silence_s / 2)):
                     await self._ended.wait()
             except TimeoutError:
@@ -210,6 +214,7 @@ class Peer:
             elif now - max(since, self._decoding.last_picture_at or since) > (
                 _NO_PICTURE_S + silence_s
             ):
+                # Packets arrive, but no picture comes of them.
                 self.finish(PeerEnd.NO_KEYFRAME)
         return self.end
 

@@ -1,8 +1,7 @@
-"""The receiver that stands in aiortc's place: RTP of one video stream in, decoded pictures out.
+"""Replaces aiortc's receiver: takes the RTP packets of one video stream and decodes its pictures.
 
-It speaks to aiortc's transport as `RTCRtpReceiver` does, with methods named as aiortc names them,
-and this module is the only one that knows those names. They are private there, so the version is
-pinned and a test fails where one of them is gone.
+It offers aiortc's transport the methods of `RTCRtpReceiver`, under aiortc's names. They are private
+there, so only this module uses them, the version is pinned, and a test fails if one is gone.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ class VideoReceiver:
     Args:
         transport: aiortc's DTLS transport.
         decoding: where whole frames go; the receiver stops it, its owner joins it.
-        clock_watch: tells of the sender's clock.
+        clock_watch: logs faults of the sender's clock.
         loss_wait_s: how long a missing packet is awaited.
         on_bye: called when the sender says that the stream has ended, or closes the transport.
     """
@@ -110,6 +109,7 @@ class VideoReceiver:
         return ReceiverCounts(
             packets=self._packets,
             bytes=self._bytes,
+            # Duplicates make the difference of expected and received negative (RFC 3550).
             lost=max(0, self._statistics.packets_lost) if received else 0,
             jitter_s=self._statistics.jitter / _CLOCK_RATE,
             keyframes_asked=self._keyframes_asked,
@@ -164,6 +164,7 @@ class VideoReceiver:
                 self._on_bye()
         elif isinstance(packet, RtcpSrPacket) and packet.ssrc == self._ssrc:
             sent = packet.sender_info
+            # The middle 32 bits of the NTP time are what a receiver report returns (RFC 3550, LSR).
             self._last_report = (sent.ntp_timestamp >> 16) & 0xFFFFFFFF, self._time.monotonic()
             now, wall = self._time.monotonic(), self._time.wall()
             sender_wall = sent.ntp_timestamp / (1 << 32) - _NTP_EPOCH_S
@@ -185,6 +186,7 @@ class VideoReceiver:
         self._packets += 1
         self._bytes += len(packet.payload)
         self.last_packet_at = now
+        # Before retransmissions are told apart: they load the network too.
         await self._announce_bandwidth(packet, now)
         original = self._original(packet, codec)
         if original is None:
@@ -205,19 +207,24 @@ class VideoReceiver:
         if not is_rtx(codec):
             if packet.ssrc != self._ssrc:
                 self._begin(packet)
+            # Retransmissions are not counted, or the sender would not learn of the loss.
             self._statistics.add(packet)
             return packet
+        # Senders need not announce the SSRC of retransmissions; there is one stream that they can
+        # be of.
         ssrc = self._rtx_of.get(packet.ssrc, self._ssrc)
         kind = codec.parameters.get("apt")
         if ssrc != self._ssrc or ssrc is None or len(packet.payload) < 2:
             return None
+        # The other side wrote this number and may have written anything.
         if not isinstance(kind, int) or kind not in self._codecs:
             return None
         return unwrap_rtx(packet, payload_type=kind, ssrc=ssrc)
 
     def _begin(self, packet: RtpPacket) -> None:
-        """Take up another stream: the first, or the one of a sender that has started again."""
+        """Start with a stream: the first one, or that of a sender that has restarted."""
         self._ssrc = packet.ssrc
+        # A stream begins with a keyframe, so none is requested in the first moment.
         self._asked_at = self._time.monotonic()
         self._last_report = None
         self._captures, self._stamps = CaptureClock(), RtpTimestamps(_CLOCK_RATE)

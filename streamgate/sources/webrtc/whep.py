@@ -23,13 +23,14 @@ from streamgate.ports import Clock, FrameSink
 from streamgate.sources.clock_watch import ClockWatch
 from streamgate.sources.faults import FaultReason
 from streamgate.sources.frames import FrameMaker
-from streamgate.sources.reconnect import failures_after, pause_s
+from streamgate.sources.reconnect import failures_after
 from streamgate.sources.webrtc.offer import read_answer
 from streamgate.sources.webrtc.peer import Peer, PeerEnd
 from streamgate.sources.webrtc.state import SourceState, show_state
 from streamgate.sources.webrtc.whep_client import WhepClient, WhepError
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Discontinuity
+from streamgate.values.backoff import pause_s
 from streamgate.values.redaction import shown_address
 
 __all__ = ["WhepSource"]

@@ -11,7 +11,6 @@ import asyncio
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 import aiohttp
 import structlog
@@ -20,6 +19,7 @@ from yarl import URL
 from streamgate.config import WhepSection
 from streamgate.config.tls import certificate_fault, trusting
 from streamgate.sources.faults import FaultReason
+from streamgate.values.backoff import retry_after_s
 from streamgate.version import __version__
 
 __all__ = ["WhepClient", "WhepError", "WhepSession"]
@@ -161,22 +161,8 @@ def _refusal(response: aiohttp.ClientResponse) -> WhepError:
     return WhepError(
         reason,
         f"{text} (status {response.status})",
-        retry_after_s=_retry_after_s(response.headers.get("Retry-After")),
+        retry_after_s=retry_after_s(response.headers.get("Retry-After"), datetime.now(UTC)),
     )
-
-
-def _retry_after_s(value: str | None) -> float | None:
-    if value is None:
-        return None
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
-    try:
-        date = parsedate_to_datetime(value)
-    except (TypeError, ValueError):
-        return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)
-    return max(0.0, (date - datetime.now(UTC)).total_seconds())
 
 
 def _unreachable(error: Exception) -> WhepError:

@@ -9,7 +9,7 @@ const STATES = {
   waiting: ["", "waiting"],
   failing: ["low", "failing, will be tried again"],
   refused: ["bad", "refused"],
-  "given up": ["bad", "given up"],
+  "given up": ["bad", "dropped"],
 };
 
 let events = null;
@@ -102,7 +102,7 @@ async function drawFrame() {
     drawBoxes(now.faces);
     describe(now);
   } catch {
-    // The connection is told of by the stream; the next frame is on its way.
+    // The event stream reports a lost connection; the next frame is on its way.
   } finally {
     if (loading === asked) loading = null;
   }
@@ -179,7 +179,7 @@ function drawChart(chart, track) {
     svg("path", { class: "chart-dots", d: points.map((point) => `M${point}h0`).join("") }),
   );
   chart.setAttribute("aria-label", track.points.length === 0
-    ? `Track ${track.id}: no face was scored yet`
+    ? `Track ${track.id}: no face has been scored yet`
     : `Quality of track ${track.id}: now ${track.quality}, best ${track.best}, wanted ${wanted}`);
 }
 
@@ -211,7 +211,7 @@ function drawTrack(item, track) {
     parts.push(make("span", "", `now ${track.quality}`));
     parts.push(make("span", grade(track.good), `best ${track.best}`));
   }
-  if (track.forwarded) parts.push(make("span", "good", track.forwarded === 1 ? "let through" : `${track.forwarded} let through`));
+  if (track.forwarded) parts.push(make("span", "good", track.forwarded === 1 ? "forwarded" : `${track.forwarded} forwarded`));
   if (track.rejection) parts.push(make("span", "bad", track.rejection));
   parts.push(make("span", "quiet", `${track.age_s.toFixed(0)} s`));
   item.children[1].replaceChildren(...parts);
@@ -235,7 +235,7 @@ function keep(list, wanted, key, create, draw) {
 function takeTracks(state) {
   minQuality = state.min_quality;
   wanted = state.wanted;
-  const enough = state.release === null ? "" : ` At ${state.release} a face is let through at once.`;
+  const enough = state.release === null ? "" : ` At ${state.release} a face is forwarded at once.`;
   const more = state.more ? ` ${state.more} more are followed.` : "";
   setText(element("threshold"), `Quality in time; the dashed line is what is wanted: ${wanted}.${enough}${more}`);
   element("no-tracks").hidden = state.tracks.length > 0;
@@ -337,7 +337,7 @@ function close() {
 async function lost() {
   if (!events) return;
   show("bad", "Connection lost");
-  // Whoever forbids pictures may do so by starting the camera anew.
+  // Pictures may also be forbidden by restarting the camera.
   forgetPictures();
   // While it connects again by itself there is nothing to do.
   if (events.readyState !== EventSource.CLOSED) return;

@@ -9,24 +9,24 @@ const MAX_BITRATE = { "640x360": 1_500_000, "1280x720": 3_000_000, "1920x1080": 
 const PASSING_REFUSALS = [409, 502, 503, 504];
 
 const INSECURE = "Browsers give cameras to secure pages only. Open this page by https, or from the machine itself as localhost.";
-const NO_PATH = "No media gets through to the camera's server: UDP is blocked on the way, or the server's address cannot be reached from here.";
+const NO_PATH = "No video reaches the server: UDP is blocked, or the server's address cannot be reached from here.";
 const CAMERA_FAULTS = {
   NotAllowedError: "The browser was not allowed to use the camera. Allow it in the address bar and try again.",
   NotFoundError: "No camera was found. Plug one in and try again.",
   NotReadableError: "The camera is in use by another program, or it failed. Close the other program and try again.",
   AbortError: "The camera could not be started. Unplug it, plug it in and try again.",
-  OverconstrainedError: "The camera cannot give this picture. Choose another resolution or camera.",
+  OverconstrainedError: "The camera does not support this resolution. Choose another resolution or camera.",
   SecurityError: "The browser's settings forbid the use of cameras on this page.",
 };
 const REFUSALS = {
-  400: "The camera did not understand this browser's offer.",
+  400: "The server could not read this browser's offer.",
   401: "The token is missing or wrong.",
-  403: "This page's origin may not publish here.",
-  404: "This camera does not take publishers.",
-  409: "Another publisher is there. Try again when it has gone.",
+  403: "Pages from this site may not publish here.",
+  404: "This camera does not accept publishers.",
+  409: "Another publisher is connected. Try again when it has left.",
   413: "The browser's offer is too large.",
-  422: "The camera takes neither of this browser's video codecs.",
-  503: "The camera is starting or stopping. Try again in a moment.",
+  422: "The server supports none of this browser's video codecs.",
+  503: "The server is starting or stopping. Try again in a moment.",
 };
 
 // What a person can read; `passing` is whether waiting may help.
@@ -45,7 +45,7 @@ let ticker = null;
 let retry = null;
 let before = null;
 let wakeLock = null;
-// Counts what was begun, so that what is overtaken by a click of Stop gives up.
+// Counts attempts, so that one that is overtaken by a click on Stop can end.
 let attempt = 0;
 let failures = 0;
 let wasLive = false;
@@ -103,7 +103,7 @@ function useStream(opened) {
   stopCamera();
   stream = opened;
   const [track] = stream.getVideoTracks();
-  track.addEventListener("ended", () => fail(new Failure("The camera was unplugged or taken away.")));
+  track.addEventListener("ended", () => fail(new Failure("The camera was unplugged, or another program took it.")));
   element("preview").srcObject = stream;
   element("placeholder").hidden = true;
   return track;
@@ -131,7 +131,7 @@ async function ask(url, request) {
   try {
     return await fetch(url, request);
   } catch {
-    throw new Failure("The camera's server cannot be reached.", true);
+    throw new Failure("The server cannot be reached.", true);
   }
 }
 
@@ -160,7 +160,7 @@ async function post(offer) {
   if (answer.status !== 201) {
     let detail = "";
     try { detail = JSON.parse(text).detail; } catch { /* a proxy answered */ }
-    const message = REFUSALS[answer.status] || "The camera refused.";
+    const message = REFUSALS[answer.status] || "The server refused.";
     throw new Failure(
       `${message} (${answer.status}${detail ? `: ${detail}` : ""})`,
       PASSING_REFUSALS.includes(answer.status),
@@ -226,7 +226,7 @@ function follow(state) {
     stayAwake();
   } else if (state === "disconnected") {
     show("busy", "Unsteady");
-    say("The connection is unsteady. It may come back by itself.");
+    say("The connection is unstable. It may recover by itself.");
   } else if (state === "failed" || state === "closed") {
     fail(new Failure(wasLive
       ? "The connection was lost: the camera has stopped, another publisher took over, or the network failed."
@@ -344,7 +344,7 @@ element("resolution").addEventListener("change", async () => {
     await limitBitrate();
     say("");
   } catch {
-    say("The camera cannot give this picture; it stays as it is.");
+    say("The camera does not support this resolution; the picture stays as it is.");
   }
 });
 
@@ -369,7 +369,7 @@ addEventListener("visibilitychange", () => { if (!document.hidden && wasLive) st
 element("token").value = new URLSearchParams(location.hash.slice(1)).get("token") || "";
 if (!navigator.mediaDevices || !window.RTCPeerConnection) {
   show("failed", "Failed");
-  say(navigator.mediaDevices ? "This browser cannot publish: it knows no WebRTC." : INSECURE);
+  say(navigator.mediaDevices ? "This browser cannot publish: it has no WebRTC." : INSECURE);
 } else {
   listCameras().catch(() => {});
 }

@@ -134,7 +134,7 @@ async def test_the_page_says_what_is_wrong(film: Path, tmp_path: Path) -> None:
                 await second.select_option("#resolution", "640x360")
                 await second.click("#start")
                 await state(second, "failed")
-                assert "Another publisher is there" in await second.inner_text("#message")
+                assert "Another publisher is connected" in await second.inner_text("#message")
             daemon.stop()
             await page.wait_for_selector("#message:has-text('Trying again')")
             await picture(page, "publish-reconnecting")
