@@ -6,6 +6,7 @@ import os
 import platform
 from pathlib import Path
 
+import onnxruntime
 import torch
 
 __all__ = ["describe", "device_name"]
@@ -25,6 +26,7 @@ def describe(device: str) -> dict[str, object]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
+        "onnxruntime": onnxruntime.__version__,
         "python": platform.python_version(),
     }
 

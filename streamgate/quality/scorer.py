@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgate.errors import ModelError, ScoreError
-from streamgate.quality.allocator import give_back_freed_memory
+from streamgate.quality.allocator import give_back_freed_memory, map_large_blocks
 from streamgate.quality.calibration import (
     Calibration,
     calibration_path,
@@ -102,7 +102,8 @@ class Scorer:
         """Load a network and prepare it for one group.
 
         On a CPU, onnxruntime computes single precision. CUDA and every other precision are torch's,
-        which the extra `torch` installs.
+        which the extra `torch` installs. Single precision on a CPU sets how the C library
+        keeps memory: see `allocator`.
         Args:
             weights: "default", or a `.safetensors` file or `.pth` state dict with the published
                 key names; nothing in it is executed.
@@ -126,6 +127,8 @@ class Scorer:
         size = batch_size or (_CUDA_BATCH_SIZE if chosen.is_cuda else _CPU_BATCH_SIZE)
         if size < 1:
             raise ModelError(f"batch_size is {size}; expected 1 or more")
+        if not chosen.needs_torch:
+            map_large_blocks()
         loaded = load_weights(weights, backbone=backbone)
         engine: ScoringEngine
         if chosen.needs_torch:
