@@ -72,6 +72,7 @@ class FaceAnalyser:
 
     def _take(self, config: CameraConfig) -> None:
         self.prechecks = config.precheck
+        self._most_faces = config.detector.max_faces
         self._context_margin = config.delivery.context_margin if config.delivery.context else None
 
     def analyse(self, frame: Frame) -> Analysis:
@@ -82,7 +83,9 @@ class FaceAnalyser:
             return Analysis(frame.index, frame.captured_at, frame.captured_wall, (), (), look=look)
         image = frame.image
         with _timed(seconds, "detect"):
-            faces = self._detector.detect(image)
+            found = self._detector.detect(image)
+        # Best first: a crowd costs no more than what was allowed for it.
+        faces = found[: self._most_faces]
         detected_at = self._clock.monotonic()
         with _timed(seconds, "track"):
             update = self._tracker.update(faces, frame.captured_at)
@@ -99,6 +102,7 @@ class FaceAnalyser:
             confirmed=tuple(update.confirmed),
             dismissed=tuple(update.dismissed),
             look=look,
+            surplus=len(found) - len(faces),
         )
 
     def _decide(self, frame: Frame) -> LookReason | PassReason:

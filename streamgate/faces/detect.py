@@ -84,7 +84,7 @@ class YuNetDetector:
             if (face := _face(row / scale, float(row[14]), width, height)) is not None
         ]
         faces.sort(key=lambda face: -face.detector_score)
-        return distinct(faces, self._settings.duplicate_iou)[: self._settings.max_faces]
+        return distinct(faces, self._settings.duplicate_iou)
 
     def _run(self, image: Image) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         height, width = image.shape[:2]

@@ -38,6 +38,7 @@ from streamgate.values import (
     TrackDecision,
     TracksJoined,
 )
+from streamgate.values.reasons import Rejection
 
 __all__ = ["CameraPipeline", "PipelineParts"]
 
@@ -174,7 +175,8 @@ class CameraPipeline:
             metrics.frames_passed.labels(analysis.look.value).inc()
             return
         metrics.frames_looked_at.labels(analysis.look.value).inc()
-        metrics.faces_detected.inc(len(analysis.faces))
+        metrics.faces_detected.inc(len(analysis.faces) + analysis.surplus)
+        metrics.faces_rejected.labels(Rejection.TOO_MANY.value).inc(analysis.surplus)
         for face in analysis.faces:
             if face.rejection is not None:
                 metrics.faces_rejected.labels(face.rejection).inc()

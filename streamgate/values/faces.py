@@ -233,6 +233,7 @@ class Analysis:
         confirmed: tracks that have now been seen for long enough not to be false detections.
         dismissed: tracks that were never confirmed, and are gone.
         look: why the detector was asked about the frame, or why it was not.
+        surplus: faces that were found beyond the most that are allowed, and left alone.
     """
 
     frame_index: int
@@ -245,3 +246,4 @@ class Analysis:
     confirmed: tuple[int, ...] = ()
     dismissed: tuple[int, ...] = ()
     look: LookReason | PassReason = LookReason.EVERY_FRAME
+    surplus: int = 0

@@ -79,6 +79,8 @@ class Rejection(StrEnum):
     TOO_BRIGHT = "too_bright"
     FLAT = "flat"
     BLURRED = "blurred"
+    TOO_MANY = "too_many"
+    """There were better ones, as many as `detector.max_faces` allows."""
 
 
 class DeliveryOutcome(StrEnum):

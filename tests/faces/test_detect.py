@@ -126,16 +126,6 @@ def test_one_head_is_one_face() -> None:
     assert distinct([best, shifted, inner, outer, neighbour, hair], 0.4) == [best, neighbour]
 
 
-def test_at_most_so_many_faces_are_kept(astronaut: Image) -> None:
-    """Of a crowd the best are kept."""
-    tiled = np.ascontiguousarray(np.tile(astronaut[40:240, 130:330], (2, 3, 1)))
-    try:
-        limited = YuNetDetector(DetectorSection(max_faces=2), path_of("yunet"))
-    except StreamgateError as error:
-        needs.missing("the face detector", str(error))
-    assert len(limited.detect(tiled)) == 2
-
-
 @pytest.mark.parametrize("content", [None, b"", b"not a network"])
 def test_an_unusable_model_is_named(tmp_path: Path, content: bytes | None) -> None:
     """A model that is missing or damaged is named with the command that mends it."""
