@@ -92,6 +92,10 @@ class Scene:
             image.flags.writeable = False
             yield SceneFrame(image, at, faces)
 
+    def truth(self, at: float) -> tuple[TruthFace, ...]:
+        """Return who is in the scene at a time, the farthest first."""
+        return self._composed(at)[1]
+
     def _composed(self, at: float) -> tuple[NDArray[np.float32], tuple[TruthFace, ...]]:
         canvas = self._room.copy()
         owner = np.full(canvas.shape[:2], _NOBODY, np.int16)
