@@ -217,6 +217,12 @@ class DeliverySection(Section):
         description="Width of the margin on each side of the face in the wider picture, in sizes "
         "of the face's box.",
     )
+    template: bool = Field(
+        default=False,
+        description="Whether a best shot also carries the template of its track: the mean "
+        "embedding of the scored faces, weighted by quality. A recogniser of the same model may "
+        "compare it instead of the embedding of one face.",
+    )
     crop_format: Literal["jpeg", "png"] = Field(
         default="jpeg",
         description="Format of pictures. png is lossless and several times as large.",

@@ -80,7 +80,11 @@ class Dispatcher:
         """
         section = self._section
         encode = partial(
-            encode_shot, shot, crop_format=section.crop_format, jpeg_quality=section.jpeg_quality
+            encode_shot,
+            shot,
+            crop_format=section.crop_format,
+            jpeg_quality=section.jpeg_quality,
+            template=section.template,
         )
         encoded = await self._encoder.begin(encode)
         return await self.accept_encoded(encoded)

@@ -15,6 +15,7 @@ from typing import Any, Literal, cast
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from streamgate.values import BestShot, EncodedShot, Image, Picture
 
@@ -36,15 +37,23 @@ PictureFormat = Literal["jpeg", "png"]
 
 
 def encode_shot(
-    shot: BestShot, *, crop_format: PictureFormat = "jpeg", jpeg_quality: int = 95
+    shot: BestShot,
+    *,
+    crop_format: PictureFormat = "jpeg",
+    jpeg_quality: int = 95,
+    template: bool = False,
 ) -> EncodedShot:
-    """Encode a best shot; the context crop is always a JPEG."""
+    """Encode a best shot; the context crop is always a JPEG.
+
+    Args:
+        template: whether the track's template is part of it.
+    """
     candidate = shot.face.candidate
     crop = encode_picture(candidate.crop.image, crop_format, jpeg_quality)
     context = None
     if candidate.context is not None:
         context = encode_picture(candidate.context, "jpeg", jpeg_quality)
-    metadata = {
+    metadata: dict[str, Any] = {
         "schema": SCHEMA_NAME,
         "schema_version": SCHEMA_VERSION,
         "key": shot.key,
@@ -62,7 +71,7 @@ def encode_shot(
         "face": _face(shot),
         "quality": float(shot.face.quality),
         "raw": float(shot.face.raw),
-        "embedding": _embedding(shot),
+        "embedding": _embedding(shot.face.embedding, shot.model_hash),
         "model_hash": shot.model_hash,
         "config_hash": shot.config_hash,
         "crop": _picture(crop, candidate.crop.image),
@@ -70,6 +79,8 @@ def encode_shot(
         if context is None or candidate.context is None
         else _picture(context, candidate.context),
     }
+    if template and shot.template is not None:
+        metadata["template"] = _embedding(shot.template, shot.model_hash)
     return EncodedShot(
         key=shot.key,
         camera=shot.camera,
@@ -158,13 +169,13 @@ def _face(shot: BestShot) -> dict[str, Any]:
     }
 
 
-def _embedding(shot: BestShot) -> dict[str, Any]:
-    values = np.asarray(shot.face.embedding, dtype="<f4")
+def _embedding(embedding: NDArray[np.float32], model_hash: str) -> dict[str, Any]:
+    values = np.asarray(embedding, dtype="<f4")
     return {
         "type": "float32",
         "byte_order": "little",
         "length": int(values.size),
-        "model_hash": shot.model_hash,
+        "model_hash": model_hash,
         "base64": base64.b64encode(values.tobytes()).decode(),
     }
 

@@ -122,6 +122,7 @@ class Publisher:
             model_hash=self.identity.model_hash,
             config_hash=self.identity.config_hash,
             visit=release.visit,
+            template=release.template,
         )
 
     async def _deliver(self, shot: BestShot) -> None:

@@ -21,7 +21,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["POINTS_PER_AGREEMENT", "TrackTemplate", "rank"]
+__all__ = ["POINTS_PER_AGREEMENT", "TrackTemplate", "worth"]
 
 POINTS_PER_AGREEMENT = 80.0
 _LEAST_WEIGHT = 1.0
@@ -72,7 +72,7 @@ class TrackTemplate:
         return (self._sum / length).astype(np.float32) if length > 1e-9 else None
 
 
-def rank(quality: float, agreement: float | None) -> float:
+def worth(quality: float, agreement: float | None) -> float:
     """Return what a face is worth among those of its track, in points of quality.
 
     A face that has none to agree with counts by its quality alone; since then all do, or it is the

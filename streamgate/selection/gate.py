@@ -3,6 +3,9 @@
 Pure and deterministic: time is an argument, nothing is read or written, and the same observations
 give the same events. Tracks are independent, so a pause after one person never delays the next.
 
+Of the faces that are good enough the one goes that is worth most: by quality, and by how well it
+agrees with the other faces of its track.
+
 Every track has exactly one `TrackDecision`, forwarded or not. Faces are released
 - when the track ends,
 - when a face reaches `release_quality`,
@@ -23,6 +26,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from streamgate.config import GateSection
+from streamgate.selection.agreement import TrackTemplate, worth
 from streamgate.values import (
     Release,
     ReleaseReason,
@@ -55,6 +59,9 @@ class Forwarded:
 
 # A release picks faces that are apart in time from the best moments: this many times `top_k`.
 _POOL_FACTOR = 4
+_LEAST_POOL = 8
+"""Moments that are kept where one face is to be released: the best by quality may look like nobody
+else in its track, and one of the next may be worth more, see `agreement`."""
 
 
 @dataclass(slots=True)
@@ -72,6 +79,7 @@ class _Track:
     rejected: Counter[str] = field(default_factory=Counter)
     best: ScoredFace | None = None
     pool: dict[float, ScoredFace] = field(default_factory=dict)
+    template: TrackTemplate = field(default_factory=TrackTemplate)
     forwarded: int = 0
     # The latest release of the person, in this track or an earlier one of the visit.
     latest: Forwarded | None = None
@@ -127,6 +135,7 @@ class QualityGate:
         track.skipped += other.skipped
         track.rejected += other.rejected
         track.joins += [*other.joins, join]
+        track.template.merge(other.template)
         if other.best is not None:
             best = other.best.of_track(track_id)
             if track.best is None or best.quality > track.best.quality:
@@ -169,6 +178,9 @@ class QualityGate:
         track.faces -= len(second)
         track.scored -= len(second)
         self._pool_anew(new, second)
+        # The first person's template keeps a few faces of the second: they weigh little by then.
+        for face in second:
+            new.template.add(face.embedding, face.quality)
 
     @property
     def live_tracks(self) -> tuple[int, ...]:
@@ -212,6 +224,7 @@ class QualityGate:
         track_id = face.candidate.track_id
         track = self._tracks[track_id]
         track.scored += 1
+        track.template.add(face.embedding, face.quality)
         if track.best is None or face.quality > track.best.quality:
             track.best = face
         if face.quality >= self._threshold(track):
@@ -267,7 +280,7 @@ class QualityGate:
         if rival is None or face.quality > rival.quality:
             track.pool[moment] = face
         wanted = self._wanted(track)
-        if len(track.pool) > (1 if wanted == 1 else _POOL_FACTOR * wanted):
+        if len(track.pool) > max(_LEAST_POOL, _POOL_FACTOR * wanted):
             # Among equals the earlier one stays: it can be released sooner.
             worst = min(track.pool, key=lambda m: (track.pool[m].quality, -m))
             del track.pool[worst]
@@ -306,7 +319,7 @@ class QualityGate:
         before = 0 if track.latest is None else track.latest.count
         room = self.settings.max_per_track - before
         wanted = min(room, self._wanted(track))
-        chosen = _apart(track.pool, wanted, self.settings.min_gap_s)
+        chosen = _apart(track, wanted, self.settings.min_gap_s)
         track.pool.clear()
         track.latest = Forwarded(chosen[0].quality, at, before + len(chosen))
         for rank, face in enumerate(chosen, start=1):
@@ -319,12 +332,19 @@ class QualityGate:
                 face=face,
                 at=at,
                 visit=track.visit,
+                template=track.template.mean,
             )
 
 
-def _apart(pool: dict[float, ScoredFace], wanted: int, gap_s: float) -> list[ScoredFace]:
-    """Return the best faces, best first, each at least `gap_s` away from those before it."""
-    best_first = sorted(pool.values(), key=lambda f: (-f.quality, f.candidate.captured_at))
+def _apart(track: _Track, wanted: int, gap_s: float) -> list[ScoredFace]:
+    """The faces that are worth most, best first, each `gap_s` or more away from those before it."""
+
+    def worth_of(face: ScoredFace) -> float:
+        return worth(face.quality, track.template.agreement(face.embedding, face.quality))
+
+    best_first = sorted(
+        track.pool.values(), key=lambda face: (-worth_of(face), face.candidate.captured_at)
+    )
     chosen: list[ScoredFace] = []
     for face in best_first:
         at = face.candidate.captured_at

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+from numpy.typing import NDArray
+
 from streamgate.values.faces import ScoredFace
 from streamgate.values.pictures import Picture
 from streamgate.values.tracks import ReleaseReason
@@ -32,6 +35,7 @@ class BestShot:
         model_hash: sha256 of the weights that scored it.
         config_hash: sha256 of the configuration.
         visit: number of the visit that the track belongs to: that of its first track.
+        template: mean embedding of the track, see `Release`.
     """
 
     camera: str
@@ -45,6 +49,7 @@ class BestShot:
     model_hash: str
     config_hash: str
     visit: int
+    template: NDArray[np.float32] | None = None
 
     @property
     def track_id(self) -> int:

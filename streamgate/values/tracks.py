@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import numpy as np
+from numpy.typing import NDArray
+
 from streamgate.values.faces import Candidate, ScoredFace
 
 __all__ = [
@@ -127,6 +130,8 @@ class Release:
         revision: 1 for the first face of the track that was released, then 2, 3, ...
         rank: 1 for the best of those released together, then 2, 3, ...
         at: monotonic seconds of the decision.
+        template: quality-weighted mean embedding of the track's scored faces, of length 1,
+            float32 [E]; None where it has none.
     """
 
     track_id: int
@@ -136,6 +141,7 @@ class Release:
     face: ScoredFace
     at: float
     visit: int
+    template: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from streamgate.selection.agreement import TrackTemplate, rank
+from streamgate.selection.agreement import TrackTemplate, worth
 
 
 def direction(seed: int, size: int = 16) -> NDArray[np.float64]:
@@ -53,7 +53,7 @@ def test_a_sharp_stranger_loses_to_a_face_like_the_others() -> None:
     faces = [(person, 60.0), (person, 62.0), (person, 64.0), (direction(5), 74.0)]
     for embedding, quality in faces:
         template.add(embedding, quality)
-    ranks = [rank(quality, template.agreement(face, quality)) for face, quality in faces]
+    ranks = [worth(quality, template.agreement(face, quality)) for face, quality in faces]
     assert int(np.argmax(ranks)) == 2
 
 
