@@ -290,7 +290,7 @@ def test_a_file_is_judged_to_its_end(tmp_path: Path, visits: Path) -> None:
         tmp_path,
         f"camera: {{name: door}}\n"
         f"source: {{kind: file, path: {visits}, pace: fast}}\n"
-        f"gate: {{min_quality: 0}}\n"
+        f"gate: {{min_quality: 0, visit_s: 0}}\n"
         f"delivery: {{sinks: [{{kind: directory, path: {tmp_path / 'shots'}}}]}}\n"
         f"web: {{enabled: false}}\n",
     )

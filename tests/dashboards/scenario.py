@@ -252,7 +252,7 @@ def _config(link: Link, receiver: Receiver) -> dict[str, Any]:
             "batch_size": 2,
             "drift": {"window_s": 10, "least_tracks": 10, "most_tracks": 10},
         },
-        "gate": {"min_quality": 0, "min_age_s": 0, "release_quality": 95},
+        "gate": {"min_quality": 0, "min_age_s": 0, "release_quality": 95, "visit_s": 0},
         "delivery": {
             "sinks": [{"kind": "http", "url": f"http://127.0.0.1:{receiver.port}/faces"}],
             "outbox": {"kind": "memory", "max_shots": 16},

@@ -38,6 +38,8 @@ class Daemon:
         self._log = folder / "log"
         self.file = folder / "camera.yaml"
         self._environment = {**os.environ, **(environment or {})}
+        # Films show one person again and again; each time is to count.
+        settings["gate"] = {"visit_s": 0, **settings.get("gate", {})}
         # JSON is YAML.
         self.file.write_text(
             json.dumps(
