@@ -163,8 +163,8 @@ class GrafiqsScorer:
         self._inbox.put(None)
         if self._thread.ident is not None:
             await asyncio.shield(self._ended)
-            # The thread has nothing left to do, so this does not wait.
-            self._thread.join()
+            # The thread only lets its network go now, which takes some milliseconds.
+            await asyncio.to_thread(self._thread.join)
 
     def _work(self) -> None:
         """Run in the thread, to its end."""

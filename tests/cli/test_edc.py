@@ -108,7 +108,7 @@ def test_comparison_scores_and_pairs_give_what_embeddings_and_identities_do(fold
         (["--fmr", "1e-5"], 1, "at least 100000 are needed"),
         (["--pairs", "people.txt"], 2, "either --identities or --pairs"),
         (["--scores", "nameless"], 2, "expected NAME=FILE"),
-        (["--fmr", "1e-2", "--raw", "other=people.txt"], 1, "people.txt:1: 'p0' is no number"),
+        (["--fmr", "1e-2", "--raw", "other=people.txt"], 1, "people.txt:1: 'p0' is not a number"),
     ],
 )
 def test_a_wrong_call_says_what_is_wrong(
