@@ -135,6 +135,8 @@ class Selector:
     def adopt(self, gate: GateSection, *, max_pending: int, share: float) -> None:
         """Change the settings; live tracks keep what was seen and forwarded."""
         self._gate.adopt(gate)
+        if self._identities is not None:
+            self._identities.rules = replace(self._identities.rules, visit_s=gate.visit_s)
         self._scheduler.max_pending, self._scheduler.share = max_pending, share
 
     # What happens

@@ -147,7 +147,9 @@ def test_a_reload_in_mid_track_keeps_the_track(tmp_path: Path) -> None:
     film = film_person(tmp_path / "person.mkv", 200)
     source = {"kind": "file", "path": str(film), "pace": "realtime"}
     # No face is as good as this, so nothing is let through at first.
-    strict = {"min_quality": 100, "max_wait_s": 0.5, "cooldown_s": 0, "improve_by": None}
+    strict = {
+        "min_quality": 100, "max_wait_s": 0.5, "cooldown_s": 0, "improve_by": None, "visit_s": 0
+    }  # fmt: skip
     with Daemon(tmp_path, source, gate=strict) as daemon:
         reloaded = Reloaded(daemon)
         reloaded.until(lambda: daemon.metric("faces_detected_total") >= 4)

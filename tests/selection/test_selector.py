@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgate.config import GateSection
+from streamgate.selection.identity import IdentityRules
 from streamgate.selection.selector import Selector, SelectorEvent
 from streamgate.values import (
     Analysis,
@@ -155,3 +156,12 @@ def test_a_failed_batch_is_skipped_with_its_reason() -> None:
     events = selector.failed(batch, SkipReason.SCORER_FAILED, 0.1)
     assert [e.reason for e in events if isinstance(e, Skipped)] == [SkipReason.SCORER_FAILED] * 2
     assert selector.live_tracks == (1, 2)
+
+
+def test_another_visit_time_is_taken_up() -> None:
+    """On a reload the time within which tracks are one visit changes, too."""
+    selector = Selector(GateSection(), max_pending=8, identity=IdentityRules(visit_s=60))
+    selector.adopt(GateSection(visit_s=5), max_pending=8, share=1.0)
+    identities = selector._identities
+    assert identities is not None
+    assert identities.rules.visit_s == 5
