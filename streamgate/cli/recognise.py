@@ -93,12 +93,12 @@ def command(
         raise click.UsageError(
             f"--host {host} can be reached from other machines: give --token-file"
         )
-    from streamgate.recognise.service import Inlet, serve_gallery
+    from streamgate.recognise.service import Transport, serve_gallery
     from streamgate.recognise.transport import Access
     from streamgate.telemetry.logs import configure_logs
 
     configure_logs(_console_log(), secrets=[secret for secret in (token, password) if secret])
-    inlet = Inlet(
+    inlet = Transport(
         kind=kind,
         host=host,
         port=port,

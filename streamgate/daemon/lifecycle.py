@@ -21,8 +21,8 @@ import structlog
 
 from streamgate.config import LoadedConfig, WhipSection
 from streamgate.daemon.compose import Camera, compose
+from streamgate.daemon.forced_exit import LastResort
 from streamgate.daemon.health import Part
-from streamgate.daemon.last_resort import LastResort
 from streamgate.daemon.notify import feed_watchdog, notify
 from streamgate.daemon.observer import Observer
 from streamgate.daemon.reload import Reloader, hangups
@@ -62,19 +62,19 @@ async def run_camera(loaded: LoadedConfig, boot_id: str, observer: Observer | No
     raise_descriptor_limit()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    last_resort = LastResort(
+    forced_exit = LastResort(
         max(_STOP_S, loaded.config.delivery.drain_s + _BESIDE_DRAIN_S),
         wake=lambda: loop.call_soon_threadsafe(lambda: None),
     )
     try:
-        with last_resort.watching(), _signals(stop), hangups(loaded.path) as asked:
+        with forced_exit.watching(), _signals(stop), hangups(loaded.path) as asked:
             async with AsyncExitStack() as stack:
                 camera = await _unless_stopped(compose(loaded, boot_id, stack, observer), stop)
                 if camera is None:
                     log.info("stopped while it started")
                     return 0
                 reloader = Reloader(camera, loaded, asked)
-                return await _serve(camera, reloader, stop, stack, last_resort)
+                return await _serve(camera, reloader, stop, stack, forced_exit)
     except* StreamgateError as failures:
         raise _first(failures) from None
 
@@ -98,14 +98,14 @@ async def _serve(
     reloader: Reloader,
     stop: asyncio.Event,
     stack: AsyncExitStack,
-    last_resort: LastResort,
+    forced_exit: LastResort,
 ) -> int:
     config = camera.config
-    last_resort.doing = "opening the outbox"
+    forced_exit.doing = "opening the outbox"
     stack.enter_context(camera.notices.listening())
     await camera.dispatcher.open()
-    last_resort.lost = lambda: _account(camera)
-    last_resort.doing = "running"
+    forced_exit.lost = lambda: _account(camera)
+    forced_exit.doing = "running"
     if config.web.enabled:
         guard = Guard(config.web, config.camera.name)
         app = build_app(
@@ -138,22 +138,22 @@ async def _serve(
         ill = judging.result() if judging.done() else None
         if ill is not None:
             # What is ill may not stop either.
-            last_resort.begin()
+            forced_exit.begin()
             stop.set()
-        last_resort.doing = "judging live tracks"
+        forced_exit.doing = "judging live tracks"
         notify("STOPPING=1", "STATUS=Judges live tracks and delivers what is due")
         camera.slot.close()
         reading.cancel()
         await _until(watching, stopping, camera)
-        last_resort.doing = "delivering what is due"
+        forced_exit.doing = "delivering what is due"
         drain_s = camera.dispatcher.drain_s
         left = await camera.dispatcher.drain(drain_s if stop.is_set() else _DRAIN_AT_END_S)
         await delivering
-        last_resort.doing = "closing the source"
+        forced_exit.doing = "closing the source"
         await asyncio.wait({reading})
         for task in (stopping, reloading, feeding, judging):
             task.cancel()
-    last_resort.doing = "closing"
+    forced_exit.doing = "closing"
     failure = None if reading.cancelled() else reading.result()
     log.info("camera stopped", undelivered=left)
     if ill is not None:
@@ -178,7 +178,7 @@ async def _until(
     """Wait for the pipeline's drain; from a signal on it has little time left."""
     await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not watching.done():
-        camera.pipeline.hurry(_PIPELINE_STOP_S)
+        camera.pipeline.limit_drain(_PIPELINE_STOP_S)
     await watching
 
 

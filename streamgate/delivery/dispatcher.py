@@ -11,7 +11,7 @@ import structlog
 from streamgate.config import DeliverySection
 from streamgate.delivery.outbox import Outbox
 from streamgate.delivery.payload import encode_shot
-from streamgate.delivery.sink_worker import Pace, SinkWorker
+from streamgate.delivery.sink_worker import DeliveryPace, SinkWorker
 from streamgate.delivery.threads import Threads
 from streamgate.ports import Clock, Sink
 from streamgate.telemetry.metrics import Metrics
@@ -194,11 +194,11 @@ class Dispatcher:
         if self._group is not None:
             self._tasks[worker.sink.name] = self._group.create_task(worker.run())
 
-    def _pace(self, name: str) -> Pace:
+    def _pace(self, name: str) -> DeliveryPace:
         for index, sink in enumerate(self._section.sinks):
             if sink.name == name:
-                return Pace(sink.at_once, self._section.retry, f"delivery.sinks[{index}]")
-        return Pace(1, self._section.retry)
+                return DeliveryPace(sink.at_once, self._section.retry, f"delivery.sinks[{index}]")
+        return DeliveryPace(1, self._section.retry)
 
     async def _retire(self, worker: SinkWorker, *, removed: bool) -> None:
         """End a worker; a stop cuts its time short."""

@@ -160,7 +160,7 @@ class OutboxIndex:
         entry = self._entries.get(number)
         return entry.sinks[sink].refusals if entry is not None and sink in entry.sinks else 0
 
-    def blame(self, number: int, sink: str, due: float) -> int:
+    def count_failure(self, number: int, sink: str, due: float) -> int:
         """Count a failure as the best shot's own, since others pass; return how many there are.
 
         One that is being tried again is not counted: what comes of that will tell.
@@ -175,7 +175,7 @@ class OutboxIndex:
         self._queues[sink].put_off(entry, due)
         return state.refusals
 
-    def exonerate(self, sink: str) -> list[int]:
+    def clear_failures(self, sink: str) -> list[int]:
         """Give those their places again that failed because the sink took nothing.
 
         Returns:

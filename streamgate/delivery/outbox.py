@@ -15,7 +15,7 @@ from streamgate.ports import Clock
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Acceptance, EncodedShot
 
-__all__ = ["Claim", "MemoryOutbox", "Outbox", "tell_dropped"]
+__all__ = ["Claim", "MemoryOutbox", "Outbox", "report_dropped"]
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +27,7 @@ class Claim:
     Attributes:
         number: its number in the outbox.
         refusals: how often the sink has failed on it before, while it took others.
-        failures: how often in a row it has failed before, whoever was to blame.
+        failures: how often in a row it has failed before, whoever was to count_failure.
         accepted_at: monotonic seconds, see `ShotSummary`.
     """
 
@@ -118,11 +118,11 @@ class Outbox(Protocol):
         """How often a sink has failed on a best shot while it took others."""
         ...
 
-    async def blame(self, number: int, sink: str, *, due: float) -> int:
+    async def count_failure(self, number: int, sink: str, *, due: float) -> int:
         """Count a failure as the best shot's own; return how many there are."""
         ...
 
-    async def exonerate(self, sink: str) -> None:
+    async def clear_failures(self, sink: str) -> None:
         """Give those that failed with the sink, and were not blamed, their places again."""
         ...
 
@@ -139,7 +139,7 @@ class Outbox(Protocol):
         ...
 
 
-def tell_dropped(dropped: Iterable[Dropped], metrics: Metrics) -> None:
+def report_dropped(dropped: Iterable[Dropped], metrics: Metrics) -> None:
     """Count and log what was dropped, by key."""
     for gone in dropped:
         for sink in gone.sinks:
@@ -259,13 +259,13 @@ class MemoryOutbox:
         """How often a sink has failed on a best shot while it took others."""
         return self._index.refusals(number, sink)
 
-    async def blame(self, number: int, sink: str, *, due: float) -> int:
+    async def count_failure(self, number: int, sink: str, *, due: float) -> int:
         """Count a failure as the best shot's own; return how many there are."""
-        return self._index.blame(number, sink, due)
+        return self._index.count_failure(number, sink, due)
 
-    async def exonerate(self, sink: str) -> None:
+    async def clear_failures(self, sink: str) -> None:
         """Give those that failed with the sink, and were not blamed, their places again."""
-        self._index.exonerate(sink)
+        self._index.clear_failures(sink)
 
     async def dead_letter(self, number: int, sink: str) -> bool:
         """Give it up for this sink: dead letters in memory could never be retried."""
@@ -292,4 +292,4 @@ class MemoryOutbox:
             # It may still wait for another sink.
             if self._index.get(gone.number) is None:
                 del self._shots[gone.number]
-        tell_dropped(dropped, self._metrics)
+        report_dropped(dropped, self._metrics)

@@ -28,7 +28,7 @@ from streamgate.telemetry.exposition import exemplar_of
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values.backoff import pause_s
 
-__all__ = ["Pace", "SinkWorker"]
+__all__ = ["DeliveryPace", "SinkWorker"]
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +41,7 @@ _BLAMED_TOGETHER = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class DeliveryPace:
     """How fast a sink is served.
 
     Attributes:
@@ -76,7 +76,7 @@ class SinkWorker:
         self,
         sink: Sink,
         outbox: Outbox,
-        pace: Pace,
+        pace: DeliveryPace,
         *,
         metrics: Metrics,
         clock: Clock,
@@ -105,7 +105,7 @@ class SinkWorker:
         """Check again, because something may have arrived."""
         self._wake.set()
 
-    def adopt(self, pace: Pace) -> None:
+    def adopt(self, pace: DeliveryPace) -> None:
         """Use other settings for pauses and parallel deliveries."""
         self._at_once = pace.at_once
         self._retry = pace.retry
@@ -241,14 +241,14 @@ class SinkWorker:
         """Blame those that failed right before another passed; the rest failed with the sink."""
         for suspect in suspects:
             await self._blame(suspect)
-        await self._outbox.exonerate(self.sink.name)
+        await self._outbox.clear_failures(self.sink.name)
 
     async def _blame(self, suspect: _Suspect) -> None:
         name = self.sink.name
         now, chance = self._clock.monotonic(), self._random.random()
         refusals = self._outbox.refusals(suspect.number, name) + 1
         due = now + pause_s(refusals, self._retry, chance)
-        counted = await self._outbox.blame(suspect.number, name, due=due)
+        counted = await self._outbox.count_failure(suspect.number, name, due=due)
         if counted < self._most_tries(suspect.fault):
             return
         if await self._outbox.dead_letter(suspect.number, name):
@@ -295,7 +295,7 @@ class SinkWorker:
         if fault is SinkFault.AWAY:
             self._end_row()
             await self._outbox.release(claim)
-            await self._outbox.exonerate(self.sink.name)
+            await self._outbox.clear_failures(self.sink.name)
         else:
             suspect = _Suspect(claim.number, claim.shot.key, fault, said)
             await self._outbox.set_aside(claim, due=now + own_s, error=suspect.error)

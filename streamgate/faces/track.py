@@ -41,15 +41,15 @@ _LONGEST_STEP_S = 0.25
 _LEAST_AGE_S = 0.1
 # How far a face may be from where it is expected, in face sizes: detected boxes jitter; a speed
 # is known to so many sizes a second; a face is 16 cm wide and a person walks 1.4 m/s.
-_TREMBLE = 0.22
+_BOX_JITTER = 0.22
 _SPEED_ERROR = 2.0
 _WALKING_PACE = 9.0
 _SIZE_CHANGE = 0.30
 _SIZE_PACE = 0.6
 _GATE = 1.0
 _MARGIN = 0.15
-_COMPANY_GATE = 0.3
-_COMPANY = 2.5
+_NEIGHBOUR_GATE = 0.3
+_NEIGHBOUR_REACH = 2.5
 # Detected boxes jitter, so speed is averaged over about this time.
 _SPEED_MEMORY_S = 0.2
 # A lost face may be found again within this many of its sizes of its possible path, and further
@@ -181,9 +181,9 @@ class FaceTracker:
     ) -> bool:
         """Return whether a link is good enough, given other people near the face."""
         cost = _cost(trail, centers[index], sizes[index], at)
-        if cost <= _COMPANY_GATE:
+        if cost <= _NEIGHBOUR_GATE:
             return True
-        near = _COMPANY * max(sizes[index], trail.size)
+        near = _NEIGHBOUR_REACH * max(sizes[index], trail.size)
         others = [center for other, center in enumerate(centers) if other != index]
         others += [one.expected(at) for one in self._trails if one is not trail and one.confirmed]
         places = (centers[index], trail.expected(at))
@@ -275,7 +275,7 @@ def _costs(
 def _cost(trail: _Trail, center: NDArray[np.float64], size: float, at: float) -> float:
     gap_s = at - trail.seen_at
     pace = _WALKING_PACE if trail.sightings == 1 else _SPEED_ERROR
-    expected, stray = trail.expected(at), _TREMBLE + pace * gap_s
+    expected, stray = trail.expected(at), _BOX_JITTER + pace * gap_s
     away = float(np.hypot(*(center - expected))) / math.sqrt(size * trail.size) / stray
     swollen = math.log(size / trail.size) / (_SIZE_CHANGE + _SIZE_PACE * gap_s)
     return away * away + swollen * swollen

@@ -107,7 +107,7 @@ class CameraPipeline:
         """The selector's time, monotonic seconds: the frames' own where none may be dropped."""
         return self._media_time if self.parts.lossless else self.parts.clock.monotonic()
 
-    def hurry(self, drain_s: float) -> None:
+    def limit_drain(self, drain_s: float) -> None:
         """Let the drain take at most this long from now; faces that still wait are skipped."""
         self._drain_deadline = asyncio.get_running_loop().time() + drain_s
         if self._drain_timeout is not None:

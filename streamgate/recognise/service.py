@@ -27,11 +27,11 @@ from streamgate.recognise.http import PATH, application
 from streamgate.recognise.transport import Access, cancelled
 from streamgate.values import Image
 
-__all__ = ["Inlet", "serve_gallery"]
+__all__ = ["Transport", "serve_gallery"]
 
 
 @dataclass(frozen=True, slots=True)
-class Inlet:
+class Transport:
     """Where best shots come from.
 
     Attributes:
@@ -55,7 +55,7 @@ class Inlet:
 
 
 def serve_gallery(  # noqa: PLR0913 # one name per choice of the command
-    inlet: Inlet,
+    inlet: Transport,
     gallery: Path,
     *,
     weights: str,
@@ -101,7 +101,7 @@ def _embedder(scorer: Scorer) -> Callable[[Image], NDArray[np.float32]]:
     return embed
 
 
-async def _receive(inlet: Inlet, consumer: Consumer, tell: Callable[[str], None]) -> None:
+async def _receive(inlet: Transport, consumer: Consumer, tell: Callable[[str], None]) -> None:
     match inlet.kind:
         case "http":
             await _serve(inlet, consumer, tell)
@@ -120,7 +120,7 @@ async def _receive(inlet: Inlet, consumer: Consumer, tell: Callable[[str], None]
             )
 
 
-async def _serve(inlet: Inlet, consumer: Consumer, tell: Callable[[str], None]) -> None:
+async def _serve(inlet: Transport, consumer: Consumer, tell: Callable[[str], None]) -> None:
     runner = web.AppRunner(application(consumer, inlet.token), access_log=None)
     await runner.setup()
     try:

@@ -108,7 +108,7 @@ class QualityGate:
             faces = list(track.pool.values())
             if not faces and track.best is not None:
                 faces = [track.best]
-            self._pool_anew(track, faces)
+            self._rebuild_pool(track, faces)
 
     def forwarded(self, track_id: int) -> Forwarded | None:
         """What was forwarded of the person of a live track, here or earlier in the visit."""
@@ -141,7 +141,7 @@ class QualityGate:
             if track.best is None or best.quality > track.best.quality:
                 track.best = best
         faces = [face.of_track(track_id) for face in other.pool.values()]
-        self._pool_anew(track, [*track.pool.values(), *faces])
+        self._rebuild_pool(track, [*track.pool.values(), *faces])
 
     def continue_visit(
         self, track_id: int, visit: int, join: TrackJoin, before: Forwarded | None
@@ -152,7 +152,7 @@ class QualityGate:
         track.joins.append(join)
         if track.latest is None:
             track.latest = before
-        self._pool_anew(track, list(track.pool.values()))
+        self._rebuild_pool(track, list(track.pool.values()))
 
     def divide(self, track_id: int, new_id: int, *, visit: int, at: float, wall: float) -> None:
         """Let the faces of a track from `at` on be another person's, in a track of another number.
@@ -171,13 +171,13 @@ class QualityGate:
         track.last_seen_at = max(track.first_seen_at, min(track.last_seen_at, at))
         track.last_seen_wall = track.first_seen_wall + track.last_seen_at - track.first_seen_at
         track.best = max(first, key=lambda face: face.quality, default=track.best)
-        self._pool_anew(track, first)
+        self._rebuild_pool(track, first)
         new.best = max(second, key=lambda face: face.quality, default=None)
         # Counted where they are known to belong; the others were counted with the first person.
         new.faces = new.scored = len(second)
         track.faces -= len(second)
         track.scored -= len(second)
-        self._pool_anew(new, second)
+        self._rebuild_pool(new, second)
         # The first person's template keeps a few faces of the second: they weigh little by then.
         for face in second:
             new.template.add(face.embedding, face.quality)
@@ -285,7 +285,7 @@ class QualityGate:
             worst = min(track.pool, key=lambda m: (track.pool[m].quality, -m))
             del track.pool[worst]
 
-    def _pool_anew(self, track: _Track, faces: Sequence[ScoredFace]) -> None:
+    def _rebuild_pool(self, track: _Track, faces: Sequence[ScoredFace]) -> None:
         """Let the faces that are good enough compete again, in the order of their capture."""
         track.pool.clear()
         for face in sorted(faces, key=lambda one: one.candidate.captured_at):

@@ -1,8 +1,8 @@
 """Decides which tracks are one person, from the embeddings of their scored faces.
 
-The tracker breaks a person into pieces when it is unsure (see `faces.track`). The embedding that
-comes with each score tells which pieces belong together. Tracks of one person within `visit_s` are
-one *visit*, and the gate forwards faces per visit.
+The tracker breaks a person into tracklets when it is unsure (see `faces.track`). The embedding that
+comes with each score tells which tracklets belong together. Tracks of one person within `visit_s`
+are one *visit*, and the gate forwards faces per visit.
 
 Pure: time is an argument, and the same observations give the same visits. In doubt, two tracks are
 two visits: one visit too many costs a needless best shot, one too few loses a person.
@@ -281,7 +281,7 @@ class Identities:
     def _join(self, visit: int) -> list[IdentityEvent]:
         """Join a visit with others, the most similar first, until none is similar enough."""
         events: list[IdentityEvent] = []
-        while (found := self._likest(visit)) is not None:
+        while (found := self._most_similar(visit)) is not None:
             other, similarity = found
             older, younger = sorted((visit, other), key=self._first_at)
             events.append(
@@ -300,7 +300,7 @@ class Identities:
             visit = older
         return events
 
-    def _likest(self, visit: int) -> tuple[int, float] | None:
+    def _most_similar(self, visit: int) -> tuple[int, float] | None:
         similarities = {
             other: similarity
             for other in self._visits
@@ -377,7 +377,7 @@ class Identities:
             return None
         center = self._center(len(first.template))
         means = _cosine(first.template - center, second.template - center)
-        return (means + _likest_pair(first.faces, second.faces, center)) / 2
+        return (means + _most_similar_pair(first.faces, second.faces, center)) / 2
 
     def _center(self, size: int) -> NDArray[np.float64]:
         """What all faces of this camera have in common; float64 [E], near zero at first."""
@@ -465,7 +465,7 @@ def _mean(faces: Sequence[_Face]) -> NDArray[np.float64]:
     return np.asarray(weights @ embeddings / weights.sum())
 
 
-def _likest_pair(
+def _most_similar_pair(
     faces: Sequence[_Face], others: Sequence[_Face], center: NDArray[np.float64]
 ) -> float:
     """Cosine of the two faces that are most alike: heads that are turned alike compare best."""

@@ -4,10 +4,11 @@ The live pipeline and the replay of recordings drive the same `Selector`: they r
 ask what to score next, and report the scores. It answers with events. Time is an
 argument, so that equal calls give equal events.
 
-The tracker breaks a person into pieces when it is unsure, and every piece has a number. Here pieces
-become *tracks*. A piece that turns out to be the person of a live track becomes a part of that
-track; one that follows a decided track of the same person is a later track of the same *visit*.
-`identity` tells which pieces are the same person, from the embeddings that come with the scores.
+The tracker breaks a person into tracklets when it is unsure, and every tracklet has a number. Here
+tracklets become *tracks*. A tracklet that turns out to be the person of a live track becomes a part
+of that track; one that follows a decided track of the same person is a later track of the same
+*visit*.
+`identity` tells which tracklets are the same person, from the embeddings that come with the scores.
 
 A track that has ended is decided once no face of it is being scored and no waiting one can still
 win. Until then it is *ending*.
@@ -51,7 +52,7 @@ counts that far in one run, and the same recording gives the same number."""
 
 
 @dataclass(slots=True)
-class _Piece:
+class _Tracklet:
     """A run of sightings that the tracker takes for one person.
 
     Attributes:
@@ -92,7 +93,7 @@ class Selector:
             max_pending, share=share, target_of=self._target_of, urgent=self._is_urgent
         )
         self._identities = None if identity is None else Identities(identity)
-        self._pieces: dict[int, _Piece] = {}
+        self._tracklets: dict[int, _Tracklet] = {}
         self._in_flight: Counter[int] = Counter()
         # What was forwarded of people who may come back, by the number of their visit.
         self._visits: dict[int, Forwarded] = {}
@@ -112,9 +113,9 @@ class Selector:
         """How many faces wait for the scorer."""
         return len(self._scheduler)
 
-    def track_of(self, piece: int) -> int:
+    def track_of(self, tracklet: int) -> int:
         """The track that a number of the tracker's stands for, as is known now."""
-        return self._pieces[piece].track_id if piece in self._pieces else piece
+        return self._tracklets[tracklet].track_id if tracklet in self._tracklets else tracklet
 
     def named(self, analysis: Analysis) -> Analysis:
         """Return the same analysis with the numbers of tracks instead of the tracker's.
@@ -123,8 +124,8 @@ class Selector:
         """
         faces = []
         for face in analysis.faces:
-            piece = self._pieces.get(face.tracked.track_id)
-            if piece is not None and piece.unconfirmed is not None:
+            tracklet = self._tracklets.get(face.tracked.track_id)
+            if tracklet is not None and tracklet.unconfirmed is not None:
                 continue
             track_id = self.track_of(face.tracked.track_id)
             tracked = replace(face.tracked, track_id=track_id)
@@ -144,22 +145,22 @@ class Selector:
     def seen(self, analysis: Analysis, now: float) -> list[SelectorEvent]:
         """Take what was seen in a frame: first the tracks that ended before it, then its faces."""
         events: list[SelectorEvent] = []
-        for piece in analysis.ended:
-            self._end(piece, ReleaseReason.TRACK_ENDED, now)
-        for piece in analysis.dismissed:
-            self._dismiss(piece)
-        events += self._settle(now)
+        for tracklet in analysis.ended:
+            self._end(tracklet, ReleaseReason.TRACK_ENDED, now)
+        for tracklet in analysis.dismissed:
+            self._dismiss(tracklet)
+        events += self._decide_ending(now)
         for beginning in analysis.began:
-            self._pieces[beginning.track_id] = _Piece(beginning.track_id, unconfirmed=[])
+            self._tracklets[beginning.track_id] = _Tracklet(beginning.track_id, unconfirmed=[])
             if self._identities is not None:
                 self._identities.began(
                     beginning.track_id, beginning.may_continue, analysis.captured_at
                 )
         for face in analysis.faces:
             events += self._saw(face, analysis.captured_at, analysis.captured_wall)
-        for piece in analysis.confirmed:
-            events += self._confirm(piece)
-        return events + self._settle(now)
+        for tracklet in analysis.confirmed:
+            events += self._confirm(tracklet)
+        return events + self._decide_ending(now)
 
     def next_batch(self, count: int, now: float) -> list[Candidate]:
         """Return up to `count` faces to be scored now, best first.
@@ -175,13 +176,13 @@ class Selector:
         """Take the scores of a batch."""
         events: list[SelectorEvent] = []
         for face in faces:
-            piece = face.candidate.track_id
+            tracklet = face.candidate.track_id
             self._scheduler.learn(face)
-            events += self._gate.scored(face.of_track(self.track_of(piece)), at=now)
-            self._remember(self.track_of(piece))
+            events += self._gate.scored(face.of_track(self.track_of(tracklet)), at=now)
+            self._remember(self.track_of(tracklet))
             if self._identities is not None:
                 changes = self._identities.scored(
-                    piece, face.embedding, face.quality, face.candidate.captured_at
+                    tracklet, face.embedding, face.quality, face.candidate.captured_at
                 )
                 for change in changes:
                     if isinstance(change, Joined):
@@ -189,7 +190,7 @@ class Selector:
                     elif isinstance(change, Split):
                         events += self._divide(change, face, now)
         self._landed([face.candidate for face in faces])
-        return events + self._settle(now)
+        return events + self._decide_ending(now)
 
     def failed(
         self, batch: Sequence[Candidate], reason: SkipReason, now: float
@@ -197,7 +198,7 @@ class Selector:
         """Take back a batch that could not be scored."""
         events = self._skip([Skipped(candidate, reason) for candidate in batch])
         self._landed(batch)
-        return events + self._settle(now)
+        return events + self._decide_ending(now)
 
     def tick(self, now: float) -> list[SelectorEvent]:
         """Return what has become due because time has passed."""
@@ -208,40 +209,40 @@ class Selector:
         if self._identities is not None:
             for over in self._identities.tick(now):
                 self._visits.pop(over.visit, None)
-        return events + self._settle(now)
+        return events + self._decide_ending(now)
 
     def end(self, reason: ReleaseReason, now: float) -> list[SelectorEvent]:
         """End every live track, oldest first."""
-        for number, piece in tuple(self._pieces.items()):
-            if piece.unconfirmed is not None:
+        for number, tracklet in tuple(self._tracklets.items()):
+            if tracklet.unconfirmed is not None:
                 self._dismiss(number)
-            elif piece.ending is None:
+            elif tracklet.ending is None:
                 self._end(number, reason, now)
-        return self._settle(now)
+        return self._decide_ending(now)
 
     def close(self, reason: ReleaseReason, now: float) -> list[SelectorEvent]:
         """End every live track with the scores that it has; waiting faces are skipped."""
         self._in_flight.clear()
         left = self._scheduler.clear()
         events = self._skip([Skipped(candidate, SkipReason.SHUTDOWN) for candidate in left])
-        return events + self._settle(now) + self.end(reason, now)
+        return events + self._decide_ending(now) + self.end(reason, now)
 
-    # Faces of a piece
+    # Faces of a tracklet
 
     def _saw(self, face: SeenFace, at: float, wall: float) -> list[SelectorEvent]:
         number = face.tracked.track_id
-        piece = self._pieces.get(number)
-        if piece is None:
+        tracklet = self._tracklets.get(number)
+        if tracklet is None:
             # Whoever does not say when tracks begin says that each is one from its first face on.
-            piece = self._pieces[number] = _Piece(number, unconfirmed=None)
+            tracklet = self._tracklets[number] = _Tracklet(number, unconfirmed=None)
             if self._identities is not None:
                 self._identities.began(number, (), at)
         elif self._identities is not None:
             self._identities.seen(number, at)
-        if piece.unconfirmed is not None:
-            piece.unconfirmed.append((face, at, wall))
+        if tracklet.unconfirmed is not None:
+            tracklet.unconfirmed.append((face, at, wall))
             return []
-        return self._take(face, piece.track_id, at, wall)
+        return self._take(face, tracklet.track_id, at, wall)
 
     def _take(self, face: SeenFace, track_id: int, at: float, wall: float) -> list[SelectorEvent]:
         self._gate.seen(track_id, at=at, wall=wall)
@@ -252,38 +253,40 @@ class Selector:
         return []
 
     def _confirm(self, number: int) -> list[SelectorEvent]:
-        """Count a confirmed piece from its first face on."""
-        piece = self._pieces[number]
-        before, piece.unconfirmed = piece.unconfirmed or [], None
+        """Count a confirmed tracklet from its first face on."""
+        tracklet = self._tracklets[number]
+        before, tracklet.unconfirmed = tracklet.unconfirmed or [], None
         events: list[SelectorEvent] = []
         for face, at, wall in before:
-            events += self._take(face, piece.track_id, at, wall)
+            events += self._take(face, tracklet.track_id, at, wall)
         return events
 
     def _dismiss(self, number: int) -> None:
-        """Forget a piece that was a false detection."""
-        self._pieces.pop(number, None)
+        """Forget a tracklet that was a false detection."""
+        self._tracklets.pop(number, None)
         if self._identities is not None:
             self._identities.dismissed(number)
 
     def _end(self, number: int, reason: ReleaseReason, now: float) -> None:
         self._scheduler.end(number)
-        self._pieces[number].ending = reason, now
+        self._tracklets[number].ending = reason, now
         if self._identities is not None:
             self._identities.ended(number)
 
-    def _settle(self, now: float) -> list[SelectorEvent]:
-        """Decide the tracks with no live piece, no face being scored and none worth a score."""
+    def _decide_ending(self, now: float) -> list[SelectorEvent]:
+        """Decide the tracks with no live tracklet, no face being scored and none worth a score."""
         events: list[SelectorEvent] = []
-        ending = [(number, piece) for number, piece in self._pieces.items() if piece.ending]
-        for number, piece in ending:
+        ending = [
+            (number, tracklet) for number, tracklet in self._tracklets.items() if tracklet.ending
+        ]
+        for number, tracklet in ending:
             if self._in_flight[number] or self._scheduler.waits(number, now):
                 continue
             events += self._skip(self._scheduler.forget(number))
-            del self._pieces[number]
-            others = any(one.track_id == piece.track_id for one in self._pieces.values())
-            if not others and piece.ending is not None:
-                events += self._decide(piece.track_id, *piece.ending)
+            del self._tracklets[number]
+            others = any(one.track_id == tracklet.track_id for one in self._tracklets.values())
+            if not others and tracklet.ending is not None:
+                events += self._decide(tracklet.track_id, *tracklet.ending)
         return events
 
     def _decide(self, track_id: int, reason: ReleaseReason, at: float) -> list[SelectorEvent]:
@@ -303,7 +306,7 @@ class Selector:
         """Take up that the tracks of a visit are those of an older one, too."""
         reason = JoinReason.CONTINUED if change.continued else JoinReason.ALIKE
         events: list[SelectorEvent] = []
-        younger = sorted({self.track_of(piece) for piece in change.tracks})
+        younger = sorted({self.track_of(tracklet) for tracklet in change.tracks})
         self._visits.pop(change.joined, None)
         for track_id in younger:
             if track_id not in self._gate.live_tracks:
@@ -313,9 +316,9 @@ class Selector:
             own = self._gate.forwarded(track_id)
             if into is not None and own is None:
                 self._gate.merge(into, join)
-                for piece in self._pieces.values():
-                    if piece.track_id == track_id:
-                        piece.track_id = into
+                for tracklet in self._tracklets.values():
+                    if tracklet.track_id == track_id:
+                        tracklet.track_id = into
                 events.append(TracksJoined(into, join))
                 continue
             before = self._visits.get(change.visit)
@@ -335,13 +338,13 @@ class Selector:
 
     def _divide(self, change: Split, face: ScoredFace, now: float) -> list[SelectorEvent]:
         """Decide the first person of a track, and let it go on as the second one's."""
-        piece = self._pieces[change.track_id]
-        old, new = piece.track_id, piece.track_id + _DIVIDED
+        tracklet = self._tracklets[change.track_id]
+        old, new = tracklet.track_id, tracklet.track_id + _DIVIDED
         if old not in self._gate.live_tracks:
             return []
         wall = face.candidate.captured_wall - (face.candidate.captured_at - change.at)
         self._gate.divide(old, new, visit=change.visit, at=change.at, wall=wall)
-        piece.track_id = new
+        tracklet.track_id = new
         return self._decide(old, ReleaseReason.TRACK_ENDED, now)
 
     def _remember(self, track_id: int) -> None:
@@ -350,12 +353,12 @@ class Selector:
         if latest is not None:
             self._visits[self._gate.visit_of(track_id)] = latest
 
-    def _target_of(self, piece: int) -> ReleaseTarget:
-        return self._gate.release_target(self.track_of(piece))
+    def _target_of(self, tracklet: int) -> ReleaseTarget:
+        return self._gate.release_target(self.track_of(tracklet))
 
-    def _is_urgent(self, piece: int) -> bool:
-        """Return whether the person of a piece is unknown; its faces are then scored first."""
-        return self._identities is not None and self._identities.wants_score(piece)
+    def _is_urgent(self, tracklet: int) -> bool:
+        """Return whether the person of a tracklet is unknown; its faces are then scored first."""
+        return self._identities is not None and self._identities.wants_score(tracklet)
 
     def _skip(self, skipped: Sequence[Skipped]) -> list[SelectorEvent]:
         for face in skipped:

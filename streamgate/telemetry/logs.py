@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 
 from streamgate.config import LogSection
-from streamgate.telemetry.rarely import Rarely
+from streamgate.telemetry.rate_limit import Rarely
 from streamgate.values.redaction import Redactor
 
 __all__ = ["configure_logs", "log_uncaught"]

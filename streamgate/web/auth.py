@@ -21,7 +21,7 @@ import structlog
 from aiohttp import web
 
 from streamgate.config import WebSection
-from streamgate.telemetry.rarely import Rarely
+from streamgate.telemetry.rate_limit import Rarely
 from streamgate.web.connections import trust
 from streamgate.web.hosts import Hosts, certificate_names
 

@@ -20,7 +20,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from streamgate.telemetry.rarely import Rarely
+from streamgate.telemetry.rate_limit import Rarely
 
 __all__ = [
     "RESERVED_DESCRIPTORS",

@@ -20,7 +20,7 @@ from streamgate.config import WhipSection
 from streamgate.errors import IngestError, IngestFault
 from streamgate.ports import WebRtcIngest
 from streamgate.telemetry.metrics import Metrics
-from streamgate.telemetry.rarely import Rarely
+from streamgate.telemetry.rate_limit import Rarely
 from streamgate.web.connections import trust
 
 __all__ = ["add_whip_routes"]

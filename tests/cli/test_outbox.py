@@ -82,7 +82,7 @@ async def dead_letter(outbox: SqliteOutbox, sink: str, error: str = "no face") -
     claim = await outbox.claim(sink)
     assert claim is not None
     await outbox.set_aside(claim, due=0.0, error=error)
-    await outbox.blame(claim.number, sink, due=0.0)
+    await outbox.count_failure(claim.number, sink, due=0.0)
     assert await outbox.dead_letter(claim.number, sink)
     return claim.shot.key
 
@@ -288,7 +288,7 @@ async def test_list_tells_the_age_and_the_last_error(config: Path, run: Run) -> 
             "state": "failed", "refusals": 0, "error": "it answered 500"
         }  # fmt: skip
         assert 0 <= listed["age_s"] < 60
-        await outbox.blame(claim.number, "one", due=due)
+        await outbox.count_failure(claim.number, "one", due=due)
         table = (await run("list")).stdout
         assert "failed 1 times while others passed, next in" in table
         assert "it answered 500" in table

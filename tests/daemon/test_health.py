@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgate.config import HealthSection
+from streamgate.daemon.forced_exit import LastResort
 from streamgate.daemon.health import Failures, Part
-from streamgate.daemon.last_resort import LastResort
 
 
 def failures(**limits: int | None) -> Failures:

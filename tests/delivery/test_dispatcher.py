@@ -332,7 +332,7 @@ async def test_it_is_given_up_after_its_tries_while_others_pass(
 
 
 async def test_a_sink_that_takes_none_makes_no_dead_letter() -> None:
-    """Whatever it answers, where no other passes nobody is to blame; all arrive in the end."""
+    """Whatever it answers, where no other passes none is to blame; all arrive in the end."""
     sink = Recorder()
     broken = True
 

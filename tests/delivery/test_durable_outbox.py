@@ -83,10 +83,10 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "state" / "door.outbox"
 
 
-async def bury(outbox: SqliteOutbox, claim: Claim, error: str) -> None:
+async def dead_letter(outbox: SqliteOutbox, claim: Claim, error: str) -> None:
     """What makes a claimed best shot a dead letter."""
     await outbox.set_aside(claim, due=0.0, error=error)
-    await outbox.blame(claim.number, claim.sink, due=0.0)
+    await outbox.count_failure(claim.number, claim.sink, due=0.0)
     assert await outbox.dead_letter(claim.number, claim.sink)
 
 
@@ -202,9 +202,9 @@ async def test_dead_letters_and_refusals_are_remembered(path: Path) -> None:
         one, two = await box.outbox.claim("sink"), await box.outbox.claim("sink")
         assert one is not None
         assert two is not None
-        await bury(box.outbox, one, error="no face")
+        await dead_letter(box.outbox, one, error="no face")
         await box.outbox.set_aside(two, due=5, error="not now")
-        await box.outbox.blame(two.number, "sink", due=5)
+        await box.outbox.count_failure(two.number, "sink", due=5)
     async with opened(path) as box:
         assert await box.outbox.claim("sink") is None
         assert box.metric('streamgate_outbox_dead_letters{sink="sink"}') == 1
@@ -368,7 +368,7 @@ async def test_a_dead_letter_that_is_retried_from_outside_is_offered_again(path:
         await box.outbox.add(encoded_shot())
         claim = await box.outbox.claim("sink")
         assert claim is not None
-        await bury(box.outbox, claim, error="no")
+        await dead_letter(box.outbox, claim, error="no")
         assert await box.outbox.claim("sink") is None
         change(path, "UPDATE standings SET dead = 0, refusals = 0, due = 0.0")
         assert await box.outbox.maintain()

@@ -305,7 +305,7 @@ async def test_a_refusal_whose_body_never_ends_is_a_refusal() -> None:
 async def test_credentials_that_are_refused_name_their_setting(
     status: int, settings: dict[str, Any], setting: str
 ) -> None:
-    """It keeps us out: no best shot is to blame."""
+    """It keeps us out: no best shot is to count_failure."""
     async with serving() as server, sink_to(server, **settings) as sink:
         server.status = status
         fault = await fault_of(sink)

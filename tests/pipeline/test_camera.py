@@ -244,7 +244,7 @@ async def test_hurried_stop_skips_what_still_waits() -> None:
         async for shown in bench.frames():
             yield shown
             await asyncio.sleep(0)
-        bench.pipeline.hurry(0.01)
+        bench.pipeline.limit_drain(0.01)
 
     await bench.pipeline.run(frames())
     (decision,) = bench.decisions
@@ -268,7 +268,7 @@ async def test_hurried_stop_loses_nothing_to_a_slow_outbox(
         bench.scorer.go.set()
         async with asyncio.timeout(10):
             await bench.outbox.asked.wait()
-        bench.pipeline.hurry(0.01)
+        bench.pipeline.limit_drain(0.01)
         asyncio.get_running_loop().call_later(0.2, bench.outbox.go.set)
 
     await bench.pipeline.run(frames())

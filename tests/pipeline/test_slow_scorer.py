@@ -66,7 +66,7 @@ async def watch(camera: Camera, seconds: float) -> list[int]:
                 memory.append(resident_bytes())
         camera.slot.close()
         reading.cancel()
-        camera.pipeline.hurry(1.0)
+        camera.pipeline.limit_drain(1.0)
         await watching
         await camera.dispatcher.drain(1.0)
         await delivering

@@ -58,7 +58,7 @@ def test_a_sharp_stranger_loses_to_a_face_like_the_others() -> None:
 
 
 def test_merged_templates_are_as_if_one_track_had_been_seen() -> None:
-    """Two pieces of a person are one."""
+    """Two tracklets of a person are one."""
     whole, first, second = TrackTemplate(), TrackTemplate(), TrackTemplate()
     for number in range(6):
         whole.add(direction(number), 10.0 * number)

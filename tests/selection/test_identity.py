@@ -139,7 +139,7 @@ def test_who_comes_back_after_the_visit_is_another_visit() -> None:
 
 
 def test_without_visits_only_what_may_continue_is_joined() -> None:
-    """`visit_s: 0` leaves the tracker's pieces to be mended."""
+    """`visit_s: 0` leaves the tracker's tracklets to be mended."""
     camera = Camera(IdentityRules(visit_s=0.0, same=0.5, continued=0.35))
     camera.track(1, person(0), begins=0, ends=2)
     camera.track(2, person(0), begins=2.5, ends=4, may_continue=(1,))

@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from streamgate.telemetry.exposition import CachedExposition
-from streamgate.telemetry.rarely import Rarely
+from streamgate.telemetry.rate_limit import Rarely
 
 
 class Counting(Collector):

@@ -31,7 +31,7 @@ from streamgate.delivery.entry import (
     dropped_from,
 )
 from streamgate.delivery.index import OutboxIndex
-from streamgate.delivery.outbox import Claim, tell_dropped
+from streamgate.delivery.outbox import Claim, report_dropped
 from streamgate.errors import OutboxError
 from streamgate.ports import Clock
 from streamgate.telemetry.metrics import Metrics
@@ -120,7 +120,7 @@ class SqliteOutbox:
         """Offer again what was under way; what waits for a sink that was removed stays."""
         self._index.unclaim(sink)
         if removed:
-            self._tell_strangers()
+            self._warn_unconfigured_sinks()
 
     async def open(self) -> None:
         """Open the file and take up what it holds; a full disk is no reason not to start.
@@ -236,16 +236,16 @@ class SqliteOutbox:
         """How often a sink has failed on a best shot while it took others."""
         return self._index.refusals(number, sink)
 
-    async def blame(self, number: int, sink: str, *, due: float) -> int:
+    async def count_failure(self, number: int, sink: str, *, due: float) -> int:
         """Count a failure as the best shot's own; return how many there are."""
-        count = self._index.blame(number, sink, due)
+        count = self._index.count_failure(number, sink, due)
         if count:
             await self._write_behind.write(number)
         return count
 
-    async def exonerate(self, sink: str) -> None:
+    async def clear_failures(self, sink: str) -> None:
         """Give those that failed with the sink, and were not blamed, their places again."""
-        cleared = self._index.exonerate(sink)
+        cleared = self._index.clear_failures(sink)
         if cleared:
             self._write_behind.stale.update(cleared)
             await self._write_behind.flush()
@@ -300,7 +300,7 @@ class SqliteOutbox:
         for gone in dropped:
             self._write_behind.held.pop(gone.number, None)
             self._write_behind.stale.add(gone.number)
-        tell_dropped(dropped, self._metrics)
+        report_dropped(dropped, self._metrics)
         await self._write_behind.flush()
 
     def _hold(self, number: int, shot: EncodedShot) -> None:
@@ -317,7 +317,7 @@ class SqliteOutbox:
         del held[worst]
         self._write_behind.stale.discard(worst)
         if dropped is not None:
-            tell_dropped([dropped], self._metrics)
+            report_dropped([dropped], self._metrics)
 
     # The index and the file
 
@@ -353,7 +353,7 @@ class SqliteOutbox:
                 at = now - row.age_s if before is None else before.summary.accepted_at
                 summary = replace(row.summary, accepted_at=at)
                 self._index.add(number, summary, self._states(row, before, now))
-        self._tell_strangers()
+        self._warn_unconfigured_sinks()
         return dropped
 
     def _states(self, row: Row, before: Entry | None, now: float) -> dict[str, DeliveryState]:
@@ -369,7 +369,7 @@ class SqliteOutbox:
             at.claimed = known is not None and known.claimed
         return states
 
-    def _tell_strangers(self) -> None:
+    def _warn_unconfigured_sinks(self) -> None:
         waiting = {name for entry in self._index for name in entry.sinks}
         strangers = sorted(waiting.difference(self._sinks))
         if strangers:

@@ -85,9 +85,9 @@ def ends_of(recording: Recording) -> dict[int, float]:
     ends = dict.fromkeys(recording.tracks, at)
     visits: dict[int, int] = {}
     for moment in recording.moments:
-        for piece in moment.ended:
-            if piece in visits:
-                ends[visits[piece]] = moment.at
+        for tracklet in moment.ended:
+            if tracklet in visits:
+                ends[visits[tracklet]] = moment.at
         for seen in moment.seen:
             visit = recording.visit_of(moment, seen)
             if visit is not None:

@@ -127,7 +127,7 @@ class Recording:
     def tracks(self) -> dict[int, list[SeenScored]]:
         """Every face of each visit, in the order of time.
 
-        A person whom the tracker broke into pieces is one, as for the gate.
+        A person whom the tracker broke into tracklets is one, as for the gate.
         """
         tracks: dict[int, list[SeenScored]] = {}
         for moment in self.moments:
