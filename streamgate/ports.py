@@ -92,7 +92,14 @@ class FaceDetector(Protocol):
 
 
 class FrameAnalyser(Protocol):
-    """Finds, follows, checks and aligns the faces of a stream; called by one thread."""
+    """Finds, follows, checks and aligns the faces of a stream; called by one thread.
+
+    Attributes:
+        static_tracks: of those that it follows, how many are pictures and statues, as is known
+            elsewhere; may be set by any thread.
+    """
+
+    static_tracks: int
 
     def analyse(self, frame: Frame) -> Analysis:
         """Return what is seen in the next frame."""

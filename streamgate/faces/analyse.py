@@ -52,6 +52,7 @@ class FaceAnalyser:
         self._tracker = tracker
         self._clock = clock
         self._every_frame = every_frame
+        self.static_tracks = 0
         self._motion = MotionDetector()
         self._policy = LookPolicy(self._looks(config))
         self._take(config)
@@ -107,7 +108,8 @@ class FaceAnalyser:
 
     def _decide(self, frame: Frame) -> LookReason | PassReason:
         """Return why the frame is looked at, or why it is not."""
-        following, moves = self._tracker.following, False
+        # A picture on the wall need not be watched.
+        following, moves = max(0, self._tracker.following - self.static_tracks), False
         if self._policy.settings.look != "every_frame":
             luma = frame.pixels.luma(*GRID)
             moves = self._motion.moves(luma, frame.captured_at, people=following > 0)

@@ -198,6 +198,7 @@ class CameraPipeline:
             elif isinstance(event, TracksJoined):
                 self.parts.on_joined(event)
         metrics.live_tracks.set(len(selector.live_tracks))
+        self.parts.analyser.static_tracks = selector.static_tracks
         metrics.pending_faces.set(selector.waiting)
         if selector.waiting:
             self._work.set()

@@ -84,6 +84,7 @@ class _Track:
     # The latest release of the person, in this track or an earlier one of the visit.
     latest: Forwarded | None = None
     joins: list[TrackJoin] = field(default_factory=list)
+    suppressed: bool = False
 
     @property
     def age_s(self) -> float:
@@ -117,6 +118,12 @@ class QualityGate:
     def visit_of(self, track_id: int) -> int:
         """The visit that a live track belongs to."""
         return self._tracks[track_id].visit
+
+    def suppress(self, track_id: int) -> None:
+        """Forward nothing of a live track: it is a static face that was forwarded before."""
+        track = self._tracks[track_id]
+        track.suppressed = True
+        track.pool.clear()
 
     def merge(self, track_id: int, join: TrackJoin) -> None:
         """Let a live track become part of another live one, of which nothing is told any more.
@@ -255,6 +262,8 @@ class QualityGate:
 
     def _threshold(self, track: _Track) -> float:
         """Return the quality that a face must have to be released."""
+        if track.suppressed:
+            return math.inf
         if track.latest is None:
             return self.settings.min_quality
         if self.settings.improve_by is None or track.latest.count >= self.settings.max_per_track:
@@ -267,7 +276,7 @@ class QualityGate:
 
     def _deadline(self, track: _Track) -> float:
         """Return when the track's first release is due, whatever its faces are."""
-        if track.latest is not None or self.settings.max_wait_s is None:
+        if track.suppressed or track.latest is not None or self.settings.max_wait_s is None:
             return math.inf
         return track.first_seen_at + self.settings.max_wait_s
 
@@ -360,6 +369,8 @@ def _decision(
 ) -> TrackDecision:
     if track.forwarded:
         outcome = TrackOutcome.FORWARDED
+    elif track.suppressed:
+        outcome = TrackOutcome.STATIC
     elif track.latest is not None:
         outcome = TrackOutcome.SAME_VISIT
     elif track.best is not None and track.best.quality < settings.min_quality:

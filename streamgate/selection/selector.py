@@ -16,6 +16,7 @@ win. Until then it is *ending*.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from streamgate.config import GateSection
 from streamgate.selection.gate import Forwarded, QualityGate
 from streamgate.selection.identity import Identities, IdentityRules, Joined, Split
 from streamgate.selection.scheduler import Scheduler
+from streamgate.selection.static import StaticFaces
 from streamgate.values import (
     Analysis,
     Candidate,
@@ -93,6 +95,7 @@ class Selector:
             max_pending, share=share, target_of=self._target_of, urgent=self._is_urgent
         )
         self._identities = None if identity is None else Identities(identity)
+        self._static = StaticFaces()
         self._tracklets: dict[int, _Tracklet] = {}
         self._in_flight: Counter[int] = Counter()
         # What was forwarded of people who may come back, by the number of their visit.
@@ -107,6 +110,11 @@ class Selector:
     def live_tracks(self) -> tuple[int, ...]:
         """Tracks that have been seen and not decided, oldest first."""
         return self._gate.live_tracks
+
+    @property
+    def static_tracks(self) -> int:
+        """How many live tracks show a face that never moves."""
+        return len(self._static)
 
     @property
     def waiting(self) -> int:
@@ -178,6 +186,7 @@ class Selector:
         for face in faces:
             tracklet = face.candidate.track_id
             self._scheduler.learn(face)
+            self._look_for_static(self.track_of(tracklet), face)
             events += self._gate.scored(face.of_track(self.track_of(tracklet)), at=now)
             self._remember(self.track_of(tracklet))
             if self._identities is not None:
@@ -246,6 +255,8 @@ class Selector:
 
     def _take(self, face: SeenFace, track_id: int, at: float, wall: float) -> list[SelectorEvent]:
         self._gate.seen(track_id, at=at, wall=wall)
+        box = face.tracked.face
+        self._static.seen(track_id, box.landmarks, math.sqrt(box.area), at)
         if face.candidate is not None:
             return self._skip(self._scheduler.offer(face.candidate))
         if face.rejection is not None:
@@ -292,6 +303,8 @@ class Selector:
     def _decide(self, track_id: int, reason: ReleaseReason, at: float) -> list[SelectorEvent]:
         visit, latest = self._gate.visit_of(track_id), self._gate.forwarded(track_id)
         events = self._gate.end(track_id, reason, at=at)
+        decisions = [event for event in events if isinstance(event, TrackDecision)]
+        self._static.ended(track_id, forwarded=any(one.forwarded for one in decisions))
         released = [event for event in events if isinstance(event, Release)]
         if released:
             count = len(released) + (0 if latest is None else latest.count)
@@ -316,6 +329,7 @@ class Selector:
             own = self._gate.forwarded(track_id)
             if into is not None and own is None:
                 self._gate.merge(into, join)
+                self._static.ended(track_id)
                 for tracklet in self._tracklets.values():
                     if tracklet.track_id == track_id:
                         tracklet.track_id = into
@@ -346,6 +360,14 @@ class Selector:
         self._gate.divide(old, new, visit=change.visit, at=change.at, wall=wall)
         tracklet.track_id = new
         return self._decide(old, ReleaseReason.TRACK_ENDED, now)
+
+    def _look_for_static(self, track_id: int, face: ScoredFace) -> None:
+        """Forward nothing of a picture on a wall that was forwarded before."""
+        if self._identities is None or track_id not in self._gate.live_tracks:
+            return
+        self._static.scored(track_id, face.embedding)
+        if self._static.was_forwarded(track_id):
+            self._gate.suppress(track_id)
 
     def _remember(self, track_id: int) -> None:
         """Keep with the visit what was forwarded of a live track, for whoever joins it."""

@@ -1,8 +1,10 @@
 """Recognises faces that never move: posters, screens that stand still, statues.
 
 A face is static when it has been seen for `after_s` seconds, its landmarks have stayed where they
-were but for the detector's tremble, and all its scored faces look alike. It is remembered by place
-and embedding, without a picture, so that after a reconnection it is known again at its first score.
+were except for the detector's tremble, and all its scored faces look alike. It is remembered by
+place and embedding, without a picture, so that it is known again at its first score, also after a
+reconnection. Minutes are asked for, because somebody who sits still for some seconds would
+otherwise be taken for a picture the next time.
 
 Measured: the landmarks of 48 still pictures (faces of 50 and 90 pixels, noise of 2 and 4 grey
 levels, JPEG, flickering light) stray by 0.006 of the face's size (median) and 0.022 (most), and no
@@ -37,7 +39,7 @@ class StaticRules:
         again: least cosine of a face in that place to the known one.
     """
 
-    after_s: float = 20.0
+    after_s: float = 300.0
     sightings: int = 10
     stray: float = 0.025
     alike: float = 0.75
@@ -65,11 +67,12 @@ class _Watched:
         return math.sqrt(max(0.0, spread) / len(mean)) / (self.size / self.count)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Known:
     place: NDArray[np.float64]
     size: float
     embedding: NDArray[np.float64]
+    forwarded: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -79,7 +82,12 @@ class StaticFaces:
     rules: StaticRules = field(default_factory=StaticRules)
     _watched: dict[int, _Watched] = field(default_factory=dict)
     _known: list[_Known] = field(default_factory=list)
-    _static: set[int] = field(default_factory=set)
+    _static: dict[int, _Known] = field(default_factory=dict)
+    _again: set[int] = field(default_factory=set)
+
+    def __len__(self) -> int:
+        """How many live tracks are static."""
+        return len(self._static)
 
     def seen(self, track_id: int, landmarks: NDArray[np.float64], size: float, at: float) -> None:
         """Note a sighting.
@@ -109,19 +117,31 @@ class StaticFaces:
             watched.odd = True
         watched.embedding = face if watched.embedding is None else watched.embedding + face
         watched.scored += 1
-        if track_id not in self._static and (self._is_known(watched, face) or self._rests(watched)):
-            self._static.add(track_id)
-            self._remember(watched)
+        if track_id not in self._static:
+            known = self._find(watched, face)
+            if known is not None:
+                self._static[track_id] = known
+                if known.forwarded:
+                    self._again.add(track_id)
+            elif self._rests(watched):
+                self._static[track_id] = self._remember(watched)
         return track_id in self._static
 
     def is_static(self, track_id: int) -> bool:
         """Whether a track is known to be static."""
         return track_id in self._static
 
-    def ended(self, track_id: int) -> None:
-        """Forget a track; a static face is remembered all the same."""
+    def was_forwarded(self, track_id: int) -> bool:
+        """Whether a track is a static face that was forwarded in an earlier track."""
+        return track_id in self._again
+
+    def ended(self, track_id: int, *, forwarded: bool = False) -> None:
+        """Forget a track; a static face is remembered, and whether it was forwarded."""
         self._watched.pop(track_id, None)
-        self._static.discard(track_id)
+        self._again.discard(track_id)
+        known = self._static.pop(track_id, None)
+        if known is not None:
+            known.forwarded = known.forwarded or forwarded
 
     def _rests(self, watched: _Watched) -> bool:
         return (
@@ -132,17 +152,19 @@ class StaticFaces:
             and watched.stray() <= self.rules.stray
         )
 
-    def _is_known(self, watched: _Watched, face: NDArray[np.float64]) -> bool:
+    def _find(self, watched: _Watched, face: NDArray[np.float64]) -> _Known | None:
         place = (watched.landmarks / watched.count).mean(axis=0)
         size = watched.size / watched.count
-        return any(
-            float(np.hypot(*(place - known.place))) <= self.rules.place * known.size
-            and abs(math.log(size / known.size)) <= self.rules.place
-            and _cosine(face, known.embedding) >= self.rules.again
-            for known in self._known
-        )
+        for known in self._known:
+            if (
+                float(np.hypot(*(place - known.place))) <= self.rules.place * known.size
+                and abs(math.log(size / known.size)) <= self.rules.place
+                and _cosine(face, known.embedding) >= self.rules.again
+            ):
+                return known
+        return None
 
-    def _remember(self, watched: _Watched) -> None:
+    def _remember(self, watched: _Watched) -> _Known:
         assert watched.embedding is not None
         place = (watched.landmarks / watched.count).mean(axis=0)
         size = watched.size / watched.count
@@ -154,6 +176,7 @@ class StaticFaces:
         ]
         self._known.append(_Known(place, size, watched.embedding))
         del self._known[:-_MOST_REMEMBERED]
+        return self._known[-1]
 
 
 def _cosine(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:

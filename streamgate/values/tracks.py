@@ -79,6 +79,8 @@ class TrackOutcome(StrEnum):
     FORWARDED = "forwarded"
     SAME_VISIT = "same_visit"
     """The same person was forwarded a moment before, in another track of the visit."""
+    STATIC = "static"
+    """A picture or a statue, which was forwarded in an earlier track."""
     TOO_YOUNG = "too_young"
     BELOW_MIN_QUALITY = "below_min_quality"
     ALL_REJECTED = "all_rejected"

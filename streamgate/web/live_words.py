@@ -61,7 +61,9 @@ def release_in_words(reason: ReleaseReason) -> str:
     return _RELEASES.get(reason, reason.value.replace("_", " "))
 
 
-def decision_in_words(decision: TrackDecision, settings: GateSection) -> str:
+def decision_in_words(  # noqa: PLR0911 # one for each outcome
+    decision: TrackDecision, settings: GateSection
+) -> str:
     """Return in words how a track ended, and why it gave no best shot."""
     best, wanted = decision.best_quality or 0.0, settings.min_quality
     match decision.outcome:
@@ -69,6 +71,8 @@ def decision_in_words(decision: TrackDecision, settings: GateSection) -> str:
             return f"Gone: {decision.forwarded} forwarded, best {figure(best, wanted)}"
         case TrackOutcome.SAME_VISIT:
             return f"Gone: forwarded before, in track {decision.visit}"
+        case TrackOutcome.STATIC:
+            return "Gone: a face that never moves; forwarded before"
         case TrackOutcome.BELOW_MIN_QUALITY:
             return f"Gone: best quality {figure(best, wanted)} of {limit_figure(wanted)}"
         case TrackOutcome.TOO_YOUNG:

@@ -55,6 +55,8 @@ class SameThread(Executor):
 class Script:
     """An analyser that sees, in frame n, the tracks of line n with the given qualities."""
 
+    static_tracks = 0
+
     def __init__(self, lines: Sequence[dict[int, float | None]]) -> None:
         self.lines = lines
         self.live: set[int] = set()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from streamgate.config import GateSection
 from streamgate.selection.identity import IdentityRules
@@ -165,3 +166,33 @@ def test_another_visit_time_is_taken_up() -> None:
     identities = selector._identities
     assert identities is not None
     assert identities.rules.visit_s == 5
+
+
+def test_a_poster_is_forwarded_once() -> None:
+    """Whatever reconnections there are, an hour apart; who stands before it is another matter."""
+    selector = Selector(GateSection(visit_s=10), max_pending=8, identity=IdentityRules(visit_s=10))
+    poster, person = np.eye(8, dtype=np.float32)[:2]
+    events: list[SelectorEvent] = []
+
+    def show(track: int, start: float, seconds: int, looks: NDArray[np.float32]) -> None:
+        for second in range(seconds):
+            now = start + second
+            found = candidate(track, now)
+            shown = (SeenFace(found.tracked, found, None),)
+            events.extend(selector.seen(Analysis(0, now, now, shown, ()), now))
+            batch = selector.next_batch(8, now)
+            scored = Scores(
+                np.full(len(batch), 30.0), np.full(len(batch), 70.0),
+                np.tile(looks, (len(batch), 1)),
+            )  # fmt: skip
+            events.extend(selector.scored(scored.of(batch, now), now))
+        events.extend(selector.end(ReleaseReason.STREAM_LOST, start + seconds))
+        events.extend(selector.tick(start + seconds + 100))
+
+    show(1, 0.0, 400, poster)
+    show(2, 4000.0, 30, poster)
+    show(3, 8000.0, 30, person)
+    show(4, 12000.0, 30, poster)
+    assert [e.track_id for e in events if isinstance(e, Release)] == [1, 3]
+    outcomes = [e.outcome.value for e in events if isinstance(e, TrackDecision)]
+    assert outcomes == ["forwarded", "static", "forwarded", "static"]

@@ -47,6 +47,7 @@ class Analyser:
     clock: VideoClock
     frames: list[Frame] = field(default_factory=list)
     shown: list[float] = field(default_factory=list)
+    static_tracks: int = 0
 
     def analyse(self, frame: Frame) -> Analysis:
         self.prefetch.detect(frame.image)

@@ -47,6 +47,8 @@ def people(count: int, *, seed: int = 0) -> Recording:
 class Player:
     """Shows the pipeline a recording; a crop carries its face's place in the table."""
 
+    static_tracks = 0
+
     def __init__(self, shown: Recording) -> None:
         self.shown = shown
         self.scored = [s.face for m in shown.moments for s in m.seen if s.face is not None]
