@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from bench import camera
 from bench.machine import describe
 from bench.memory import peak_mb
 from bench.networks import BACKBONES, weights_path
@@ -71,4 +72,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # `make bench ARGS=camera` measures a camera instead of the engine.
+    if sys.argv[1:2] == ["camera"]:
+        camera.main(sys.argv[2:])
+    else:
+        main()

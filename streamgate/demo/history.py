@@ -19,6 +19,7 @@ __all__ = ["History", "Moment", "TrackHistory"]
 # A demo that runs for hours shows its last tracks.
 _PAGES = 12
 _MOMENTS = 600
+_LEAST_MOMENTS = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +71,11 @@ class History:
         self.forwarded = 0
         self.ack_latencies_s: list[float] = []
 
+    @property
+    def decided_pages(self) -> list[TrackHistory]:
+        """Pages of the tracks that were decided; a track that became part of another has none."""
+        return [page for page in self.pages.values() if page.decision is not None]
+
     def started(self, metrics: Metrics) -> None:
         """Keep the metrics at hand for the table and the summary."""
         self.metrics = metrics
@@ -93,10 +99,18 @@ class History:
         page.rank = float(np.mean(others < moment.degradation))
 
     def decided(self, decision: TrackDecision) -> None:
-        """Close a track's page."""
+        """Close a track's page.
+
+        What is left of a visit when the person is hidden or gone in half is a track of its own if
+        it is too poor to tell whose it is. Of such nothing is forwarded, and nothing is shown.
+        """
+        page = self.pages.get(decision.track_id)
+        if not decision.forwarded and (page is None or len(page.moments) < _LEAST_MOMENTS):
+            self.pages.pop(decision.track_id, None)
+            return
         self.tracks += 1
-        if decision.track_id in self.pages:
-            self.pages[decision.track_id].decision = decision
+        if page is not None:
+            page.decision = decision
 
     def _page_of(self, face: ScoredFace) -> TrackHistory | None:
         track_id = face.candidate.track_id

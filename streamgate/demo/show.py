@@ -79,7 +79,7 @@ async def show(out: Path, *, seconds: float, once: bool, console: Console) -> Su
             await run_camera(loaded, secrets.token_hex(6), history)
     summary = _summary(history, seconds)
     (out / "summary.json").write_text(json.dumps(asdict(summary), indent=2) + "\n")
-    draw_contact_sheet(list(history.pages.values()), out / "contact-sheet.png")
+    draw_contact_sheet(history.decided_pages, out / "contact-sheet.png")
     return summary
 
 
@@ -95,6 +95,8 @@ def _config(clip: Path, out: Path, *, loop: bool) -> LoadedConfig:
             "camera": {"name": "demo"},
             "source": {"kind": "file", "path": clip, "pace": "realtime", "loop": loop},
             "delivery": {"sinks": [{"kind": "directory", "path": out / "best-shots"}]},
+            # The scene has two people for its three visits, and each is to be seen judged.
+            "gate": {"visit_s": 0},
             "web": {"port": 0, "show_pictures": True},
         }
     )
@@ -145,9 +147,9 @@ def _summary(history: History, seconds: float) -> Summary:
         scored=round(_total(metrics, "streamgate_faces_scored_total")),
         tracks=history.tracks,
         forwarded=history.forwarded,
-        recognised=tuple(page.recognised for page in history.pages.values()),
+        recognised=tuple(page.recognised for page in history.decided_pages),
         chosen_rank=tuple(
-            None if page.rank is None else round(page.rank, 4) for page in history.pages.values()
+            None if page.rank is None else round(page.rank, 4) for page in history.decided_pages
         ),
         frame_age_p50_ms=_quantile_ms(metrics, "streamgate_frame_age_seconds", 0.50),
         frame_age_p99_ms=_quantile_ms(metrics, "streamgate_frame_age_seconds", 0.99),

@@ -44,6 +44,8 @@ _KNOWN = 0.6
 """Who is more like the centre than this is in it already: a family that comes and goes all day is
 not what all faces have in common. With six strangers in it nobody is by chance."""
 _LEAST_WEIGHT = 1.0
+_LEAST_MEMORY_S = 10.0
+"""What may be continued is remembered for so long, however short a visit may be."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -219,6 +221,15 @@ class Identities:
         """Return the tracks of a visit, oldest first."""
         return tuple(sorted(self._visits[visit].tracks))
 
+    def __contains__(self, track_id: int) -> bool:
+        """Whether a track is remembered."""
+        return track_id in self._tracks
+
+    def is_unknown(self, track_id: int) -> bool:
+        """Return whether nothing can be said yet of whose a track is: its faces are too poor."""
+        visit = self._visits[self._tracks[track_id].visit]
+        return visit.tracks == {track_id} and visit.best_quality < self.rules.continued_quality
+
     def wants_score(self, track_id: int, most: int = 3) -> bool:
         """Return whether a face of the track should be scored soon, because its person is unknown.
 
@@ -264,11 +275,12 @@ class Identities:
 
     def tick(self, at: float) -> list[IdentityEvent]:
         """Return the visits that have ended, and forget them."""
+        memory_s = max(self.rules.visit_s, _LEAST_MEMORY_S)
         over = [
             visit
             for visit, known in self._visits.items()
             if all(
-                not self._tracks[one].live and at - self._tracks[one].last_at > self.rules.visit_s
+                not self._tracks[one].live and at - self._tracks[one].last_at > memory_s
                 for one in known.tracks
             )
         ]

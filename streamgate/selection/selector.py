@@ -52,6 +52,9 @@ _DIVIDED = 1_000_000
 """After a track has changed to another person, it continues under its number plus this. No camera
 counts that far in one run, and the same recording gives the same number."""
 
+_DEFERRED_S = 3.0
+"""So long a decision waits for the first good face of somebody who may be the same person."""
+
 
 @dataclass(slots=True)
 class _Tracklet:
@@ -62,11 +65,13 @@ class _Tracklet:
         unconfirmed: its faces so far, each with the time of its frame, while it may be a false
             detection.
         ending: why and when it ended; None while it is live.
+        may_continue: tracklets that it may be, by place and time.
     """
 
     track_id: int
     unconfirmed: list[tuple[SeenFace, float, float]] | None
     ending: tuple[ReleaseReason, float] | None = None
+    may_continue: tuple[int, ...] = ()
 
 
 class Selector:
@@ -159,7 +164,9 @@ class Selector:
             self._dismiss(tracklet)
         events += self._decide_ending(now)
         for beginning in analysis.began:
-            self._tracklets[beginning.track_id] = _Tracklet(beginning.track_id, unconfirmed=[])
+            self._tracklets[beginning.track_id] = _Tracklet(
+                beginning.track_id, unconfirmed=[], may_continue=beginning.may_continue
+            )
             if self._identities is not None:
                 self._identities.began(
                     beginning.track_id, beginning.may_continue, analysis.captured_at
@@ -189,7 +196,7 @@ class Selector:
             self._look_for_static(self.track_of(tracklet), face)
             events += self._gate.scored(face.of_track(self.track_of(tracklet)), at=now)
             self._remember(self.track_of(tracklet))
-            if self._identities is not None:
+            if self._identities is not None and tracklet in self._identities:
                 changes = self._identities.scored(
                     tracklet, face.embedding, face.quality, face.candidate.captured_at
                 )
@@ -293,12 +300,27 @@ class Selector:
         for number, tracklet in ending:
             if self._in_flight[number] or self._scheduler.waits(number, now):
                 continue
+            if self._may_go_on(number, tracklet, now):
+                continue
             events += self._skip(self._scheduler.forget(number))
             del self._tracklets[number]
             others = any(one.track_id == tracklet.track_id for one in self._tracklets.values())
             if not others and tracklet.ending is not None:
                 events += self._decide(tracklet.track_id, *tracklet.ending)
         return events
+
+    def _may_go_on(self, number: int, ended: _Tracklet, now: float) -> bool:
+        """Whether a live tracklet may be the same person, and nobody can tell yet."""
+        identities = self._identities
+        if identities is None or ended.ending is None or now - ended.ending[1] > _DEFERRED_S:
+            return False
+        return any(
+            one.ending is None
+            and number in one.may_continue
+            and other in identities
+            and identities.is_unknown(other)
+            for other, one in self._tracklets.items()
+        )
 
     def _decide(self, track_id: int, reason: ReleaseReason, at: float) -> list[SelectorEvent]:
         visit, latest = self._gate.visit_of(track_id), self._gate.forwarded(track_id)
@@ -380,7 +402,10 @@ class Selector:
 
     def _is_urgent(self, tracklet: int) -> bool:
         """Return whether the person of a tracklet is unknown; its faces are then scored first."""
-        return self._identities is not None and self._identities.wants_score(tracklet)
+        identities = self._identities
+        return (
+            identities is not None and tracklet in identities and identities.wants_score(tracklet)
+        )
 
     def _skip(self, skipped: Sequence[Skipped]) -> list[SelectorEvent]:
         for face in skipped:
