@@ -98,9 +98,9 @@ FAULTS = (
         inhibited=_alerts("OutboxGrowing"),
     ),
     Fault(
-        "the sink refuses",
-        lambda scene: setattr(scene.receiver, "status", 422),
-        lambda scene: setattr(scene.receiver, "status", 200),
+        "the sink chokes on some",
+        lambda scene: setattr(scene.receiver, "chokes", True),
+        lambda scene: setattr(scene.receiver, "chokes", False),
         _alerts("DeadLetters"),
     ),
     Fault(
