@@ -132,6 +132,8 @@ def test_what_nobody_caught_is_logged_without_secrets(
     """A thread's exception would be printed as it is."""
     for module, name in ((threading, "excepthook"), (sys, "unraisablehook"), (sys, "excepthook")):
         monkeypatch.setattr(module, name, getattr(module, name))
+    # A command that ran in this process may have left them captured, of an earlier handler.
+    logging.captureWarnings(capture=False)
     configure()
     log_uncaught()
     try:
