@@ -79,7 +79,7 @@ class Cost:
 
 
 def film(path: Path, people: int, size: tuple[int, int]) -> None:
-    """Film a room with so many people who walk to and fro, as a sensor with some noise sees it."""
+    """Film a room with so many people who walk back and forth, as a sensor with some noise sees it."""
     write_video(path, _pictures(people, size), RATE)
 
 
