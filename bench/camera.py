@@ -79,7 +79,7 @@ class Cost:
 
 
 def film(path: Path, people: int, size: tuple[int, int]) -> None:
-    """Film a room with so many people who walk back and forth, as a sensor with some noise sees it."""
+    """Film a room with so many people who sway, as a sensor with some noise sees it."""
     write_video(path, _pictures(people, size), RATE)
 
 
@@ -258,7 +258,11 @@ def _quantile(before: dict[str, float], after: dict[str, float], share: float) -
 
 def table(results: dict[str, Any]) -> str:
     """The results as Markdown."""
+    machine = results["machine"]
     lines = [
+        f"{machine['processor'].split(' Processor')[0]}, {machine['cores']} cores, "
+        f"onnxruntime {machine['onnxruntime']}; {results['seconds']:g} s a measurement.",
+        "",
         "| film | decoding alone, cores | camera, cores | ratio | memory, MB (private dirty) "
         "| looked at |",
         "|---|---|---|---|---|---|",

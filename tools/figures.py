@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bench.camera import RESULTS as CAMERA
+from bench.camera import table as camera_table
 from bench.precision import RESULTS as PRECISION
 from bench.precision import table as precision_table
 from bench.quality.policies import RESULTS as POLICIES
@@ -36,11 +38,13 @@ def filled(text: str) -> str:
     """
     bench = _ROOT / "bench"
     quality, policies = _read(bench / "quality" / "results.json"), _read(POLICIES)
+    camera = _read(CAMERA)
     blocks = {
         "bench": speed_tables(_read(bench / "results.json")),
         "bench-cuda": speed_tables(_read(bench / "results-cuda.json")),
         "precision": precision_table(_read(PRECISION)),
         "quality": quality_tables(quality) + f"\n`{quality['command']}`",
+        "camera": camera_table(camera) + f"\n`{camera['command']}`",
         "policies": policy_table(policies) + f"\n`{policies['command']}`",
     }
     for name, block in blocks.items():
