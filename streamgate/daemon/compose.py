@@ -71,6 +71,11 @@ class Camera:
     notices: SourceNotices
     calibration: Calibration | None = None
 
+    @property
+    def profile(self) -> str:
+        """The profile in use."""
+        return self.pipeline.parts.publisher.identity.profile
+
 
 async def compose(
     loaded: LoadedConfig, boot_id: str, stack: AsyncExitStack, observer: Observer | None
@@ -106,7 +111,9 @@ async def compose(
         on_outcome=listeners.delivered,
     )
     failures = Failures(config.health)
-    identity = PipelineIdentity(config.camera.name, boot_id, loaded.config_hash, scorer.model_hash)
+    identity = PipelineIdentity(
+        config.camera.name, boot_id, loaded.config_hash, scorer.model_hash, loaded.profile
+    )
     decisions = _decision_log(config, identity, dispatcher, metrics, stack)
 
     async def decided(decision: TrackDecision) -> None:
@@ -278,6 +285,7 @@ def _decision_log(
         precheck=config.precheck,
         outbox=config.delivery.outbox.kind,
         sinks=tuple(sink.name for sink in config.delivery.sinks),
+        profile=identity.profile,
     )
     log = DecisionLog(section, outbox, under, metrics=metrics)
     stack.push_async_callback(log.close)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from streamgate.config.profiles import DEFAULT_PROFILE
 from streamgate.errors import DeliveryError
 from streamgate.ports import Clock, ShotOutbox
 from streamgate.selection.gate import GateEvent
@@ -37,12 +38,13 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class PipelineIdentity:
-    """What every best shot of this run carries."""
+    """What every best shot of this run carries, and the profile that is in use."""
 
     camera: str
     boot_id: str
     config_hash: str
     model_hash: str
+    profile: str = DEFAULT_PROFILE
 
 
 class Publisher:

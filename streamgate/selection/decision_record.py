@@ -15,6 +15,7 @@ from importlib import resources
 from typing import Any, Literal, cast
 
 from streamgate.config import GateSection, PrecheckSection
+from streamgate.config.profiles import DEFAULT_PROFILE
 from streamgate.values import BestShot, TrackDecision
 
 __all__ = [
@@ -47,6 +48,7 @@ class DecidedUnder:
     Attributes:
         outbox: the kind of outbox that `accepted` refers to; None where there is none.
         sinks: names of the sinks that best shots go to.
+        profile: whose settings these are.
     """
 
     camera: str
@@ -57,6 +59,7 @@ class DecidedUnder:
     precheck: PrecheckSection
     outbox: str | None
     sinks: tuple[str, ...] = ()
+    profile: str = DEFAULT_PROFILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,7 @@ def decision_record(
         "shots": [_shot(shot) for shot in shots],
         "outbox": under.outbox,
         "sinks": list(under.sinks),
+        "profile": under.profile,
         "gate": under.gate.model_dump(mode="json"),
         "precheck": under.precheck.model_dump(mode="json"),
         "model_hash": under.model_hash,

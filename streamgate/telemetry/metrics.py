@@ -91,6 +91,14 @@ class Metrics:
             "config_last_reload_timestamp_seconds",
             "Unix time at which the configuration in use was applied, at start or by a reload.",
         )
+        self.profile = self._info(
+            "profile", "Profile in use (default: the file's own settings), and what wants it.",
+            "profile", "reason",
+        )  # fmt: skip
+        self.profile_changes = self._counter(
+            "profile_changes", "Times that another profile was to be used, by outcome.",
+            outcome=("applied", "refused"),
+        )  # fmt: skip
         self.config_waiting = self._gauge(
             "config_keys_waiting",
             "Changed settings in the file that need a restart to take effect.",

@@ -11,6 +11,7 @@ __all__ = [
     "FrameDrop",
     "LineOutcome",
     "OutboxFault",
+    "ProfileReason",
     "Rejection",
     "ReloadOutcome",
     "SourceState",
@@ -132,6 +133,15 @@ class SourceState(StrEnum):
     NEGOTIATING = "negotiating"
     CONNECTING = "connecting"
     LIVE = "live"
+
+
+class ProfileReason(StrEnum):
+    """Why a profile is in use."""
+
+    FILE = "file"
+    """There is no schedule, and nobody has asked for another."""
+    SCHEDULE = "schedule"
+    CALL = "call"
 
 
 class ReloadOutcome(StrEnum):

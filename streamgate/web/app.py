@@ -50,6 +50,7 @@ class Health:
         alive: whether the process works, with or without frames.
         detail: in words, what is wrong.
         doubt: in words, what is not as it should be although frames arrive.
+        profile: the profile in use.
     """
 
     camera: str
@@ -58,6 +59,7 @@ class Health:
     alive: bool
     detail: str
     doubt: str | None = None
+    profile: str = "default"
 
 
 # These prove by a token of their own that they may, or answer this machine's names alone.
@@ -169,7 +171,13 @@ def _tls(settings: WebSection) -> ssl.SSLContext | None:
 
 def _answer(health: Health, *, ok: bool) -> web.Response:
     age = None if health.frame_age_s is None else round(health.frame_age_s, 3)
-    body = {"camera": health.camera, "ok": ok, "frame_age_s": age, "detail": health.detail}
+    body = {
+        "camera": health.camera,
+        "ok": ok,
+        "frame_age_s": age,
+        "detail": health.detail,
+        "profile": health.profile,
+    }
     return web.json_response(body, status=200 if ok else 503)
 
 
