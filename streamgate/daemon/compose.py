@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ from streamgate.telemetry.drift import QualityDrift
 from streamgate.telemetry.metrics import Metrics
 from streamgate.telemetry.notices import SourceNotices
 from streamgate.telemetry.tracing import FrameTracer
-from streamgate.values import Image, TrackDecision
+from streamgate.values import Frame, Image, PassReason, TrackDecision
 from streamgate.web.live import LiveSources, LiveView
 
 __all__ = ["Camera", "compose"]
@@ -147,7 +148,10 @@ async def compose(
         metrics=metrics,
         clock=clock,
         source=source,
-        slot=LatestSlot(metrics.frames_dropped.labels("replaced").inc),
+        slot=LatestSlot(
+            metrics.frames_dropped.labels("replaced").inc,
+            _wanted(analysis.analyser, listeners.live, metrics),
+        ),
         pipeline=pipeline,
         dispatcher=dispatcher,
         outbox=outbox,
@@ -160,6 +164,23 @@ async def compose(
         notices=_notices(listeners.live),
         calibration=scorer.calibration,
     )
+
+
+def _wanted(
+    analyser: FaceAnalyser, live: LiveView | None, metrics: Metrics
+) -> Callable[[Frame], bool]:
+    """Return whether a frame is worth waking the event loop for; those that are not are counted."""
+    passed = {reason: metrics.frames_passed.labels(reason.value) for reason in PassReason}
+
+    def is_wanted(frame: Frame) -> bool:
+        pause = analyser.pause
+        # Who looks at the page sees every frame.
+        if pause is None or not pause.covers(frame.captured_at) or (live and live.viewers):
+            return True
+        passed[pause.reason].inc()
+        return False
+
+    return is_wanted
 
 
 async def _load_scorer(

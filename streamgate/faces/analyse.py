@@ -13,7 +13,7 @@ import numpy as np
 
 from streamgate.config import CameraConfig, DetectorSection
 from streamgate.faces.examine import examine
-from streamgate.faces.looking import LookPolicy
+from streamgate.faces.looking import LookPolicy, Pause
 from streamgate.faces.motion import GRID, MotionDetector
 from streamgate.faces.track import FaceTracker
 from streamgate.ports import Clock, FaceDetector
@@ -37,6 +37,9 @@ class FaceAnalyser:
 
     Args:
         every_frame: look at every frame whatever the settings say: recordings are judged whole.
+
+    Attributes:
+        pause: frames that need not be handed over now; any thread may read it.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class FaceAnalyser:
         self._clock = clock
         self._every_frame = every_frame
         self.static_tracks = 0
+        self.pause: Pause | None = None
         self._motion = MotionDetector()
         self._policy = LookPolicy(self._looks(config))
         self._take(config)
@@ -81,6 +85,7 @@ class FaceAnalyser:
         seconds: dict[str, float] = {}
         look = self._decide(frame)
         if isinstance(look, PassReason):
+            self.pause = self._policy.pause(frame.captured_at, tracks=self._following)
             return Analysis(frame.index, frame.captured_at, frame.captured_wall, (), (), look=look)
         image = frame.image
         with _timed(seconds, "detect"):
@@ -90,6 +95,7 @@ class FaceAnalyser:
         detected_at = self._clock.monotonic()
         with _timed(seconds, "track"):
             update = self._tracker.update(faces, frame.captured_at)
+        self.pause = self._policy.pause(frame.captured_at, tracks=self._following)
         with _timed(seconds, "align"):
             seen = tuple(self._examine(frame, tracked, detected_at) for tracked in update.tracked)
         return Analysis(
@@ -108,17 +114,22 @@ class FaceAnalyser:
 
     def _decide(self, frame: Frame) -> LookReason | PassReason:
         """Return why the frame is looked at, or why it is not."""
-        # A picture on the wall need not be watched.
-        following, moves = max(0, self._tracker.following - self.static_tracks), False
+        following, moves = self._following, False
         if self._policy.settings.look != "every_frame":
             luma = frame.pixels.luma(*GRID)
             moves = self._motion.moves(luma, frame.captured_at, people=following > 0)
         return self._policy.decide(frame.captured_at, moves=moves, tracks=following)
 
+    @property
+    def _following(self) -> int:
+        # A picture on the wall need not be watched.
+        return max(0, self._tracker.following - self.static_tracks)
+
     def flush(self) -> None:
         """Forget every live track: what comes next is another stream."""
         self._tracker.flush()
         self._policy.reset()
+        self.pause = None
         self._motion = MotionDetector()
 
     def _examine(self, frame: Frame, tracked: TrackedFace, detected_at: float) -> SeenFace:
