@@ -40,13 +40,14 @@ _POLL_S = 2.0
 def in_use_after(now: CameraConfig, wanted: CameraConfig) -> CameraConfig:
     """Return the wanted settings, except those that a running camera cannot change.
 
-    Thresholds, sinks and the log change at once; the source, models, the outbox and the web server
+    Thresholds, zones, sinks and the log change at once; the source, models, the outbox and the web server
     are what they were. This function is the whole rule: what it does not take over needs a restart.
     """
     return now.model_copy(
         update={
             "detector": wanted.detector.model_copy(update={"model": now.detector.model}),
             "tracker": wanted.tracker,
+            "zones": wanted.zones,
             "precheck": wanted.precheck,
             "gate": wanted.gate,
             "quality": now.quality.model_copy(
@@ -218,6 +219,7 @@ class Reloader:
             config.gate,
             max_pending=config.quality.max_pending,
             share=config.quality.score_share,
+            zones=config.zones,
         )
         parts.publisher.identity = replace(identity, config_hash=in_use.config_hash)
         if camera.decisions is not None:
