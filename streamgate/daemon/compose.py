@@ -240,6 +240,7 @@ def _live_view(
     sources = LiveSources(
         gate=lambda: selector.settings,
         prechecks=lambda: analyser.prechecks,
+        zones=lambda: analyser.zones.sections,
         sinks=lambda: outbox.sinks,
         holds=outbox.holds,
         explain=explain,
