@@ -43,6 +43,7 @@ from streamgate.config.stages import (
 )
 from streamgate.config.tracing import TracingSection
 from streamgate.config.webrtc_source import IceServer, WhepSection, WhipSection
+from streamgate.config.zones import ZoneSection
 
 __all__ = [
     "CameraConfig",

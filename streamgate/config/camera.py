@@ -24,6 +24,7 @@ from streamgate.config.stages import (
 )
 from streamgate.config.tracing import TracingSection
 from streamgate.config.webrtc_source import WhipSection
+from streamgate.config.zones import Zones, check_zones
 
 __all__ = ["CameraConfig", "CameraSection", "HealthSection", "LogSection", "WebSection"]
 
@@ -204,6 +205,7 @@ class CameraConfig(Section):
 
     camera: CameraSection
     source: SourceSection
+    zones: Zones = ()
     detector: DetectorSection = Field(default_factory=DetectorSection)
     tracker: TrackerSection = Field(default_factory=TrackerSection)
     precheck: PrecheckSection = Field(default_factory=PrecheckSection)
@@ -214,6 +216,12 @@ class CameraConfig(Section):
     log: LogSection = Field(default_factory=LogSection)
     tracing: TracingSection = Field(default_factory=TracingSection)
     health: HealthSection = Field(default_factory=HealthSection)
+
+    @field_validator("zones")
+    @classmethod
+    def _zones_agree(cls, zones: Zones) -> Zones:
+        check_zones(zones)
+        return zones
 
     @model_validator(mode="after")
     def _publishers_can_come(self) -> CameraConfig:

@@ -89,6 +89,7 @@ async def compose(
         max_pending=config.quality.max_pending,
         share=config.quality.score_share,
         identity=IdentityRules(visit_s=config.gate.visit_s),
+        zones=config.zones,
     )
     outbox = build_outbox(config, metrics, clock)
     listeners = Listeners(
@@ -260,6 +261,7 @@ def _live_view(
     sources = LiveSources(
         gate=lambda: selector.settings,
         prechecks=lambda: analyser.prechecks,
+        zones=lambda: analyser.zones.sections,
         sinks=lambda: outbox.sinks,
         holds=outbox.holds,
         explain=explain,
@@ -297,6 +299,7 @@ def _decision_log(
         config_hash=identity.config_hash,
         gate=config.gate,
         precheck=config.precheck,
+        zones=config.zones,
         outbox=config.delivery.outbox.kind,
         sinks=tuple(sink.name for sink in config.delivery.sinks),
     )

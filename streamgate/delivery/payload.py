@@ -63,6 +63,7 @@ def encode_shot(
         "visit": shot.visit,
         "revision": shot.revision,
         "rank": shot.rank,
+        "zone": candidate.zone,
         "reason": shot.reason.value,
         "captured_at": iso_8601(candidate.captured_wall),
         "decided_at": iso_8601(shot.decided_wall),

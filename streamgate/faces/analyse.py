@@ -16,6 +16,7 @@ from streamgate.faces.examine import examine
 from streamgate.faces.looking import LookPolicy, Pause
 from streamgate.faces.motion import GRID, MotionDetector
 from streamgate.faces.track import FaceTracker
+from streamgate.faces.zones import FaceZones
 from streamgate.ports import Clock, FaceDetector
 from streamgate.values import (
     Analysis,
@@ -62,7 +63,7 @@ class FaceAnalyser:
         self._take(config)
 
     def adopt(self, config: CameraConfig) -> None:
-        """Change the settings of prechecks and tracker; live tracks continue.
+        """Change the settings of prechecks, zones and tracker; live tracks continue.
 
         Call it on the thread that analyses.
         """
@@ -77,6 +78,8 @@ class FaceAnalyser:
 
     def _take(self, config: CameraConfig) -> None:
         self.prechecks = config.precheck
+        self.zones = FaceZones(config.zones)
+        self._prechecks = self.zones.prechecks(config.precheck)
         self._most_faces = config.detector.max_faces
         self._context_margin = config.delivery.context_margin if config.delivery.context else None
 
@@ -89,7 +92,7 @@ class FaceAnalyser:
             return Analysis(frame.index, frame.captured_at, frame.captured_wall, (), (), look=look)
         image = frame.image
         with _timed(seconds, "detect"):
-            found = self._detector.detect(image)
+            found, ignored = self.zones.split(self._detector.detect(image), *frame.pixels.size)
         # Best first: a crowd costs no more than what was allowed for it.
         faces = found[: self._most_faces]
         detected_at = self._clock.monotonic()
@@ -110,13 +113,14 @@ class FaceAnalyser:
             dismissed=tuple(update.dismissed),
             look=look,
             surplus=len(found) - len(faces),
+            ignored=ignored,
         )
 
     def _decide(self, frame: Frame) -> LookReason | PassReason:
         """Return why the frame is looked at, or why it is not."""
         following, moves = self._following, False
         if self._policy.settings.look != "every_frame":
-            luma = frame.pixels.luma(*GRID)
+            luma = self.zones.without_ignored(frame.pixels.luma(*GRID))
             moves = self._motion.moves(luma, frame.captured_at, people=following > 0)
         return self._policy.decide(frame.captured_at, moves=moves, tracks=following)
 
@@ -133,9 +137,10 @@ class FaceAnalyser:
         self._motion = MotionDetector()
 
     def _examine(self, frame: Frame, tracked: TrackedFace, detected_at: float) -> SeenFace:
-        found = examine(frame.image, tracked.face, self.prechecks)
+        zone = self.zones.watched(tracked.face, *frame.pixels.size)
+        found = examine(frame.image, tracked.face, self._prechecks[zone])
         if found.rejection is not None or found.crop is None or found.measures is None:
-            return SeenFace(tracked, None, str(found.rejection))
+            return SeenFace(tracked, None, str(found.rejection), zone)
         candidate = Candidate(
             tracked=tracked,
             measures=found.measures,
@@ -146,8 +151,9 @@ class FaceAnalyser:
             captured_wall=frame.captured_wall,
             decoded_at=frame.decoded_at,
             detected_at=detected_at,
+            zone=zone,
         )
-        return SeenFace(tracked, candidate, None)
+        return SeenFace(tracked, candidate, None, zone)
 
     def _context(self, image: Image, face: Face) -> Image | None:
         """Return the face with its surroundings, copied so that the frame itself can be freed."""

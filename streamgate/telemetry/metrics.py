@@ -155,6 +155,9 @@ class Metrics:
         self.faces_rejected = self._counter(
             "faces_rejected", "Faces that a precheck rejected, by reason.", reason=tuple(Rejection)
         )
+        self.zone_faces = self._counter(
+            "zone_faces", "Faces found in a zone, by its name; those in ignore zones too.", zone=()
+        )
         self.faces_scored = self._counter("faces_scored", "Faces that were scored.")
         self.faces_skipped = self._counter(
             "faces_skipped", "Faces that passed the prechecks and were not scored, by reason.",
@@ -209,6 +212,9 @@ class Metrics:
             "shots_released",
             "Best shots that the gate released, by reason.",
             reason=tuple(ReleaseReason),
+        )
+        self.zone_shots = self._counter(
+            "zone_shots", "Best shots released, by the watch zone that they are of.", zone=()
         )
         self.capture_to_decision = self._histogram(
             "capture_to_decision_seconds",
@@ -310,6 +316,12 @@ class Metrics:
     def watch(self, gauge: Gauge, read: Callable[[], float]) -> None:
         """Make a gauge read its value whenever it is scraped."""
         gauge.set_function(read)
+
+    def expect_zone(self, name: str, *, watched: bool) -> None:
+        """Create the series of a zone before its first face."""
+        self.zone_faces.labels(name)
+        if watched:
+            self.zone_shots.labels(name)
 
     def expect_sink(self, name: str) -> None:
         """Create the series of a sink before its first delivery."""

@@ -81,6 +81,8 @@ class Rejection(StrEnum):
     BLURRED = "blurred"
     TOO_MANY = "too_many"
     """There were better ones, as many as `detector.max_faces` allows."""
+    IN_IGNORE_ZONE = "in_ignore_zone"
+    """It was left alone: such faces are not counted as detected."""
 
 
 class DeliveryOutcome(StrEnum):
