@@ -123,6 +123,7 @@ class Candidate:
         context: wider crop around the face, RGB uint8, if the configuration asks for one.
         frame_index: index of its frame.
         captured_at, captured_wall, decoded_at, detected_at: times, see `Frame`.
+        context_at: x and y of the context's left upper corner in its frame, pixels.
     """
 
     tracked: TrackedFace
@@ -134,6 +135,7 @@ class Candidate:
     captured_wall: float
     decoded_at: float
     detected_at: float
+    context_at: tuple[int, int] = (0, 0)
 
     @property
     def track_id(self) -> int:
