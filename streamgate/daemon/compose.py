@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import cache
 
 from streamgate.config import (
     CameraConfig,
@@ -24,6 +25,7 @@ from streamgate.delivery.decision_log import DecisionLog
 from streamgate.delivery.dispatcher import Dispatcher
 from streamgate.delivery.outbox import Outbox
 from streamgate.faces.analyse import FaceAnalyser
+from streamgate.faces.bystanders import BystanderHider
 from streamgate.faces.detect import YuNetDetector
 from streamgate.faces.track import FaceTracker
 from streamgate.models.registry import installed
@@ -45,10 +47,12 @@ from streamgate.telemetry.drift import QualityDrift
 from streamgate.telemetry.metrics import Metrics
 from streamgate.telemetry.notices import SourceNotices
 from streamgate.telemetry.tracing import FrameTracer
-from streamgate.values import Frame, Image, PassReason, TrackDecision
+from streamgate.values import BestShot, Frame, Image, PassReason, TrackDecision
 from streamgate.web.live import LiveSources, LiveView
 
 __all__ = ["Camera", "compose"]
+
+_CONTEXT_SIDE_PX = 1280
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,7 @@ async def compose(
         metrics=metrics,
         clock=clock,
         on_outcome=listeners.delivered,
+        hide_bystanders=_bystander_hider(config),
     )
     failures = Failures(config.health)
     identity = PipelineIdentity(config.camera.name, boot_id, loaded.config_hash, scorer.model_hash)
@@ -222,6 +227,22 @@ async def _build_analysis(config: CameraConfig, clock: Clock, stack: AsyncExitSt
         every_frame=_is_lossless(config),
     )
     return _Analysis(thread, detector, analyser)
+
+
+def _bystander_hider(config: CameraConfig) -> Callable[[BestShot], Image | None]:
+    """Load a detector of its own when the first context picture is sent: most cameras send none."""
+    # A context is small: it is looked at in full, also where frames are scaled down further.
+    side_px = max(_CONTEXT_SIDE_PX, config.detector.max_side_px)
+    settings = config.detector.model_copy(update={"max_side_px": side_px})
+
+    @cache
+    def hider() -> BystanderHider:
+        return BystanderHider(YuNetDetector(settings, installed(settings.model)))
+
+    def hide(shot: BestShot) -> Image | None:
+        return hider()(shot)
+
+    return hide
 
 
 def _sketch(
