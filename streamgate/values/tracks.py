@@ -35,6 +35,8 @@ class SkipReason(StrEnum):
     OVER_BUDGET = "over_budget"
     """The budget of its track was spent on others."""
     SCORER_FAILED = "scorer_failed"
+    SCORER_AWAY = "scorer_away"
+    """No scorer service answered in time."""
     SHUTDOWN = "shutdown"
 
 
