@@ -17,6 +17,7 @@ from streamgate.config.delivery import (
     SqliteOutboxSection,
 )
 from streamgate.config.load import LoadedConfig, load_config
+from streamgate.config.scorer import ScorerConfig
 from streamgate.config.sinks import (
     DirectorySinkSection,
     HttpSinkSection,
@@ -37,6 +38,7 @@ from streamgate.config.stages import (
     DetectorSection,
     DriftSection,
     GateSection,
+    NetworkSection,
     PrecheckSection,
     QualitySection,
     TrackerSection,
@@ -65,6 +67,7 @@ __all__ = [
     "MemoryOutboxSection",
     "MqttSinkSection",
     "NatsSinkSection",
+    "NetworkSection",
     "OutboxKey",
     "OutboxSection",
     "PrecheckSection",
@@ -73,6 +76,7 @@ __all__ = [
     "RedisSinkSection",
     "RetrySection",
     "RtspSection",
+    "ScorerConfig",
     "SinkSection",
     "SourceSection",
     "SqliteOutboxSection",

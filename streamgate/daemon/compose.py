@@ -38,7 +38,8 @@ from streamgate.pipeline import (
 )
 from streamgate.pipeline.slot import LatestSlot
 from streamgate.ports import Clock, FrameSource, ShotOutbox, WebRtcIngest
-from streamgate.quality import Calibration, GrafiqsScorer
+from streamgate.quality import Calibration
+from streamgate.quality.start import CameraScorer, start_scorer
 from streamgate.quality.threshold import with_threshold
 from streamgate.selection.decision_record import DecidedUnder
 from streamgate.selection.identity import IdentityRules
@@ -75,6 +76,7 @@ class Camera:
     failures: Failures
     notices: SourceNotices
     calibration: Calibration | None = None
+    scorer_doubt: Callable[[], str | None] = lambda: None
 
 
 async def compose(
@@ -86,7 +88,7 @@ async def compose(
         StreamgateError: a model, a file or a device is not as configured.
     """
     clock, metrics = SystemClock(), Metrics(loaded.config.camera.name)
-    config, scorer = await _load_scorer(loaded.config, stack)
+    config, scorer = await _load_scorer(loaded.config, metrics, stack)
     analysis = await _build_analysis(config, clock, stack)
     selector = Selector(
         config.gate,
@@ -169,6 +171,7 @@ async def compose(
         failures=failures,
         notices=_notices(listeners.live),
         calibration=scorer.calibration,
+        scorer_doubt=lambda: scorer.doubt,
     )
 
 
@@ -190,10 +193,12 @@ def _wanted(
 
 
 async def _load_scorer(
-    config: CameraConfig, stack: AsyncExitStack
-) -> tuple[CameraConfig, GrafiqsScorer]:
+    config: CameraConfig, metrics: Metrics, stack: AsyncExitStack
+) -> tuple[CameraConfig, CameraScorer]:
     """Start the scorer, and set the gate's threshold as a quality, however it was asked for."""
-    scorer = await stack.enter_async_context(await GrafiqsScorer.start(config.quality))
+    scorer = await stack.enter_async_context(
+        await start_scorer(config.quality, camera=config.camera.name, metrics=metrics)
+    )
     gate = with_threshold(config.gate, scorer.calibration)
     return config.model_copy(update={"gate": gate}), scorer
 
@@ -246,7 +251,7 @@ def _bystander_hider(config: CameraConfig) -> Callable[[BestShot], Image | None]
 
 
 def _sketch(
-    config: CameraConfig, scorer: GrafiqsScorer, clock: Clock, stack: AsyncExitStack
+    config: CameraConfig, scorer: CameraScorer, clock: Clock, stack: AsyncExitStack
 ) -> SketchKeeper | None:
     path = config.quality.sketch
     if path is None:
@@ -271,7 +276,7 @@ def _live_view(
     selector: Selector,
     analyser: FaceAnalyser,
     outbox: Outbox,
-    scorer: GrafiqsScorer,
+    scorer: CameraScorer,
 ) -> LiveView | None:
     if not (config.web.enabled and config.web.live_page):
         return None

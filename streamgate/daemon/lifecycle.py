@@ -23,11 +23,11 @@ from streamgate.config import LoadedConfig, WhipSection
 from streamgate.daemon.compose import Camera, compose
 from streamgate.daemon.forced_exit import LastResort
 from streamgate.daemon.health import Part
-from streamgate.daemon.notify import feed_watchdog, notify
 from streamgate.daemon.observer import Observer
 from streamgate.daemon.reload import Reloader, hangups
 from streamgate.daemon.zone_file import ZoneFile
 from streamgate.errors import SourceError, StreamgateError
+from streamgate.telemetry.notify import feed_watchdog, notify
 from streamgate.web.app import Health, build_app, serve
 from streamgate.web.auth import Guard
 from streamgate.web.connections import Limits, raise_descriptor_limit
@@ -282,7 +282,12 @@ def health_of(camera: Camera) -> Health:
         detail = "frames arrive" if ready else f"the last frame came {age_s:.1f} s ago"
     alive = fault is None
     return Health(
-        camera.config.camera.name, age_s, ready and alive, alive, detail, camera.notices.doubt
+        camera.config.camera.name,
+        age_s,
+        ready and alive,
+        alive,
+        detail,
+        camera.notices.doubt or camera.scorer_doubt(),
     )
 
 

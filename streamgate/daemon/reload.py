@@ -24,11 +24,11 @@ from streamgate.config.section import secrets_of
 from streamgate.daemon.compose import Camera
 from streamgate.daemon.delivery import build_sink
 from streamgate.daemon.gauges import show_config
-from streamgate.daemon.notify import notify, reloading
 from streamgate.errors import StreamgateError
 from streamgate.ports import Sink
 from streamgate.quality.threshold import with_threshold
 from streamgate.telemetry.logs import configure_logs
+from streamgate.telemetry.notify import notify, reloading
 
 __all__ = ["Reloader", "changed_keys", "hangups", "in_use_after"]
 

@@ -24,6 +24,7 @@ from streamgate.values.reasons import (
     OutboxFault,
     Rejection,
     ReloadOutcome,
+    ServiceFault,
     SourceState,
     Stage,
 )
@@ -67,6 +68,7 @@ class Metrics:
         self._process()
         self._source()
         self._faces()
+        self._remote()
         self._quality()
         self._gate()
         self._delivery()
@@ -170,6 +172,23 @@ class Metrics:
         )
         self.scorer_batch = self._histogram(
             "scorer_batch_faces", "Faces in a batch of the scorer.", BATCH_BUCKETS
+        )
+
+    def _remote(self) -> None:
+        self.remote_scorer_up = self._gauge(
+            "remote_scorer_up",
+            "1 while the scorer service at an address is used or could be, else 0; absent without "
+            "services.",
+            service=(),
+        )
+        self.remote_scorer_faults = self._counter(
+            "remote_scorer_faults",
+            "Requests to a scorer service that brought no scores, by reason.",
+            reason=tuple(ServiceFault),
+        )
+        self.remote_scorer_local = self._gauge(
+            "remote_scorer_local",
+            "1 while the camera scores by itself because no scorer service answers, else 0.",
         )
 
     def _quality(self) -> None:
