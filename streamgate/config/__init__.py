@@ -16,6 +16,12 @@ from streamgate.config.delivery import (
     RetrySection,
     SqliteOutboxSection,
 )
+from streamgate.config.lease import (
+    KubernetesLeaseSection,
+    LeaseSection,
+    NatsLeaseSection,
+    RedisLeaseSection,
+)
 from streamgate.config.load import LoadedConfig, load_config
 from streamgate.config.sinks import (
     DirectorySinkSection,
@@ -59,16 +65,20 @@ __all__ = [
     "HttpSinkSection",
     "IceServer",
     "KafkaSinkSection",
+    "KubernetesLeaseSection",
+    "LeaseSection",
     "LoadedConfig",
     "LogSection",
     "MemoryOutboxSection",
     "MqttSinkSection",
+    "NatsLeaseSection",
     "NatsSinkSection",
     "OutboxKey",
     "OutboxSection",
     "PrecheckSection",
     "QualitySection",
     "ReconnectSection",
+    "RedisLeaseSection",
     "RedisSinkSection",
     "RetrySection",
     "RtspSection",

@@ -79,6 +79,8 @@ def encode_shot(
         if context is None or candidate.context is None
         else _picture(context, candidate.context),
     }
+    if shot.epoch is not None:
+        metadata["epoch"] = shot.epoch
     if template and shot.template is not None:
         metadata["template"] = _embedding(shot.template, shot.model_hash)
     return EncodedShot(
