@@ -13,6 +13,7 @@ from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator, model_val
 
 from streamgate.config.delivery import DeliverySection
 from streamgate.config.hosts import is_loopback
+from streamgate.config.lease import LeaseSection
 from streamgate.config.section import Name, Seconds, Section
 from streamgate.config.source import SourceSection
 from streamgate.config.stages import (
@@ -212,6 +213,11 @@ class CameraConfig(Section):
     quality: QualitySection = Field(default_factory=QualitySection)
     gate: GateSection = Field(default_factory=GateSection)
     delivery: DeliverySection = Field(default_factory=DeliverySection)
+    lease: LeaseSection | None = Field(
+        default=None,
+        description="Who may deliver, where the camera may be started on another machine. Default: "
+        "no lease, because one process serves the camera.",
+    )
     web: WebSection = Field(default_factory=WebSection)
     log: LogSection = Field(default_factory=LogSection)
     tracing: TracingSection = Field(default_factory=TracingSection)

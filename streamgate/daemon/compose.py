@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from streamgate.config import (
@@ -17,12 +17,15 @@ from streamgate.config import (
 from streamgate.daemon.delivery import build_outbox, build_sink
 from streamgate.daemon.gauges import show_config, show_parts
 from streamgate.daemon.health import Failures
+from streamgate.daemon.lease import build_keeper
 from streamgate.daemon.listeners import Listeners
 from streamgate.daemon.observer import Observer
 from streamgate.daemon.sketch import SketchKeeper
 from streamgate.daemon.source import build_source
 from streamgate.delivery.decision_log import DecisionLog
 from streamgate.delivery.dispatcher import Dispatcher
+from streamgate.delivery.lease.keeper import LeaseKeeper
+from streamgate.delivery.lease.permit import LeasePermit
 from streamgate.delivery.outbox import Outbox
 from streamgate.faces.analyse import FaceAnalyser
 from streamgate.faces.bystanders import BystanderHider
@@ -77,6 +80,7 @@ class Camera:
     notices: SourceNotices
     calibration: Calibration | None = None
     scorer_doubt: Callable[[], str | None] = lambda: None
+    lease: LeaseKeeper | None = None
 
 
 async def compose(
@@ -105,6 +109,7 @@ async def compose(
         tracer=_tracer(config, boot_id, clock, stack),
         observer=observer,
     )
+    lease = build_keeper(config.lease, config.camera.name, boot_id, metrics)
     dispatcher = Dispatcher(
         config.delivery,
         outbox=outbox,
@@ -113,6 +118,7 @@ async def compose(
         clock=clock,
         on_outcome=listeners.delivered,
         hide_bystanders=_bystander_hider(config),
+        permit=None if lease is None else LeasePermit(lease),
     )
     failures = Failures(config.health)
     identity = PipelineIdentity(config.camera.name, boot_id, loaded.config_hash, scorer.model_hash)
@@ -146,6 +152,8 @@ async def compose(
             lossless=_is_lossless(config),
         )
     )
+    if lease is not None:
+        _connect(lease, pipeline, dispatcher, stack)
     show_config(config, loaded.config_hash, metrics, clock)
     show_parts(pipeline, scorer, listeners.drift, metrics)
     if observer is not None:
@@ -172,6 +180,7 @@ async def compose(
         notices=_notices(listeners.live),
         calibration=scorer.calibration,
         scorer_doubt=lambda: scorer.doubt,
+        lease=lease,
     )
 
 
@@ -190,6 +199,19 @@ def _wanted(
         return False
 
     return is_wanted
+
+
+def _connect(
+    lease: LeaseKeeper, pipeline: CameraPipeline, dispatcher: Dispatcher, stack: AsyncExitStack
+) -> None:
+    """Let a lease's epoch stand in all that is released, and its return wake the sinks."""
+    publisher = pipeline.parts.publisher
+
+    def adopt(epoch: int) -> None:
+        publisher.identity = replace(publisher.identity, epoch=epoch)
+
+    lease.on_epoch, lease.on_held = adopt, dispatcher.wake
+    stack.push_async_callback(lease.close)
 
 
 async def _load_scorer(

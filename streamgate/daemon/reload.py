@@ -229,7 +229,6 @@ class Reloader:
     async def _apply(self, in_use: LoadedConfig, fresh: Sequence[Sink]) -> None:
         camera, config = self._camera, self._with_threshold(in_use.config)
         parts = camera.pipeline.parts
-        identity = parts.publisher.identity
 
         def adopt() -> None:
             camera.detector.adopt(config.detector)
@@ -243,7 +242,8 @@ class Reloader:
             share=config.quality.score_share,
             zones=config.zones,
         )
-        parts.publisher.identity = replace(identity, config_hash=in_use.config_hash)
+        # Not one from before a pause: a lease may have brought another epoch.
+        parts.publisher.identity = replace(parts.publisher.identity, config_hash=in_use.config_hash)
         if camera.decisions is not None:
             camera.decisions.adopt(config, in_use.config_hash)
         if camera.live is not None:

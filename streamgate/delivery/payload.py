@@ -85,6 +85,8 @@ def encode_shot(
         "crop": _picture(crop, candidate.crop.image),
         "context": None if context is None or wider is None else _picture(context, wider),
     }
+    if shot.epoch is not None:
+        metadata["epoch"] = shot.epoch
     if template and shot.template is not None:
         metadata["template"] = _embedding(shot.template, shot.model_hash)
     return EncodedShot(

@@ -20,6 +20,7 @@ from streamgate.values.reasons import (
     DropReason,
     FaultReason,
     FrameDrop,
+    LeaseLoss,
     LineOutcome,
     OutboxFault,
     Rejection,
@@ -73,6 +74,7 @@ class Metrics:
         self._gate()
         self._delivery()
         self._outbox()
+        self._lease()
         self._webrtc()
 
     def _process(self) -> None:
@@ -298,6 +300,25 @@ class Metrics:
             "decision_log_lines", "Lines of the decision log, by outcome.",
             outcome=tuple(LineOutcome),
         )  # fmt: skip
+
+    def _lease(self) -> None:
+        self.lease_held = self._gauge(
+            "lease_held", "1 while the camera may deliver; 0 while it has not got its lease."
+        )
+        self.lease_held.set(1)
+        self.lease_epoch = self._gauge(
+            "lease_epoch", "Number of the current tenure; 0 where the camera needs no lease."
+        )
+        self.lease_server_up = self._gauge(
+            "lease_server_up", "0 while the server of the leases cannot be used, else 1."
+        )
+        self.lease_server_up.set(1)
+        self.lease_faults = self._counter(
+            "lease_faults", "Times that the server of the leases could not be used."
+        )
+        self.lease_lost = self._counter(
+            "lease_lost", "Times that the lease was lost, by reason.", reason=tuple(LeaseLoss)
+        )
 
     def _webrtc(self) -> None:
         self.webrtc_state = self._gauge(

@@ -9,6 +9,7 @@ __all__ = [
     "DropReason",
     "FaultReason",
     "FrameDrop",
+    "LeaseLoss",
     "LineOutcome",
     "OutboxFault",
     "Rejection",
@@ -106,6 +107,19 @@ class DropReason(StrEnum):
     DAMAGED = "damaged"
     PURGED = "purged"
     SINK_REMOVED = "sink_removed"
+    NO_LEASE = "no_lease"
+    """Another process has taken the camera's lease, and sees the same people."""
+
+
+class LeaseLoss(StrEnum):
+    """Why a camera's lease was lost."""
+
+    EXPIRED = "expired"
+    """It was not renewed in time: the server was away, or the process was stopped."""
+    TAKEN = "taken"
+    """Another process has it."""
+    FENCED = "fenced"
+    """A receiver has heard from a later tenure."""
 
 
 class OutboxFault(StrEnum):
