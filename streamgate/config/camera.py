@@ -6,7 +6,6 @@ printed by `streamgate schema` and by the page of settings in the documentation.
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,6 +19,8 @@ from pydantic import (
 )
 
 from streamgate.config.delivery import DeliverySection
+from streamgate.config.hosts import is_loopback
+from streamgate.config.lease import LeaseSection
 from streamgate.config.profiles import DEFAULT_PROFILE, PartialSection, lay_over, partial_of
 from streamgate.config.schedule import ScheduleSection
 from streamgate.config.section import Name, Seconds, Section
@@ -33,6 +34,7 @@ from streamgate.config.stages import (
 )
 from streamgate.config.tracing import TracingSection
 from streamgate.config.webrtc_source import WhipSection
+from streamgate.config.zones import Zones, check_zones
 
 __all__ = [
     "CameraConfig",
@@ -165,7 +167,7 @@ class WebSection(Section):
     @property
     def is_local(self) -> bool:
         """Whether only this machine can reach the server."""
-        return _is_loopback(self.host)
+        return is_loopback(self.host)
 
     @model_validator(mode="after")
     def _certificate_with_key(self) -> WebSection:
@@ -217,6 +219,7 @@ class LogSection(Section):
 
 # What a running camera takes over; a test compares it with the rule of the reload.
 _OF_PROFILES: dict[str, Any] = {
+    "zones": Zones,
     "detector": partial_of(DetectorSection, without=("model",)),
     "tracker": partial_of(TrackerSection),
     "precheck": partial_of(PrecheckSection),
@@ -247,12 +250,18 @@ class CameraConfig(Section):
 
     camera: CameraSection
     source: SourceSection
+    zones: Zones = ()
     detector: DetectorSection = Field(default_factory=DetectorSection)
     tracker: TrackerSection = Field(default_factory=TrackerSection)
     precheck: PrecheckSection = Field(default_factory=PrecheckSection)
     quality: QualitySection = Field(default_factory=QualitySection)
     gate: GateSection = Field(default_factory=GateSection)
     delivery: DeliverySection = Field(default_factory=DeliverySection)
+    lease: LeaseSection | None = Field(
+        default=None,
+        description="Who may deliver, where the camera may be started on another machine. Default: "
+        "no lease, because one process serves the camera.",
+    )
     web: WebSection = Field(default_factory=WebSection)
     log: LogSection = Field(default_factory=LogSection)
     tracing: TracingSection = Field(default_factory=TracingSection)
@@ -276,6 +285,12 @@ class CameraConfig(Section):
         differing = self.profiles[profile].model_dump()
         return CameraConfig.model_validate(lay_over(self.model_dump(exclude_unset=True), differing))
 
+    @field_validator("zones")
+    @classmethod
+    def _zones_agree(cls, zones: Zones) -> Zones:
+        check_zones(zones)
+        return zones
+
     @model_validator(mode="after")
     def _publishers_can_come(self) -> CameraConfig:
         if isinstance(self.source, WhipSection):
@@ -287,12 +302,3 @@ class CameraConfig(Section):
                     "set source.token (or token_file), or anybody could publish"
                 )
         return self
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

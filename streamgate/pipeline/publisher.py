@@ -38,12 +38,16 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class PipelineIdentity:
-    """What every best shot of this run carries, and the profile that is in use."""
+    """What every best shot carries; `epoch` is that of the lease, None where none is needed.
+
+    `profile` is the one in use.
+    """
 
     camera: str
     boot_id: str
     config_hash: str
     model_hash: str
+    epoch: int | None = None
     profile: str = DEFAULT_PROFILE
 
 
@@ -125,11 +129,14 @@ class Publisher:
             config_hash=self.identity.config_hash,
             visit=release.visit,
             template=release.template,
+            epoch=self.identity.epoch,
         )
 
     async def _deliver(self, shot: BestShot) -> None:
         metrics, face = self.metrics, shot.face
         metrics.shots_released.labels(shot.reason.value).inc()
+        if face.candidate.zone is not None:
+            metrics.zone_shots.labels(face.candidate.zone).inc()
         metrics.capture_to_decision.observe(
             shot.decided_at - face.candidate.captured_at, self.exemplar(shot.track_id)
         )
@@ -154,6 +161,7 @@ class Publisher:
         log.info(
             "track decided", track=decision.track_id, outcome=decision.outcome.value,
             reason=decision.reason.value, faces=decision.faces, scored=decision.scored,
+            zones=decision.zones or None,
             best_quality=decision.best_quality and round(decision.best_quality, 1),
             rejected=dict(decision.rejected) or None,
         )  # fmt: skip

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from importlib import resources
 from typing import Any, Literal, cast
 
-from streamgate.config import GateSection, PrecheckSection
+from streamgate.config import GateSection, PrecheckSection, ZoneSection
 from streamgate.config.profiles import DEFAULT_PROFILE
 from streamgate.values import BestShot, TrackDecision
 
@@ -48,6 +48,7 @@ class DecidedUnder:
     Attributes:
         outbox: the kind of outbox that `accepted` refers to; None where there is none.
         sinks: names of the sinks that best shots go to.
+        zones: of the camera.
         profile: whose settings these are.
     """
 
@@ -59,6 +60,7 @@ class DecidedUnder:
     precheck: PrecheckSection
     outbox: str | None
     sinks: tuple[str, ...] = ()
+    zones: tuple[ZoneSection, ...] = ()
     profile: str = DEFAULT_PROFILE
 
 
@@ -121,6 +123,7 @@ def decision_record(
             }
             for join in decision.joins
         ],
+        "zones": list(decision.zones),
         "outcome": decision.outcome.value,
         "reason": decision.reason.value,
         "first_seen_at": _utc(decision.first_seen_wall),
@@ -143,6 +146,11 @@ def decision_record(
         "profile": under.profile,
         "gate": under.gate.model_dump(mode="json"),
         "precheck": under.precheck.model_dump(mode="json"),
+        "watch_zones": {
+            zone.name: zone.model_dump(mode="json", include={"min_quality", "min_size_px"})
+            for zone in under.zones
+            if zone.kind == "watch"
+        },
         "model_hash": under.model_hash,
         "config_hash": under.config_hash,
     }

@@ -132,7 +132,7 @@ class OnvifServer:
             return False
         told = base64.b64decode(parts["Nonce"]) + (parts["Created"] + self.password).encode()
         wanted = base64.b64encode(hashlib.sha1(told).digest()).decode()
-        return parts["Password"] == wanted
+        return bool(parts["Password"] == wanted)
 
     def _answer_probes(self) -> None:
         while not self._stop.is_set():

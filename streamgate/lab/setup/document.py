@@ -117,7 +117,7 @@ def _lines(draft: Draft) -> Iterator[str]:
         yield "# zones:"
         for number, place in enumerate(proposal.ignore, 1):
             corners = ", ".join(f"[{x:g}, {y:g}]" for x, y in place.polygon)
-            yield f"#   - {{name: still-{number}, kind: ignore, polygon: [{corners}]}}"
+            yield f"#   - {{name: still-{number}, kind: ignore, points: [{corners}]}}"
     yield "delivery:"
     yield "  sinks:"
     yield "    # Best shots as files. Others: http, redis, nats, mqtt, kafka."
