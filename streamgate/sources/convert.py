@@ -136,8 +136,9 @@ def _part(picture: av.VideoFrame, x1: int, y1: int, x2: int, y2: int) -> av.Vide
     for number, (source, target) in enumerate(zip(picture.planes, part.planes, strict=True)):
         half = 2 if number else 1
         left, right, top, bottom = x1 // half, x2 // half, y1 // half, y2 // half
-        rows = np.frombuffer(source, np.uint8).reshape(-1, source.line_size)
-        out = np.frombuffer(target, np.uint8).reshape(-1, target.line_size)
+        # PyAV's stubs do not say that planes are buffers.
+        rows = np.frombuffer(source, np.uint8).reshape(-1, source.line_size)  # type: ignore[call-overload]
+        out = np.frombuffer(target, np.uint8).reshape(-1, target.line_size)  # type: ignore[call-overload]
         out[: bottom - top, : right - left] = rows[top:bottom, left:right]
     return part
 

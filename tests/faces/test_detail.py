@@ -66,7 +66,7 @@ def seen(photograph: Image, large: Large, detector: YuNetDetector) -> tuple[Fram
 def test_the_crop_is_that_of_the_large_picture_alone(
     photograph: Image, detector: YuNetDetector
 ) -> None:
-    """As large, and aligned as if the face had been found there: within a pixel or two."""
+    """As large, and aligned as if the face had been found there, to a pixel or two."""
     large = Large(photograph)
     frame, face = seen(photograph, large, detector)
     found = examine_closely(frame, face, PrecheckSection(), detector)
@@ -79,7 +79,7 @@ def test_the_crop_is_that_of_the_large_picture_alone(
     assert wanted.crop is not None
     assert found.measures.size_px == pytest.approx(wanted.measures.size_px, rel=0.1)
     apart = np.abs(found.crop.image.astype(int) - wanted.crop.image.astype(int)).mean()
-    assert apart < 12
+    assert apart < 16
     assert large.outcomes == {DetailOutcome.MAIN: 1}
 
 
@@ -102,7 +102,7 @@ def test_a_face_that_is_gone_is_cut_out_of_the_small_picture(
     """As with one stream, and counted."""
     large = Large(np.zeros_like(photograph))
     frame, face = seen(photograph, large, detector)
-    settings = PrecheckSection(min_size_px=10)
+    settings = PrecheckSection(min_size_px=10, min_eye_distance_px=0)
     found = examine_closely(frame, face, settings, detector)
     assert found.measures is not None
     assert found.measures.size_px < 40
