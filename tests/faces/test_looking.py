@@ -143,3 +143,17 @@ def test_every_frame_pauses_never() -> None:
     policy = LookPolicy(DetectorSection(look="every_frame"))
     policy.decide(0.0, moves=False, tracks=0)
     assert policy.pause(0.0, tracks=0) is None
+
+
+def test_who_has_just_come_is_looked_at_in_every_picture() -> None:
+    """For half a second, and nothing is paused meanwhile."""
+    policy = LookPolicy(DetectorSection())
+    policy.decide(0.0, moves=True, tracks=0)
+    looked = []
+    for number in range(1, 25):
+        at = number * FRAME_S
+        told = policy.decide(at, moves=True, tracks=1, newest_at=FRAME_S)
+        looked.append(isinstance(told, LookReason))
+        assert (policy.pause(at, tracks=1, newest_at=FRAME_S) is None) == (at - FRAME_S < 0.5)
+    assert all(looked[:13])
+    assert sum(looked[13:]) <= 4
