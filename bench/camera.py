@@ -101,7 +101,7 @@ def _pictures(people: int, size: tuple[int, int], level: float) -> Iterator[Imag
     chance = np.random.default_rng(1)
     across, down = np.meshgrid(np.linspace(90, 150, width), np.linspace(0, 40, height))
     room = np.repeat((across + down)[..., None], 3, axis=2).astype(np.int16)
-    noise = [chance.normal(0, level, (height, width, 1)).astype(np.int16) for _ in range(8)]
+    noise = [chance.normal(0, level, (height, width, 1)).round().astype(np.int16) for _ in range(8)]
     portraits = _portraits(height)
     for number in range(RATE * _FILM_S):
         shown = room.copy()

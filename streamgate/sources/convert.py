@@ -66,6 +66,14 @@ def _told() -> Iterator[None]:
         raise PictureError(f"a picture cannot be converted: {error}") from None
 
 
+def _without_copy(rgb: av.VideoFrame) -> Image:
+    """Return an RGB picture's own memory, uint8 [H, W, 3]; it lives as long as the array."""
+    (plane,) = rgb.planes
+    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: rgb.height]
+    image = rows[:, : 3 * rgb.width].reshape(rgb.height, rgb.width, 3)
+    return np.ascontiguousarray(image)
+
+
 class RgbConverter:
     """Converts the pictures of one connection; it keeps the scaler between them.
 
@@ -135,7 +143,7 @@ class RgbConverter:
                 interpolation=None if is_square else Interpolation.BICUBIC,
                 threads=1,
             )
-            image = np.asarray(rgb.to_ndarray(), np.uint8)
+            image = _without_copy(rgb)
         turns = _turns(picture)
         if turns:
             image = np.ascontiguousarray(np.rot90(image, turns))

@@ -146,8 +146,8 @@ def test_every_frame_pauses_never() -> None:
 
 
 def test_who_has_just_come_is_looked_at_in_every_picture() -> None:
-    """For half a second, and nothing is paused meanwhile."""
-    policy = LookPolicy(DetectorSection())
+    """For as long as was asked for, and nothing is paused meanwhile."""
+    policy = LookPolicy(DetectorSection(newcomer_s=0.5))
     policy.decide(0.0, moves=True, tracks=0)
     looked = []
     for number in range(1, 25):
