@@ -50,6 +50,8 @@ __all__ = ["RESULTS", "brief_script", "main", "table"]
 RESULTS = Path(__file__).parent / "looking.json"
 _RATE = 25
 _SAME_IOU = 0.3
+_PHASES = 3
+"""Which frames are looked at is chance; the camera begins at one of so many frames."""
 _SIGHTINGS = 3
 """A track of fewer is a false detection, or nobody could be chosen from it."""
 
@@ -79,7 +81,7 @@ class Loss:
         name: of it.
         looked_at: share of its frames.
         tracks: with a forwarded face where every frame is looked at.
-        missed: of these, how many forwarded nothing.
+        missed: of these, how many forwarded nothing, in all phases together.
         regret_every, regret: by how much the forwarded face is worse than the best of its track,
             points, for each track forwarded in both.
         delays_s: how much later each track was first seen.
@@ -195,38 +197,39 @@ class _Run:
 def compare(name: str, frames: Iterator[Frame], detector: YuNetDetector, scorer: Scorer) -> Loss:
     """Look at a recording in both ways."""
     remembered = _Remembered(detector)
-    every, few = (_Run(remembered, scorer, every_frame=mode) for mode in (True, False))
+    every = _Run(remembered, scorer, every_frame=True)
+    few = [_Run(remembered, scorer, every_frame=False) for _ in range(_PHASES)]
     times: dict[int, float] = {}
     for frame in frames:
         times[frame.index] = frame.captured_at
         every.watch(frame)
-        few.watch(frame)
-    reference, seen = every.end(), few.end()
+        for phase, run in enumerate(few):
+            if frame.index >= phase:
+                run.watch(frame)
+    reference, seen = every.end(), [run.end() for run in few]
     delays, regrets, missed, tracks = [], [], 0, 0
     for number, boxes in _tracks(reference).items():
         if len(boxes) < _SIGHTINGS:
             continue
-        first = _first(boxes, seen)
+        first = _first(boxes, seen[0])
         if first is not None:
             delays.append(round(times[first] - times[min(boxes)], 3))
         chosen = _chosen(boxes, reference)
         if chosen is None:
             continue
         tracks += 1
-        other = _chosen(boxes, seen)
-        if other is None:
-            missed += 1
-            continue
         candidates = reference.candidates[number]
         best = max(scorer.score(np.stack([one.crop.image for one in candidates])).quality)
-        regrets.append((round(float(best - chosen), 3), round(float(best - other), 3)))
+        others = [_chosen(boxes, sight) for sight in seen]
+        missed += sum(other is None for other in others)
+        regrets += [(best - chosen, best - other) for other in others if other is not None]
     return Loss(
         name,
-        seen.looked / max(1, seen.frames),
+        seen[0].looked / max(1, seen[0].frames),
         tracks,
         missed,
-        tuple(one for one, _ in regrets),
-        tuple(one for _, one in regrets),
+        tuple(round(float(one), 3) for one, _ in regrets),
+        tuple(round(float(one), 3) for _, one in regrets),
         tuple(delays),
     )
 
@@ -327,7 +330,7 @@ def table(results: Mapping[str, Any]) -> str:
 
     rows = {
         "tracks of which a face is forwarded if every frame is looked at": total("tracks"),
-        "of these missed": total("missed"),
+        f"of these missed, in {_PHASES} runs": total("missed"),
         "regret if every frame is looked at, points": [
             f"{np.mean(values):.2f}" for values in every("regret_every")
         ],

@@ -72,7 +72,7 @@ class DetectorSection(Section):
         "less, but leave fewer faces to choose from.",
     )
     newcomer_s: Seconds = Field(
-        default=1.0,
+        default=0.5,
         le=60,
         description="For how long after somebody was first seen faces are detected in every frame, "
         "seconds. People who pass quickly are in few frames, and cannot be followed between "
