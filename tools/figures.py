@@ -1,6 +1,6 @@
-"""Fill the tables of docs/measurements.md with the committed results, between their marks.
+"""Fill the tables of docs/measurements.md and docs/sizing.md with the committed results.
 
-    python -m tools.figures           # write the page
+    python -m tools.figures           # write the pages
     python -m tools.figures --check   # change nothing; fail if the page is out of date
 
 Figures typed by hand go stale. These come from the JSON files under `bench/` and name the command
@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.camera import RESULTS as CAMERA
+from bench.camera import many_table
 from bench.camera import table as camera_table
+from bench.looking import RESULTS as LOOKING
+from bench.looking import table as looking_table
 from bench.precision import RESULTS as PRECISION
 from bench.precision import table as precision_table
 from bench.quality.policies import RESULTS as POLICIES
@@ -24,31 +27,36 @@ from bench.quality.policies import table as policy_table
 from bench.quality.report import tables as quality_tables
 from bench.report import tables as speed_tables
 
-__all__ = ["PAGE", "filled", "main"]
+__all__ = ["PAGE", "PAGES", "filled", "main"]
 
 _ROOT = Path(__file__).parent.parent
 PAGE = _ROOT / "docs" / "measurements.md"
+SIZING = _ROOT / "docs" / "sizing.md"
+PAGES = (PAGE, SIZING)
 
 
 def filled(text: str) -> str:
-    """Return the page with the present results between its marks.
+    """Return a page with the present results between its marks.
 
     Raises:
-        ValueError: a mark is missing.
+        ValueError: one of a pair of marks is missing.
     """
     bench = _ROOT / "bench"
     quality, policies = _read(bench / "quality" / "results.json"), _read(POLICIES)
-    camera = _read(CAMERA)
+    camera, looking = _read(CAMERA), _read(LOOKING)
     blocks = {
         "bench": speed_tables(_read(bench / "results.json")),
         "bench-cuda": speed_tables(_read(bench / "results-cuda.json")),
         "precision": precision_table(_read(PRECISION)),
         "quality": quality_tables(quality) + f"\n`{quality['command']}`",
         "camera": camera_table(camera) + f"\n`{camera['command']}`",
+        "cameras": many_table(camera),
+        "looking": looking_table(looking) + f"\n`{looking['command']}`",
         "policies": policy_table(policies) + f"\n`{policies['command']}`",
     }
     for name, block in blocks.items():
-        text = _fill(text, name, block)
+        if f"<!-- {name}:" in text:
+            text = _fill(text, name, block)
     return text
 
 
@@ -70,14 +78,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.figures", description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; fail if out of date")
     check = parser.parse_args().check
-    old = PAGE.read_text(encoding="utf-8")
-    new = filled(old)
-    if new == old:
-        return 0
-    if not check:
-        PAGE.write_text(new, encoding="utf-8")
-    print(f"{PAGE}: {'is out of date' if check else 'written'}")
-    return int(check)
+    stale = False
+    for page in PAGES:
+        old = page.read_text(encoding="utf-8")
+        new = filled(old)
+        if new == old:
+            continue
+        stale = True
+        if not check:
+            page.write_text(new, encoding="utf-8")
+        print(f"{page}: {'is out of date' if check else 'written'}")
+    return int(check and stale)
 
 
 if __name__ == "__main__":
