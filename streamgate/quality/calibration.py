@@ -5,7 +5,8 @@ faces that score worse, so 30 means the same after a change of weights: better t
 reference. A calibration belongs to one file of weights and one group and is refused for others.
 
 Where it is known who is seen on the reference faces, a calibration also holds the recognition error
-that is to be expected of each quality, so that a threshold can be asked for as an error.
+that is to be expected of each quality, so that a threshold can be asked for as an error, and how
+alike the embeddings of two people are, by which the gate tells who is seen again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgate.errors import ModelError
+from streamgate.values import IdentityThresholds
 
 __all__ = [
     "Calibration",
@@ -74,6 +76,7 @@ class Calibration:
         source: what the reference faces were, for people.
         count: how many there were.
         errors: what recognition to expect of a quality, where identities were known.
+        identity: from which cosines on faces are of one person, where identities were known.
     """
 
     weights_sha256: str
@@ -83,6 +86,7 @@ class Calibration:
     source: str
     count: int
     errors: ErrorCurve | None = None
+    identity: IdentityThresholds | None = None
 
     def __call__(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return qualities 0-100 [N] for raw scores [N]; 0 for a score that is no number."""
@@ -94,11 +98,16 @@ class Calibration:
         """Return the same map with what recognition to expect of a quality."""
         return replace(self, errors=errors)
 
+    def with_identity(self, identity: IdentityThresholds) -> Calibration:
+        """Return the same map with the cosines from which faces are of one person."""
+        return replace(self, identity=identity)
+
     def save(self, path: Path) -> None:
         """Write it as JSON, whole or not at all."""
         content = {"version": FORMAT_VERSION, **asdict(self)}
-        if self.errors is None:
-            del content["errors"]
+        for name in ("errors", "identity"):
+            if content[name] is None:
+                del content[name]
         part = path.with_name(path.name + ".part")
         part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         part.replace(path)
@@ -211,6 +220,7 @@ def _parse(path: Path, content: object) -> Calibration:
             source=str(content["source"]),
             count=int(content["count"]),
             errors=_parse_errors(content.get("errors")),
+            identity=_parse_identity(content.get("identity")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: damaged calibration: {error!r}") from error
@@ -241,3 +251,18 @@ def _parse_errors(content: Any) -> ErrorCurve | None:
     if not len(quality) or len(quality) != len(fnmr) or not (inside and falling):
         raise ValueError("errors must fall from 1..0 while quality rises within 0..100")
     return curve
+
+
+def _parse_identity(content: Any) -> IdentityThresholds | None:
+    if content is None:
+        return None
+    thresholds = IdentityThresholds(
+        same=float(content["same"]),
+        continued=float(content["continued"]),
+        different=float(content["different"]),
+        people=int(content["people"]),
+        pairs=int(content["pairs"]),
+    )
+    if not -1 <= thresholds.different <= thresholds.continued <= thresholds.same <= 1:
+        raise ValueError("identity must rise from different to continued to same, within -1..1")
+    return thresholds

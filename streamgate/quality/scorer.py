@@ -25,7 +25,7 @@ from streamgate.quality.graph_engine import GraphEngine
 from streamgate.quality.layout import INPUT_SIZE
 from streamgate.quality.raw_scores import RING_SIZE, Pending, RawScores, ScoringEngine
 from streamgate.quality.weights import DEFAULT_WEIGHTS, Weights, load_weights
-from streamgate.values import Image, Scores
+from streamgate.values import IdentityThresholds, Image, Scores
 
 __all__ = ["Explanation", "GroupScores", "Scorer"]
 
@@ -77,11 +77,13 @@ class Scorer:
         *,
         group: Group,
         calibration: Calibration | None,
+        identity: IdentityThresholds | None = None,
     ) -> None:
         self._layout, self._sha256 = weights.layout, weights.sha256
         self._engine = engine
         self._group = group
         self._calibration = calibration
+        self._identity = identity
         engine.prepare(group)
 
     @classmethod
@@ -136,7 +138,10 @@ class Scorer:
         else:
             threads = threads or len(os.sched_getaffinity(0))
             engine = GraphEngine(loaded, batch_size=size, threads=threads)
-        scorer = cls(loaded, engine, group=tap, calibration=_calibration(loaded, tap, calibration))
+        scale = _calibration(loaded, tap, calibration)
+        scorer = cls(
+            loaded, engine, group=tap, calibration=scale, identity=_identity(loaded, scale)
+        )
         # The engine has what it needs of them.
         del loaded
         give_back_freed_memory()
@@ -176,6 +181,11 @@ class Scorer:
     def calibrated(self) -> bool:
         """Whether quality is calibrated; otherwise it only ranks, as 100 / (1 + raw)."""
         return self._calibration is not None
+
+    @property
+    def identity(self) -> IdentityThresholds | None:
+        """From which cosines on faces are of one person; None where no calibration says so."""
+        return self._identity
 
     def score(self, crops: NDArray[np.uint8]) -> Scores:
         """Score RGB uint8 crops [N, 112, 112, 3], aligned to the ArcFace template; any N.
@@ -287,6 +297,24 @@ def _calibration(weights: Weights, group: Group, path: str | Path | None) -> Cal
         return None
     calibration = load_calibration(beside, weights_sha256=weights.sha256)
     return calibration if calibration.group == group else None
+
+
+def _identity(weights: Weights, calibration: Calibration | None) -> IdentityThresholds | None:
+    """Return the cosines of the calibration in use, or else of the one beside the weights.
+
+    The embedding belongs to the weights alone, so that a scale fitted to a camera's own scores,
+    which knows no people, may go with the cosines of another set of faces.
+    """
+    if calibration is not None and calibration.identity is not None:
+        return calibration.identity
+    beside = calibration_path(weights.path)
+    if not beside.exists():
+        return None
+    try:
+        return load_calibration(beside, weights_sha256=weights.sha256).identity
+    except ModelError:
+        # It is not in use, or it would have been refused before.
+        return None
 
 
 def _join(parts: list[NDArray[np.float64]]) -> NDArray[np.float64]:
