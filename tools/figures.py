@@ -17,6 +17,8 @@ from typing import Any
 
 from bench.camera import RESULTS as CAMERA
 from bench.camera import table as camera_table
+from bench.people import RESULTS as PEOPLE
+from bench.people import table as people_table
 from bench.precision import RESULTS as PRECISION
 from bench.precision import table as precision_table
 from bench.quality.policies import RESULTS as POLICIES
@@ -38,13 +40,14 @@ def filled(text: str) -> str:
     """
     bench = _ROOT / "bench"
     quality, policies = _read(bench / "quality" / "results.json"), _read(POLICIES)
-    camera = _read(CAMERA)
+    camera, people = _read(CAMERA), _read(PEOPLE)
     blocks = {
         "bench": speed_tables(_read(bench / "results.json")),
         "bench-cuda": speed_tables(_read(bench / "results-cuda.json")),
         "precision": precision_table(_read(PRECISION)),
         "quality": quality_tables(quality) + f"\n`{quality['command']}`",
         "camera": camera_table(camera) + f"\n`{camera['command']}`",
+        "people": people_table(people) + f"\n`{people['command']}`",
         "policies": policy_table(policies) + f"\n`{policies['command']}`",
     }
     for name, block in blocks.items():
