@@ -40,19 +40,26 @@ def filled(text: str) -> str:
     """
     bench = _ROOT / "bench"
     quality, policies = _read(bench / "quality" / "results.json"), _read(POLICIES)
-    camera, people = _read(CAMERA), _read(PEOPLE)
+    camera = _read(CAMERA)
     blocks = {
         "bench": speed_tables(_read(bench / "results.json")),
         "bench-cuda": speed_tables(_read(bench / "results-cuda.json")),
         "precision": precision_table(_read(PRECISION)),
         "quality": quality_tables(quality) + f"\n`{quality['command']}`",
         "camera": camera_table(camera) + f"\n`{camera['command']}`",
-        "people": people_table(people) + f"\n`{people['command']}`",
+        "people": _people(),
         "policies": policy_table(policies) + f"\n`{policies['command']}`",
     }
     for name, block in blocks.items():
         text = _fill(text, name, block)
     return text
+
+
+def _people() -> str:
+    if not PEOPLE.exists():
+        return "Not measured for the present weights yet: `python -m bench people --crops TAR`."
+    people = _read(PEOPLE)
+    return people_table(people) + f"\n`{people['command']}`"
 
 
 def _read(path: Path) -> Any:
