@@ -15,8 +15,8 @@ from streamgate.errors import ModelError, ScoreError
 from streamgate.quality.allocator import give_back_freed_memory, map_large_blocks
 from streamgate.quality.calibration import (
     Calibration,
-    calibration_path,
-    load_calibration,
+    find_calibration,
+    find_identity,
     uncalibrated_quality,
 )
 from streamgate.quality.choice import Choice, choose
@@ -138,10 +138,9 @@ class Scorer:
         else:
             threads = threads or len(os.sched_getaffinity(0))
             engine = GraphEngine(loaded, batch_size=size, threads=threads)
-        scale = _calibration(loaded, tap, calibration)
-        scorer = cls(
-            loaded, engine, group=tap, calibration=scale, identity=_identity(loaded, scale)
-        )
+        scale = find_calibration(loaded.path, loaded.sha256, tap, calibration)
+        identity = find_identity(loaded.path, loaded.sha256, scale)
+        scorer = cls(loaded, engine, group=tap, calibration=scale, identity=identity)
         # The engine has what it needs of them.
         del loaded
         give_back_freed_memory()
@@ -281,40 +280,6 @@ def _group(name: str) -> Group:
     except ValueError:
         known = ", ".join(GROUPS)
         raise ModelError(f"unknown group {name!r}: expected one of {known}") from None
-
-
-def _calibration(weights: Weights, group: Group, path: str | Path | None) -> Calibration | None:
-    if path is not None:
-        calibration = load_calibration(Path(path), weights_sha256=weights.sha256)
-        if calibration.group != group:
-            raise ModelError(
-                f"{path}: made for group {calibration.group}, but {group} is scored; calibrate "
-                f"again or use group {calibration.group}"
-            )
-        return calibration
-    beside = calibration_path(weights.path)
-    if not beside.exists():
-        return None
-    calibration = load_calibration(beside, weights_sha256=weights.sha256)
-    return calibration if calibration.group == group else None
-
-
-def _identity(weights: Weights, calibration: Calibration | None) -> IdentityThresholds | None:
-    """Return the cosines of the calibration in use, or else of the one beside the weights.
-
-    The embedding belongs to the weights alone, so that a scale fitted to a camera's own scores,
-    which knows no people, may go with the cosines of another set of faces.
-    """
-    if calibration is not None and calibration.identity is not None:
-        return calibration.identity
-    beside = calibration_path(weights.path)
-    if not beside.exists():
-        return None
-    try:
-        return load_calibration(beside, weights_sha256=weights.sha256).identity
-    except ModelError:
-        # It is not in use, or it would have been refused before.
-        return None
 
 
 def _join(parts: list[NDArray[np.float64]]) -> NDArray[np.float64]:
