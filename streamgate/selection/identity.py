@@ -211,6 +211,7 @@ class Identities:
         self._tracks: dict[int, _Track] = {}
         self._visits: dict[int, _Visit] = {}
         self._next_part = -1
+        self._latest_at = -math.inf
         self._votes: NDArray[np.float64] = np.zeros(1)
         self._voters = 0
         self._known_center: NDArray[np.float64] | None = None
@@ -227,10 +228,12 @@ class Identities:
                 lost |= self._tracks[one].may_continue & self._tracks.keys()
         self._tracks[track_id] = _Track(at, at, frozenset(lost), track_id)
         self._visits[track_id] = _Visit({track_id})
+        self._latest_at = max(self._latest_at, at)
 
     def seen(self, track_id: int, at: float) -> None:
         """Note another sighting of a track."""
         self._tracks[track_id].last_at = at
+        self._latest_at = max(self._latest_at, at)
 
     def ended(self, track_id: int) -> None:
         """Note that a track will not be seen any more."""
@@ -389,19 +392,25 @@ class Identities:
         tracker may have given the first one a stranger's face when it lost its own.
         """
         return any(
-            first.first_at < second.last_at and second.first_at < first.last_at
+            _overlap(first, second) and not self._touch(first, second)
             for first, second in self._pairs(one, other)
         )
 
-    def _touch(self, one: int, other: int) -> bool:
-        """Return whether a track of one visit begins in the frame in which one of the other ends.
+    def _touching(self, one: int, other: int) -> bool:
+        """Return whether tracks of both visits share a frame.
 
         If the tracker was right in that frame, they are two people.
         """
-        return any(
-            first.first_at <= second.last_at and second.first_at <= first.last_at
-            for first, second in self._pairs(one, other)
-        )
+        return any(_overlap(first, second) for first, second in self._pairs(one, other))
+
+    def _touch(self, one: _Track, other: _Track) -> bool:
+        """Return whether the later one begins in the frame in which the earlier one ends.
+
+        Whether it ends there is known when it was not seen in a later frame.
+        """
+        if one.first_at > other.first_at:
+            one, other = other, one
+        return one.first_at < other.first_at == one.last_at < self._latest_at
 
     def _pairs(self, one: int, other: int) -> Iterator[tuple[_Track, _Track]]:
         others = [self._tracks[track] for track in self._visits[other].tracks]
@@ -422,7 +431,7 @@ class Identities:
         )
 
     def _wanted(self, one: int, other: int) -> float:
-        if self._continues(one, other) and not self._touch(one, other):
+        if self._continues(one, other) and not self._touching(one, other):
             return self.rules.continued
         return self.rules.same
 
@@ -517,6 +526,11 @@ class Identities:
 
     def _last_at(self, visit: int) -> float:
         return max(self._tracks[track].last_at for track in self._visits[visit].tracks)
+
+
+def _overlap(one: _Track, other: _Track) -> bool:
+    """Return whether both were seen at some moment."""
+    return max(one.first_at, other.first_at) <= min(one.last_at, other.last_at)
 
 
 def _mean(faces: Sequence[_Face]) -> NDArray[np.float64]:
