@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from bench import camera, looking
+from bench import camera, looking, people
 from bench.machine import describe
 from bench.memory import peak_mb
 from bench.networks import BACKBONES, weights_path
@@ -73,10 +73,14 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # `make bench ARGS=camera` measures a camera instead of the engine.
-    if sys.argv[1:2] == ["looking"]:
-        looking.main(sys.argv[2:])
-    elif sys.argv[1:2] == ["camera"]:
-        camera.main(sys.argv[2:])
-    else:
+    # `make bench ARGS=camera` measures a camera instead of the engine, and so on.
+    parts = {
+        "camera": camera.main,
+        "looking": looking.main,
+        "people": people.main,
+    }
+    part = parts.get(sys.argv[1]) if len(sys.argv) > 1 else None
+    if part is None:
         main()
+    else:
+        part(sys.argv[2:])

@@ -20,6 +20,8 @@ from bench.camera import many_table
 from bench.camera import table as camera_table
 from bench.looking import RESULTS as LOOKING
 from bench.looking import table as looking_table
+from bench.people import RESULTS as PEOPLE
+from bench.people import table as people_table
 from bench.precision import RESULTS as PRECISION
 from bench.precision import table as precision_table
 from bench.quality.policies import RESULTS as POLICIES
@@ -52,12 +54,20 @@ def filled(text: str) -> str:
         "camera": camera_table(camera) + f"\n`{camera['command']}`",
         "cameras": many_table(camera),
         "looking": looking_table(looking) + f"\n`{looking['command']}`",
+        "people": _people(),
         "policies": policy_table(policies) + f"\n`{policies['command']}`",
     }
     for name, block in blocks.items():
         if f"<!-- {name}:" in text:
             text = _fill(text, name, block)
     return text
+
+
+def _people() -> str:
+    if not PEOPLE.exists():
+        return "Not measured for the present weights yet: `python -m bench people --crops TAR`."
+    people = _read(PEOPLE)
+    return people_table(people) + f"\n`{people['command']}`"
 
 
 def _read(path: Path) -> Any:

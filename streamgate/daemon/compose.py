@@ -98,7 +98,7 @@ async def compose(
         config.gate,
         max_pending=config.quality.max_pending,
         share=config.quality.score_share,
-        identity=IdentityRules(visit_s=config.gate.visit_s),
+        identity=IdentityRules.of(config.gate.visit_s, scorer.identity),
         zones=config.zones,
     )
     outbox = build_outbox(config, metrics, clock)

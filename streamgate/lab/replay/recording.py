@@ -33,6 +33,7 @@ from streamgate.values import (
     Crop,
     Discontinuity,
     Frame,
+    IdentityThresholds,
     Image,
     ScoredFace,
     SeenFace,
@@ -114,11 +115,14 @@ class Recording:
         moments: one for each frame.
         visits: number of the visit of each sighting, by its frame and the tracker's number of its
             face; None where each of the tracker's numbers is a visit. Ghosts have none.
+        identity: from which cosines on faces are of one person, where the weights' calibration
+            says so.
     """
 
     path: Path
     moments: tuple[Moment, ...]
     visits: Mapping[tuple[int, int], int] | None = None
+    identity: IdentityThresholds | None = None
 
     def visit_of(self, moment: Moment, seen: SeenScored) -> int | None:
         """Return the visit that a sighting belongs to; None for a false detection."""

@@ -77,6 +77,7 @@ async def record(
                     on_frame=lambda at, video=video: on_frame(video, at),  # type: ignore[misc] # mypy cannot infer a lambda with a default
                 )
                 table = await recorder.record(video, SystemClock())
+                table = replace(table, identity=scorer.identity)
                 visits = simulate(table, barred.config).visits
                 recordings.append(replace(table, visits=visits))
         return recordings, barred, scorer.model_hash
