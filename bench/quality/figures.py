@@ -46,6 +46,8 @@ def discard_figures(
 ) -> Mapping[str, Any]:
     """FNMR after discarding the worst probes, by method, averaged over draws of the probes."""
     known = with_known_people(crops)
+    theirs = set(known.names)
+    others = crops.images[[name not in theirs for name in crops.names]]
     gallery = judge(known.images)
     rows: dict[str, list[NDArray[np.float64]]] = {}
     for seed in seeds:
@@ -56,7 +58,7 @@ def discard_figures(
         eyes = known.numbers(_EYES) if _EYES in known.columns else None
         if eyes is None:
             eyes = np.zeros(len(known))
-        found = dict(qualities(probes.images, eyes, weights))
+        found = dict(qualities(probes.images, eyes, weights, others))
         # An oracle for comparison: each probe's own failures are known.
         failures = np.bincount(comparisons.probe, comparisons.failed, minlength=len(known))
         found["oracle (knows each failure)"] = -failures / np.maximum(

@@ -14,6 +14,8 @@ from streamgate.config import DetectorSection
 from streamgate.faces.align import TEMPLATE
 from streamgate.faces.detect import YuNetDetector
 from streamgate.faces.precheck import geometry_of, measure
+from streamgate.lab.distill.augment import augment_some
+from streamgate.lab.evaluation.other_methods import Observer, Pruned, Unrecognisable
 from streamgate.models.registry import path_of
 from streamgate.quality.grafiqs import GROUPS
 from streamgate.quality.scorer import Scorer
@@ -25,12 +27,24 @@ __all__ = ["OURS", "qualities"]
 OURS = "GraFIQs, default (block4)"
 _BORDER_PX = 56
 _BATCH = 32
+_CALIBRATION_FACES = 200
+_SPOILED_SHARE = 0.6
 
 
 def qualities(
-    images: NDArray[np.uint8], eye_distance_px: NDArray[np.float64], weights: Path
+    images: NDArray[np.uint8],
+    eye_distance_px: NDArray[np.float64],
+    weights: Path,
+    others: NDArray[np.uint8],
 ) -> Mapping[str, NDArray[np.float64]]:
-    """Return each method's qualities [N] of crops uint8 [N, 112, 112, 3]."""
+    """Return each method's qualities [N] of crops uint8 [N, 112, 112, 3].
+
+    Args:
+        images: to be judged.
+        eye_distance_px: of each in the picture that it was cut from, [N].
+        weights: of the network that the methods share.
+        others: faces of other people, for the methods that must see some first.
+    """
     scorer = Scorer.load(weights, calibration=None)
     groups = scorer.score_all_groups(images).raw
     found = {OURS: -groups["block4"]}
@@ -40,6 +54,11 @@ def qualities(
     found["detector score"] = _detector_scores(images)
     found["eye distance in the source"] = eye_distance_px
     found["embedding norm"] = _embedding_norms(images, weights)
+    network = load_weights(weights).build().eval()
+    others = others[:_CALIBRATION_FACES]
+    found["PreFIQs"] = Pruned.of(network)(images)
+    found["ERS"] = Unrecognisable.of(network, others)(images)
+    found["FROQ"] = Observer.of(network, augment_some(others, _SPOILED_SHARE, seed=0))(images)
     found["random"] = np.random.default_rng(1).random(len(images))
     return found
 

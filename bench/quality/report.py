@@ -13,6 +13,9 @@ _METHODS = {
     "sharpness (our precheck)": "sharpness (as in the precheck)",
     "eye distance in the source": "distance between the eyes in the source picture",
     "embedding norm": "length of the embedding",
+    "PreFIQs": "PreFIQs, included network",
+    "ERS": "ERS, included network",
+    "FROQ": "FROQ, included network",
 }
 
 
