@@ -56,7 +56,7 @@ def main() -> None:
         "recognition": recognition_figures(crops, scorer),
         "discard": discard_figures(crops, judge, arguments.weights, range(arguments.draws)),
         "separation": separation_figures(crops, scorer),
-        "non_faces": non_face_figures(crops, scorer),
+        "non_faces": non_face_figures(crops, scorer, arguments.weights),
     }
     arguments.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     sys.stdout.write(tables(results))

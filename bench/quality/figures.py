@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bench.quality.methods import qualities
 from bench.quality.probes import make_probes, with_known_people
-from streamgate.config import PrecheckSection
+from streamgate.config import PrecheckSection, QualitySection
 from streamgate.faces.align import TEMPLATE
 from streamgate.faces.precheck import geometry_of, measure, reject_reason
 from streamgate.lab.crops import CropSet
@@ -19,13 +19,16 @@ from streamgate.lab.evaluation.edc import compare_probes, mean_probe_error, prob
 from streamgate.lab.evaluation.ladder import KINDS, LEVELS, NON_FACES, degrade, non_face
 from streamgate.lab.evaluation.measures import recognition, separation
 from streamgate.lab.recogniser import OnnxRecogniser
+from streamgate.quality.non_faces import load_non_faces
 from streamgate.quality.scorer import Scorer
+from streamgate.selection.non_faces import NonFaces
 from streamgate.values import Crop, Face, Image
 
 __all__ = ["discard_figures", "non_face_figures", "recognition_figures", "separation_figures"]
 
 _DISCARDS = (0.0, 0.1, 0.2, 0.3, 0.4)
 FALSE_MATCH_RATE = 1e-3
+_EMBEDDING_LIMIT = QualitySection().max_non_face_similarity
 _EYES = "inter_eye_px_in_source"
 
 
@@ -96,25 +99,39 @@ def separation_figures(crops: CropSet, scorer: Scorer) -> Mapping[str, Sequence[
     return figures
 
 
-def non_face_figures(crops: CropSet, scorer: Scorer) -> Mapping[str, Mapping[str, float]]:
+def non_face_figures(
+    crops: CropSet, scorer: Scorer, weights: Path
+) -> Mapping[str, Mapping[str, float]]:
     """Share of non-faces that the prechecks reject, or that score worse than 99 % of clean faces.
+
+    Where it is known what pictures without a face look like to the network, also the share whose
+    embedding gives them away, and that of clean faces that are taken for such pictures.
 
     The prechecks are asked with a perfect detection; a real detector rejects more.
     """
-    clean = scorer.score(crops.images).raw
+    scores = scorer.score(crops.images)
+    clean, known = scores.raw, load_non_faces(weights, scorer.model_hash, _EMBEDDING_LIMIT)
     worst, limit = float(clean.max()), float(np.quantile(clean, 0.99))
     figures = {}
     for number, kind in enumerate(NON_FACES):
         chance = np.random.default_rng((9, number))
         images = np.stack([non_face(image, kind, chance) for image in crops.images])
-        raw = scorer.score(images).raw
+        found = scorer.score(images)
+        raw = found.raw
         rejected = np.array([_rejected(image) for image in images])
         figures[kind] = {
             "rejected": float(rejected.mean()),
             "rejected_or_below_every_face": float((rejected | (raw > worst)).mean()),
             "rejected_or_below_99_percent": float((rejected | (raw > limit)).mean()),
         }
+        if known is not None:
+            figures[kind]["known_by_embedding"] = _share(found.embedding, known)
+            figures[kind]["clean_faces_lost"] = _share(scores.embedding, known)
     return figures
+
+
+def _share(embeddings: NDArray[np.float32], known: NonFaces) -> float:
+    return float(np.mean([embedding in known for embedding in embeddings]))
 
 
 def _rejected(image: Image) -> bool:

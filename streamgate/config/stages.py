@@ -290,6 +290,15 @@ class QualitySection(NetworkSection):
         "neighbours in time. 1 scores all. `streamgate replay` shows what a share costs in "
         "quality.",
     )
+    max_non_face_similarity: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Largest cosine of a face's embedding with the mean embedding of pictures "
+        "without a face; what lies above it (hair, hands, patterns, a face that nobody could know) "
+        "is not forwarded, whatever its score. It needs the file that `streamgate calibrate "
+        "--non-faces` writes, which the included network has. 1: off.",
+    )
     drift: DriftSection = Field(default_factory=DriftSection)
     service: tuple[ServiceUrl, ...] = Field(
         default=(),

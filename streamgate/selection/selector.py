@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 from streamgate.config import GateSection, ZoneSection
 from streamgate.selection.gate import Forwarded, QualityGate
 from streamgate.selection.identity import Identities, IdentityRules, Joined, Split
+from streamgate.selection.non_faces import NonFaces
 from streamgate.selection.scheduler import Scheduler
 from streamgate.selection.static import StaticFaces
 from streamgate.values import (
@@ -89,9 +90,10 @@ class Selector:
         share: share of a track's candidates that may be scored, 0-1.
         identity: when two tracks are one person; None: tracks are never compared.
         zones: those of the camera.
+        non_faces: by which it tells what is no face; None: everything scored is one.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # each is what the caller may choose
         self,
         gate: GateSection,
         *,
@@ -99,7 +101,9 @@ class Selector:
         share: float = 1.0,
         identity: IdentityRules | None = None,
         zones: Sequence[ZoneSection] = (),
+        non_faces: NonFaces | None = None,
     ) -> None:
+        self._non_faces = non_faces
         self._gate = QualityGate(gate, zones)
         self._scheduler = Scheduler(
             max_pending, share=share, target_of=self._target_of, urgent=self._is_urgent
@@ -212,9 +216,12 @@ class Selector:
         return batch
 
     def scored(self, faces: Sequence[ScoredFace], now: float) -> list[SelectorEvent]:
-        """Take the scores of a batch."""
+        """Take the scores of a batch; those of what is no face are not used."""
         events: list[SelectorEvent] = []
         for face in faces:
+            if self._non_faces is not None and face.embedding in self._non_faces:
+                events += self._skip([Skipped(face.candidate, SkipReason.NOT_A_FACE)])
+                continue
             tracklet = face.candidate.track_id
             self._scheduler.learn(face)
             self._look_for_static(self.track_of(tracklet), face)
