@@ -19,13 +19,7 @@ _OCCLUSION = "occlusion"
 _NON_FACE = "non_face"
 _KINDS = (*DEGRADATIONS, _OCCLUSION, _NON_FACE)
 # Compression gets a larger share: with equal shares it was learnt last and worst.
-_WEIGHTS = dict.fromkeys(_KINDS, 1.0) | {
-    "compression": 2.6, "haze": 0.5, "misalignment": 1.0,
-    "sharpening": 0.7, "shade": 0.6, "stretch": 0.6, "cast": 0.4,
-}  # fmt: skip
-# How much of a degradation's strength a person would count as damage beyond what it costs a
-# recogniser: compression disturbs recognisers less than people, shadow and cast disturb neither.
-_SEEN = {"compression": (0.2, 0.8), "shade": (0.0, 0.4), "cast": (0.0, 0.4)}
+_WEIGHTS = dict.fromkeys(_KINDS, 1.0) | {"compression": 2.6, "haze": 0.5, "misalignment": 0.7}
 _SHARES = np.array([_WEIGHTS[kind] for kind in _KINDS]) / sum(_WEIGHTS.values())
 _SECOND_SHARE = 0.25
 _SECOND_KINDS = (*DEGRADATIONS, _OCCLUSION)
@@ -59,8 +53,9 @@ def augment(image: Image, other: Image, chance: Generator) -> Augmented:
         return Augmented(non_face(image, chance), 1.0, is_face=False)
     strength = chance.random()
     augmented = _apply(kind, image, strength, other, chance)
-    least, slope = _SEEN.get(kind, (0.0, 1.0))
-    seen = least + slope * strength
+    # Compression disturbs recognisers less than it disturbs people; without this it would count as
+    # harmless.
+    seen = 0.2 + 0.8 * strength if kind == "compression" else strength
     if chance.random() < _SECOND_SHARE:
         second = chance.random() * 0.6
         augmented = _apply(str(chance.choice(_SECOND_KINDS)), augmented, second, other, chance)

@@ -30,8 +30,7 @@ class Batch:
         clean_targets: the teacher's embeddings of them, [N, E].
         judged: R unaltered faces, then S augmented ones, [R+S, 3, 112, 112].
         utility: of the judged, [R+S].
-        spoiled_targets: what the embeddings of the augmented should be, [S, E]: between the
-            teacher's and that of the unaltered face.
+        spoiled_targets: the teacher's embeddings of the augmented, [S, E].
         is_face: whether an augmented one is still a face, 0 or 1, [S].
     """
 
@@ -118,9 +117,7 @@ class Batches:
             utility=torch.from_numpy(
                 np.concatenate([self._utility[ranked], utility]).astype(np.float32)
             ),
-            spoiled_targets=torch.from_numpy(
-                _steadied(answers, self._batch_sources.embeddings[augmented], is_face)
-            ),
+            spoiled_targets=torch.from_numpy(answers),
             is_face=torch.from_numpy(is_face.astype(np.float32)),
         )
 
@@ -140,18 +137,3 @@ class Batches:
 
 def _maybe_mirrored(image: NDArray[np.uint8], chance: Generator) -> NDArray[np.uint8]:
     return np.ascontiguousarray(image[:, ::-1]) if chance.random() < 0.5 else image
-
-
-def _steadied(
-    answers: NDArray[np.float32], clean: NDArray[np.float32], is_face: NDArray[np.bool_]
-) -> NDArray[np.float32]:
-    """Return targets between the teacher's answers and those for the unaltered faces, [S, E].
-
-    A camera's faces are never unaltered, so the student should be steadier than its teacher. It is
-    not asked for a person whom nobody can see: the more the teacher's answer has left the clean
-    one, the less that counts.
-    """
-    likeness = np.clip((answers * clean).sum(axis=1, keepdims=True), 0, 1)
-    mixed = answers + likeness * clean
-    mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
-    return np.where(is_face[:, None], mixed, answers).astype(np.float32)

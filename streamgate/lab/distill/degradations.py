@@ -184,53 +184,6 @@ def misalignment(image: Image, strength: float, chance: Generator) -> Image:
     return _image(cv2.warpAffine(image, matrix, (width, height), borderMode=border))
 
 
-def sharpening(image: Image, strength: float, chance: Generator) -> Image:
-    """A camera's own sharpening, too strong: halos of one width or another."""
-    values = image.astype(np.float32)
-    soft = cv2.GaussianBlur(values, (0, 0), _geometric(0.8, 3.5, chance.random()))
-    return _rounded(values + _geometric(1.0, 12.0, strength) * (values - soft))
-
-
-def shade(image: Image, strength: float, chance: Generator) -> Image:
-    """A part of the face in shadow: behind an edge in any direction, sharp or soft."""
-    height, width = image.shape[:2]
-    rows, columns = np.mgrid[:height, :width]
-    turn = chance.random() * 2 * np.pi
-    along = (columns - width / 2) * np.cos(turn) + (rows - height / 2) * np.sin(turn)
-    edge = (along - chance.normal() * 0.1 * width) / _geometric(1.0, 25.0, chance.random())
-    lit = 1 / (1 + np.exp(-np.clip(edge, -30, 30)))
-    gain = _geometric(0.7, 0.06, strength)
-    return _rounded(image * (gain + (1 - gain) * lit)[..., None])
-
-
-def stretch(image: Image, strength: float, chance: Generator) -> Image:
-    """Wrong proportions: one side longer than the other, or slanted."""
-    height, width = image.shape[:2]
-    if chance.random() < 0.6:
-        wide = _geometric(1.12, 2.2, strength)
-        across, down = (wide, 1.0) if chance.random() < 0.5 else (1.0, wide)
-        if chance.random() < 0.5:
-            across, down = 1 / across, 1 / down
-        matrix = np.array([[across, 0.0, 0.0], [0.0, down, 0.0]])
-    else:
-        slant = _geometric(0.12, 0.9, strength) * chance.choice((-1.0, 1.0))
-        matrix = np.array([[1.0, slant, 0.0], [0.0, 1.0, 0.0]])
-        if chance.random() < 0.3:
-            matrix = np.array([[1.0, 0.0, 0.0], [slant, 1.0, 0.0]])
-    centre = np.array([width / 2, height / 2])
-    matrix[:, 2] = centre - matrix[:, :2] @ centre
-    border = int(chance.choice((cv2.BORDER_CONSTANT, _REFLECT, cv2.BORDER_REPLICATE)))
-    return _image(cv2.warpAffine(image, matrix, (width, height), borderMode=border))
-
-
-def cast(image: Image, strength: float, chance: Generator) -> Image:
-    """Light of one colour, or a camera whose white balance is wrong."""
-    reach = _geometric(0.25, 1.6, strength)
-    gains = np.exp(chance.normal(size=3) * reach)
-    gains *= 1.0 / gains.mean() if chance.random() < 0.7 else 1.0 / gains.max()
-    return _rounded(image * gains)
-
-
 DEGRADATIONS: Mapping[str, Degradation] = {
     "blur": blur,
     "motion": motion,
@@ -241,9 +194,5 @@ DEGRADATIONS: Mapping[str, Degradation] = {
     "compression": compression,
     "haze": haze,
     "misalignment": misalignment,
-    "sharpening": sharpening,
-    "shade": shade,
-    "stretch": stretch,
-    "cast": cast,
 }
 """Degradations by name. Occlusion is elsewhere, because it needs a second picture."""

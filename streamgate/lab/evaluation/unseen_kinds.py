@@ -203,14 +203,14 @@ KINDS: Mapping[str, Damage] = {
     "turned by 35°": _turn,
     "too near": _near,
     "too far": _far,
-    "stretched": _stretch,
-    "over-sharpened": _sharpen,
-    "half in the shade": _half_shade,
     "low contrast": _contrast,
-    "colour cast": _cast,
     "mosaic": _mosaic,
     "defocus": _defocus,
     "bar over the eyes": _eye_bar,
+    "stretched": _stretch,
+    "over-sharpened": _sharpen,
+    "half in the shade": _half_shade,
+    "colour cast": _cast,
     "perspective": _perspective,
     "bent by the lens": _lens,
     "ringing": _ringing,
@@ -226,7 +226,7 @@ KINDS: Mapping[str, Damage] = {
 }
 """None of them is in the ladder."""
 
-RELATED = frozenset(list(KINDS)[:12])
+RELATED = frozenset(list(KINDS)[:8])
 """Kinds with a relative in the training of a student, by another code and with other strengths."""
 
 
