@@ -43,7 +43,7 @@ def test_the_cosine_with_the_centre_decides(embedding: list[float], *, is_one: b
 
 def test_a_hand_is_not_forwarded_whatever_its_quality() -> None:
     """It is counted with its reason, and its track is decided."""
-    selector = Selector(GateSection(min_quality=20), max_pending=8, non_faces=NON_FACES)
+    selector = Selector(GateSection(min_quality=20, min_age_s=0), max_pending=8, non_faces=NON_FACES)
     events = shown(selector, 1, HAND, 90.0)
     skipped = [event.reason for event in events if isinstance(event, Skipped)]
     assert skipped == [SkipReason.NOT_A_FACE]
@@ -52,12 +52,12 @@ def test_a_hand_is_not_forwarded_whatever_its_quality() -> None:
 
 
 def test_a_person_is_forwarded() -> None:
-    selector = Selector(GateSection(min_quality=20), max_pending=8, non_faces=NON_FACES)
+    selector = Selector(GateSection(min_quality=20, min_age_s=0), max_pending=8, non_faces=NON_FACES)
     events = shown(selector, 1, PERSON, 90.0)
     assert any(isinstance(event, Release) for event in events)
 
 
 def test_without_knowledge_of_non_faces_the_quality_decides() -> None:
-    selector = Selector(GateSection(min_quality=20), max_pending=8)
+    selector = Selector(GateSection(min_quality=20, min_age_s=0), max_pending=8)
     events = shown(selector, 1, HAND, 90.0)
     assert any(isinstance(event, Release) for event in events)

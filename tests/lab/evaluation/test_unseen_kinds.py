@@ -66,6 +66,6 @@ def test_a_score_that_is_blind_between_kinds_correlates_less() -> None:
 
 
 def test_faces_without_another_picture_are_left_out() -> None:
-    quality = {"a": np.array([1.0, 2.0, 3.0, 0.0])}
-    similarity = {"a": np.array([0.1, 0.2, 0.3, np.nan])}
-    assert across_kinds(np.ones(4), quality, similarity).rank_correlation == pytest.approx(1.0)
+    quality = {"a": np.append(np.arange(30.0), 0.0)}
+    similarity = {"a": np.append(np.arange(30.0) / 30, np.nan)}
+    assert across_kinds(np.ones(31), quality, similarity).rank_correlation == pytest.approx(1.0)
