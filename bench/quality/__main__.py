@@ -41,6 +41,17 @@ def _kept(path: Path, setup: Mapping[str, Any]) -> Mapping[str, Any]:
     return dict(kept)
 
 
+def _merged(new: Mapping[str, Any], kept: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return the discard's results, with the methods that were not measured anew."""
+    if kept is None:
+        return new
+    if any(kept[name] != new[name] for name in ("probes", "draws", "discards")):
+        sys.exit("the kept methods were measured with other probes or draws; measure all")
+    methods = {**kept["methods"], **new["methods"]}
+    ranked = sorted(methods.items(), key=lambda item: item[1]["partial_area_30"])
+    return {**kept, "methods": dict(ranked)}
+
+
 def main() -> None:
     """Measure, write the JSON and print the tables of docs/measurements.md."""
     parser = argparse.ArgumentParser(prog="python -m bench.quality", description=__doc__)
@@ -55,6 +66,9 @@ def main() -> None:
         "--part", choices=_PARTS, action="append",
         help="measure this part only, and keep the others of the same weights, crops and judge",
     )  # fmt: skip
+    parser.add_argument(
+        "--method", action="append", help="measure only this one of the discard's methods anew"
+    )
     parser.add_argument("--draws", type=int, default=3, help="draws of the degraded probes")
     parser.add_argument("--output", type=Path, default=_RESULTS)
     arguments = parser.parse_args()
@@ -66,10 +80,17 @@ def main() -> None:
     weights = arguments.weights
     measures: Mapping[str, Callable[[], Any]] = {
         "recognition": lambda: recognition_figures(crops, scorer),
-        "discard": lambda: discard_figures(crops, judge, weights, range(arguments.draws)),
+        "discard": lambda: _merged(
+            discard_figures(
+                crops, judge, weights, range(arguments.draws), frozenset(arguments.method or ())
+            ),
+            kept.get("discard") if arguments.method else None,
+        ),
         "separation": lambda: separation_figures(crops, scorer),
         "non_faces": lambda: non_face_figures(crops, scorer, weights),
     }
+    if arguments.method:
+        arguments.part = ["discard"]
     setup = {
         "weights_sha256": scorer.model_hash,
         "judge": {"name": arguments.recogniser.name, "sha256": judge.sha256},

@@ -15,7 +15,12 @@ from streamgate.config import PrecheckSection, QualitySection
 from streamgate.faces.align import TEMPLATE
 from streamgate.faces.precheck import geometry_of, measure, reject_reason
 from streamgate.lab.crops import CropSet
-from streamgate.lab.evaluation.edc import compare_probes, mean_probe_error, probe_curve
+from streamgate.lab.evaluation.edc import (
+    ProbeComparisons,
+    compare_probes,
+    mean_probe_error,
+    probe_curve,
+)
 from streamgate.lab.evaluation.ladder import KINDS, LEVELS, NON_FACES, degrade, non_face
 from streamgate.lab.evaluation.measures import recognition, separation
 from streamgate.lab.recogniser import OnnxRecogniser
@@ -45,9 +50,16 @@ def recognition_figures(crops: CropSet, scorer: Scorer) -> Mapping[str, float]:
 
 
 def discard_figures(
-    crops: CropSet, judge: OnnxRecogniser, weights: Path, seeds: Sequence[int]
+    crops: CropSet,
+    judge: OnnxRecogniser,
+    weights: Path,
+    seeds: Sequence[int],
+    only: frozenset[str] = frozenset(),
 ) -> Mapping[str, Any]:
-    """FNMR after discarding the worst probes, by method, averaged over draws of the probes."""
+    """FNMR after discarding the worst probes, by method, averaged over draws of the probes.
+
+    With `only`, just these methods are measured.
+    """
     known = with_known_people(crops)
     theirs = set(known.names)
     others = crops.images[[name not in theirs for name in crops.names]]
@@ -61,16 +73,16 @@ def discard_figures(
         eyes = known.numbers(_EYES) if _EYES in known.columns else None
         if eyes is None:
             eyes = np.zeros(len(known))
-        found = dict(qualities(probes.images, eyes, weights, others))
+        found = dict(qualities(probes.images, eyes, weights, others, only))
         # An oracle for comparison: each probe's own failures are known.
+        if only:
+            rows = _added(rows, found, comparisons)
+            continue
         failures = np.bincount(comparisons.probe, comparisons.failed, minlength=len(known))
         found["oracle (knows each failure)"] = -failures / np.maximum(
             np.bincount(comparisons.probe, minlength=len(known)), 1
         )
-        for name, quality in found.items():
-            curve = probe_curve(comparisons, quality, np.array(_DISCARDS))
-            area = mean_probe_error(comparisons, quality, up_to=0.3)
-            rows.setdefault(name, []).append(np.append(curve, area))
+        rows = _added(rows, found, comparisons)
     means = {name: np.mean(values, axis=0) for name, values in rows.items()}
     return {
         "probes": len(known),
@@ -83,6 +95,19 @@ def discard_figures(
             for name, values in sorted(means.items(), key=lambda item: item[1][-1])
         },
     }
+
+
+def _added(
+    rows: dict[str, list[NDArray[np.float64]]],
+    found: Mapping[str, NDArray[np.float64]],
+    comparisons: ProbeComparisons,
+) -> dict[str, list[NDArray[np.float64]]]:
+    """Return the rows with one draw more: FNMR at each discard, then the mean up to 30 %."""
+    for name, quality in found.items():
+        curve = probe_curve(comparisons, quality, np.array(_DISCARDS))
+        area = mean_probe_error(comparisons, quality, up_to=0.3)
+        rows.setdefault(name, []).append(np.append(curve, area))
+    return rows
 
 
 def separation_figures(crops: CropSet, scorer: Scorer) -> Mapping[str, Sequence[float]]:

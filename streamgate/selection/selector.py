@@ -56,6 +56,8 @@ _DIVIDED = 1_000_000
 """After a track has changed to another person, it continues under its number plus this. No camera
 counts that far in one run, and the same recording gives the same number."""
 
+_MOST_URGENT_NON_FACES = 3
+"""After so many scores that were of no face, a track is not scored before others any more."""
 _DEFERRED_S = 3.0
 """So long a decision waits for the first good face of somebody who may be the same person."""
 
@@ -70,12 +72,14 @@ class _Tracklet:
             detection.
         ending: why and when it ended; None while it is live.
         may_continue: tracklets that it may be, by place and time.
+        non_faces: how many of its scored faces were none.
     """
 
     track_id: int
     unconfirmed: list[tuple[SeenFace, float, float]] | None
     ending: tuple[ReleaseReason, float] | None = None
     may_continue: tuple[int, ...] = ()
+    non_faces: int = 0
 
 
 class Selector:
@@ -219,11 +223,13 @@ class Selector:
         """Take the scores of a batch; those of what is no face are not used."""
         events: list[SelectorEvent] = []
         for face in faces:
-            if self._non_faces is not None and face.embedding in self._non_faces:
-                events += self._skip([Skipped(face.candidate, SkipReason.NOT_A_FACE)])
-                continue
             tracklet = face.candidate.track_id
             self._scheduler.learn(face)
+            if self._non_faces is not None and face.embedding in self._non_faces:
+                events += self._skip([Skipped(face.candidate, SkipReason.NOT_A_FACE)])
+                if tracklet in self._tracklets:
+                    self._tracklets[tracklet].non_faces += 1
+                continue
             self._look_for_static(self.track_of(tracklet), face)
             events += self._gate.scored(face.of_track(self.track_of(tracklet)), at=now)
             self._remember(self.track_of(tracklet))
@@ -435,7 +441,9 @@ class Selector:
 
     def _is_urgent(self, tracklet: int) -> bool:
         """Return whether the person of a tracklet is unknown; its faces are then scored first."""
-        identities = self._identities
+        identities, known = self._identities, self._tracklets.get(tracklet)
+        if known is not None and known.non_faces >= _MOST_URGENT_NON_FACES:
+            return False
         return (
             identities is not None and tracklet in identities and identities.wants_score(tracklet)
         )
