@@ -1,7 +1,7 @@
-"""Fill the tables of docs/measurements.md and docs/sizing.md with the committed results.
+"""Fill the tables of the pages in docs/ with the committed results.
 
     python -m tools.figures           # write the pages
-    python -m tools.figures --check   # change nothing; fail if the page is out of date
+    python -m tools.figures --check   # change nothing; fail if one is out of date
 
 Figures typed by hand go stale. These come from the JSON files under `bench/` and name the command
 that made them.
@@ -24,17 +24,19 @@ from bench.people import RESULTS as PEOPLE
 from bench.people import table as people_table
 from bench.precision import RESULTS as PRECISION
 from bench.precision import table as precision_table
+from bench.quality.expectations import RESULTS as EXPECTATIONS
+from bench.quality.expectations import table as expectation_table
+from bench.quality.kinds import RESULTS as KINDS
+from bench.quality.kinds import table as kinds_table
 from bench.quality.policies import RESULTS as POLICIES
 from bench.quality.policies import table as policy_table
 from bench.quality.report import tables as quality_tables
 from bench.report import tables as speed_tables
 
-__all__ = ["PAGE", "PAGES", "filled", "main"]
+__all__ = ["PAGES", "filled", "main"]
 
 _ROOT = Path(__file__).parent.parent
-PAGE = _ROOT / "docs" / "measurements.md"
-SIZING = _ROOT / "docs" / "sizing.md"
-PAGES = (PAGE, SIZING)
+PAGES = tuple(_ROOT / "docs" / name for name in ("measurements.md", "mounting.md", "sizing.md"))
 
 
 def filled(text: str) -> str:
@@ -57,6 +59,13 @@ def filled(text: str) -> str:
         "people": _people(),
         "policies": policy_table(policies) + f"\n`{policies['command']}`",
     }
+    for name, path, table in (
+        ("kinds", KINDS, kinds_table),
+        ("expectations", EXPECTATIONS, expectation_table),
+    ):
+        if path.exists():
+            results = _read(path)
+            blocks[name] = table(results) + f"\n`{results['command']}`"
     for name, block in blocks.items():
         if f"<!-- {name}:" in text:
             text = _fill(text, name, block)
@@ -84,7 +93,7 @@ def _fill(text: str, name: str, block: str) -> str:
 
 
 def main() -> int:
-    """Write the page, or with --check compare it; return the exit status."""
+    """Write the pages, or with --check compare them; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tools.figures", description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; fail if out of date")
     check = parser.parse_args().check
