@@ -20,7 +20,7 @@ from streamgate.quality.remote.messages import (
     ModelReadyRequest,
     ModelReadyResponse,
 )
-from streamgate.quality.remote.tensors import RemoteModel, read_metadata
+from streamgate.quality.remote.tensors import TOO_LATE, RemoteModel, read_metadata
 from streamgate.values.reasons import ServiceFault
 from streamgate.values.redaction import redact
 
@@ -32,9 +32,6 @@ _PING_TIMEOUT_MS = 5_000
 _RECONNECT_MS = 200
 _SLOWEST_RECONNECT_MS = 5_000
 _LONGEST_TEXT = 200
-_OWN_DEADLINE = "Deadline Exceeded"
-"""gRPC's words where the client's own deadline has passed without an answer."""
-
 _FAULTS: Mapping[grpc.StatusCode, ServiceFault] = {
     grpc.StatusCode.UNAVAILABLE: ServiceFault.UNREACHABLE,
     grpc.StatusCode.CANCELLED: ServiceFault.UNREACHABLE,
@@ -174,8 +171,7 @@ class Endpoint:
 def _fault_of(error: grpc.aio.AioRpcError) -> EndpointError:
     code, details = error.code(), error.details() or ""
     fault = _FAULTS.get(code, ServiceFault.FAILED)
-    if fault is ServiceFault.TIMEOUT and details != _OWN_DEADLINE:
-        # The service itself has said so: it is there, and too slow.
+    if fault is ServiceFault.TIMEOUT and details == TOO_LATE:
         fault = ServiceFault.BUSY
     text = " ".join(redact(details).split())[:_LONGEST_TEXT]
     return EndpointError(fault, f"{code.name}: {text}" if text else code.name)
