@@ -16,6 +16,12 @@ from streamgate.config.delivery import (
     RetrySection,
     SqliteOutboxSection,
 )
+from streamgate.config.lease import (
+    KubernetesLeaseSection,
+    LeaseSection,
+    NatsLeaseSection,
+    RedisLeaseSection,
+)
 from streamgate.config.load import LoadedConfig, load_config
 from streamgate.config.scorer import ScorerConfig
 from streamgate.config.sinks import (
@@ -45,6 +51,7 @@ from streamgate.config.stages import (
 )
 from streamgate.config.tracing import TracingSection
 from streamgate.config.webrtc_source import IceServer, WhepSection, WhipSection
+from streamgate.config.zones import ZoneSection
 
 __all__ = [
     "CameraConfig",
@@ -61,10 +68,13 @@ __all__ = [
     "HttpSinkSection",
     "IceServer",
     "KafkaSinkSection",
+    "KubernetesLeaseSection",
+    "LeaseSection",
     "LoadedConfig",
     "LogSection",
     "MemoryOutboxSection",
     "MqttSinkSection",
+    "NatsLeaseSection",
     "NatsSinkSection",
     "NetworkSection",
     "OutboxKey",
@@ -72,6 +82,7 @@ __all__ = [
     "PrecheckSection",
     "QualitySection",
     "ReconnectSection",
+    "RedisLeaseSection",
     "RedisSinkSection",
     "RetrySection",
     "RtspSection",

@@ -24,6 +24,8 @@ def show_config(config: CameraConfig, config_hash: str, metrics: Metrics, clock:
         "release_quality": config.gate.release_quality,
     }
     metrics.show_config(config_hash, thresholds, clock.wall())
+    for zone in config.zones:
+        metrics.expect_zone(zone.name, watched=zone.kind == "watch")
     metrics.camera.info({"source": config.source.kind})
     metrics.outbox_limit.set(config.delivery.outbox.max_shots)
 

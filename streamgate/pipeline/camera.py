@@ -177,7 +177,12 @@ class CameraPipeline:
         metrics.frames_looked_at.labels(analysis.look.value).inc()
         metrics.faces_detected.inc(len(analysis.faces) + analysis.surplus)
         metrics.faces_rejected.labels(Rejection.TOO_MANY.value).inc(analysis.surplus)
+        for zone, count in analysis.ignored.items():
+            metrics.zone_faces.labels(zone).inc(count)
+            metrics.faces_rejected.labels(Rejection.IN_IGNORE_ZONE.value).inc(count)
         for face in analysis.faces:
+            if face.zone is not None:
+                metrics.zone_faces.labels(face.zone).inc()
             if face.rejection is not None:
                 metrics.faces_rejected.labels(face.rejection).inc()
         if analysis.faces:

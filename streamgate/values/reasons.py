@@ -9,6 +9,7 @@ __all__ = [
     "DropReason",
     "FaultReason",
     "FrameDrop",
+    "LeaseLoss",
     "LineOutcome",
     "OutboxFault",
     "Rejection",
@@ -84,6 +85,8 @@ class Rejection(StrEnum):
     BLURRED = "blurred"
     TOO_MANY = "too_many"
     """There were better ones, as many as `detector.max_faces` allows."""
+    IN_IGNORE_ZONE = "in_ignore_zone"
+    """It was left alone: such faces are not counted as detected."""
 
 
 class DeliveryOutcome(StrEnum):
@@ -104,6 +107,19 @@ class DropReason(StrEnum):
     DAMAGED = "damaged"
     PURGED = "purged"
     SINK_REMOVED = "sink_removed"
+    NO_LEASE = "no_lease"
+    """Another process has taken the camera's lease, and sees the same people."""
+
+
+class LeaseLoss(StrEnum):
+    """Why a camera's lease was lost."""
+
+    EXPIRED = "expired"
+    """It was not renewed in time: the server was away, or the process was stopped."""
+    TAKEN = "taken"
+    """Another process has it."""
+    FENCED = "fenced"
+    """A receiver has heard from a later tenure."""
 
 
 class OutboxFault(StrEnum):
