@@ -25,6 +25,7 @@ test: setup-dev
 	tools/test_servers.sh
 	tools/test_peer.sh
 	tools/test_kafka.sh $(BIN)/python
+	tools/test_triton.sh $(BIN)/python
 	$(BIN)/pytest $(ARGS)
 
 # The tests with branch coverage: pure Python takes three quarters more CPU time.
