@@ -53,6 +53,7 @@ docs: setup-dev
 	$(BIN)/python -m tools.configuration
 	$(BIN)/python -m tools.monitoring
 	$(BIN)/python -m tools.figures
+	$(BIN)/python -m tools.scorer_page
 
 bench: setup-dev
 	$(BIN)/python -m bench $(ARGS)

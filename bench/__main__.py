@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from bench import camera
+from bench import camera, service
 from bench.machine import describe
 from bench.memory import peak_mb
 from bench.networks import BACKBONES, weights_path
@@ -75,5 +75,7 @@ if __name__ == "__main__":
     # `make bench ARGS=camera` measures a camera instead of the engine.
     if sys.argv[1:2] == ["camera"]:
         camera.main(sys.argv[2:])
+    elif sys.argv[1:2] == ["service"]:
+        service.main(sys.argv[2:])
     else:
         main()

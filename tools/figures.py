@@ -1,4 +1,4 @@
-"""Fill the tables of docs/measurements.md with the committed results, between their marks.
+"""Fill the tables of docs/measurements.md and docs/sizing.md with the committed results.
 
     python -m tools.figures           # write the page
     python -m tools.figures --check   # change nothing; fail if the page is out of date
@@ -23,11 +23,14 @@ from bench.quality.policies import RESULTS as POLICIES
 from bench.quality.policies import table as policy_table
 from bench.quality.report import tables as quality_tables
 from bench.report import tables as speed_tables
+from bench.service import RESULTS as SERVICE
+from bench.service import table as service_table
 
-__all__ = ["PAGE", "filled", "main"]
+__all__ = ["PAGE", "SIZING", "filled", "main", "sizing_filled"]
 
 _ROOT = Path(__file__).parent.parent
 PAGE = _ROOT / "docs" / "measurements.md"
+SIZING = _ROOT / "docs" / "sizing.md"
 
 
 def filled(text: str) -> str:
@@ -52,6 +55,16 @@ def filled(text: str) -> str:
     return text
 
 
+def sizing_filled(text: str) -> str:
+    """Return the page on sizing with the present results between its marks.
+
+    Raises:
+        ValueError: a mark is missing.
+    """
+    service = _read(SERVICE)
+    return _fill(text, "service", service_table(service) + f"\n`{service['command']}`")
+
+
 def _read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
@@ -70,14 +83,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.figures", description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; fail if out of date")
     check = parser.parse_args().check
-    old = PAGE.read_text(encoding="utf-8")
-    new = filled(old)
-    if new == old:
-        return 0
-    if not check:
-        PAGE.write_text(new, encoding="utf-8")
-    print(f"{PAGE}: {'is out of date' if check else 'written'}")
-    return int(check)
+    stale = False
+    for page, fill in ((PAGE, filled), (SIZING, sizing_filled)):
+        old = page.read_text(encoding="utf-8")
+        new = fill(old)
+        if new == old:
+            continue
+        stale = True
+        if not check:
+            page.write_text(new, encoding="utf-8")
+        print(f"{page}: {'is out of date' if check else 'written'}")
+    return int(check and stale)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ _MOST_ANSWER_BYTES = 8 * 1024 * 1024
 _PING_EVERY_MS = 20_000
 _PING_TIMEOUT_MS = 5_000
 _RECONNECT_MS = 200
+_CONNECT_MS = 2_000
 _SLOWEST_RECONNECT_MS = 5_000
 _LONGEST_TEXT = 200
 _FAULTS: Mapping[grpc.StatusCode, ServiceFault] = {
@@ -116,7 +117,8 @@ class Endpoint:
             ("grpc.keepalive_time_ms", _PING_EVERY_MS),
             ("grpc.keepalive_timeout_ms", _PING_TIMEOUT_MS),
             ("grpc.initial_reconnect_backoff_ms", _RECONNECT_MS),
-            ("grpc.min_reconnect_backoff_ms", _RECONNECT_MS),
+            # Which is also how long a connection may take to be made.
+            ("grpc.min_reconnect_backoff_ms", _CONNECT_MS),
             ("grpc.max_reconnect_backoff_ms", _SLOWEST_RECONNECT_MS),
             # A name with several addresses, such as a headless service, is used in turn.
             ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),

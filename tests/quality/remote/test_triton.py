@@ -8,6 +8,7 @@ import platform
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -82,13 +83,15 @@ def triton(tmp_path_factory: pytest.TempPathFactory, weights_hash: str) -> Itera
     ]  # fmt: skip
     log = folder / "log"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    # Its sockets lie in its home, and the path of a socket is at most 107 bytes long.
+    home = tempfile.TemporaryDirectory(prefix="t")
     with log.open("wb") as file:
         process = subprocess.Popen(
             command,
             stdout=file,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            env={**environment, "HOME": str(folder), "OMP_NUM_THREADS": "1"},
+            env={**environment, "HOME": home.name, "OMP_NUM_THREADS": "1"},
             start_new_session=True,
         )
     try:
@@ -107,6 +110,7 @@ def triton(tmp_path_factory: pytest.TempPathFactory, weights_hash: str) -> Itera
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            home.cleanup()
 
 
 def _free_ports(count: int) -> list[int]:
