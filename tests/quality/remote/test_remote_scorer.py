@@ -47,14 +47,14 @@ class Camera:
         self._metrics = metrics
 
     def faults(self, reason: str) -> float:
-        return self._metrics.remote_scorer_faults.labels(reason)._value.get()
+        return float(self._metrics.remote_scorer_faults.labels(reason)._value.get())
 
     def is_up(self, service: str) -> bool:
-        return self._metrics.remote_scorer_up.labels(service)._value.get() == 1.0
+        return bool(self._metrics.remote_scorer_up.labels(service)._value.get() == 1.0)
 
     @property
     def is_local(self) -> bool:
-        return self._metrics.remote_scorer_local._value.get() == 1.0
+        return bool(self._metrics.remote_scorer_local._value.get() == 1.0)
 
 
 @asynccontextmanager
