@@ -49,7 +49,7 @@ async def camera(*services: Running | str, **settings: Any) -> AsyncIterator[Cam
 async def test_a_slow_service_is_asked_again_and_the_face_skipped() -> None:
     """It says itself that it is late, so it is not lost; the next batch finds it as before."""
     scorer = FakeScorer()
-    async with running(scorer) as service, camera(service, service_timeout_s=0.3) as door:
+    async with running(scorer) as service, camera(service, service_timeout_s=1) as door:
         await door.scorer.score(faces())
         scorer.free.clear()
         with pytest.raises(ScorerAwayError):
