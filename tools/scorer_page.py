@@ -1,7 +1,7 @@
 """Fill the tables of docs/scorer-service.md, of its settings and its metrics, from the code.
 
-    python -m tools.scorer_page           # write the page
-    python -m tools.scorer_page --check   # change nothing; fail if the page is out of date
+python -m tools.scorer_page           # write the page
+python -m tools.scorer_page --check   # change nothing; fail if the page is out of date
 """
 
 from __future__ import annotations

@@ -18,6 +18,10 @@ from streamgate.service.lifecycle import run_scorer
 from tests.service.parts import HASH, Client, FakeScorer, request, until
 
 
+# They send signals to the process that they run in.
+pytestmark = pytest.mark.live
+
+
 class Loaded(FakeScorer):
     """What `GrafiqsScorer.start` gives, as far as the service asks."""
 

@@ -22,7 +22,7 @@ from tests.servers.scorer import ScorerService
 from tests.servers.tls import Authority
 from tests.service.parts import until
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
 TOKEN = "a token of enough characters"
 CROPS = np.random.default_rng(0).integers(0, 256, (4, 112, 112, 3), np.uint8)
 
