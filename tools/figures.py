@@ -61,6 +61,8 @@ def sizing_filled(text: str) -> str:
     Raises:
         ValueError: a mark is missing.
     """
+    if not SERVICE.exists():
+        return _fill(text, "service", "Not measured yet: `make bench ARGS=service` does it.")
     service = _read(SERVICE)
     return _fill(text, "service", service_table(service) + f"\n`{service['command']}`")
 
