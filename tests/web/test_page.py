@@ -59,10 +59,11 @@ async def opened(
     size: tuple[int, int] = DESKTOP,
     scheme: Literal["light", "dark"] = "light",
     token: str | None = TOKEN,
+    touch: bool = False,
 ) -> AsyncIterator[Page]:
     """Open the page, log in by the form, and see that nothing is complained of meanwhile."""
     context = await browser.new_context(
-        viewport={"width": size[0], "height": size[1]}, color_scheme=scheme
+        viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, has_touch=touch
     )
     page = await context.new_page()
     page.set_default_timeout(PATIENCE_MS)
