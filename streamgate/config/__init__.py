@@ -81,5 +81,6 @@ __all__ = [
     "WebSection",
     "WhepSection",
     "WhipSection",
+    "ZoneSection",
     "load_config",
 ]

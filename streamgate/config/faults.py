@@ -87,9 +87,7 @@ def is_secret_name(key: str) -> bool:
     return any(word in key.lower() for word in _SECRET_WORDS)
 
 
-def faults_from(
-    detail: ErrorDetails, place: Callable[[KeyPath], tuple[int, str]]
-) -> list[Fault]:
+def faults_from(detail: ErrorDetails, place: Callable[[KeyPath], tuple[int, str]]) -> list[Fault]:
     """Tell pydantic's complaint in the words of the file; a validator may have found several.
 
     Args:

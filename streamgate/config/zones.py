@@ -35,7 +35,7 @@ class ZoneSection(Section):
     points: tuple[tuple[Fraction, Fraction], ...] = Field(
         json_schema_extra={"minItems": _LEAST_POINTS, "maxItems": _MOST_POINTS},
         description="Corners of the zone in order, each as [x, y] in parts of the picture's width "
-        "and height, 0-1, from the top left; 3 to 32 of them. The live page draws them."
+        "and height, 0-1, from the top left; 3 to 32 of them. The live page draws them.",
     )
     min_quality: Quality | None = Field(
         default=None,
@@ -65,17 +65,19 @@ class ZoneSection(Section):
                 )
             ])  # fmt: skip
         if area_of(self.points) < _LEAST_AREA:
-            raise FaultsError([
-                PlacedFault(("points",), "a zone without an area", "points that are apart")
-            ])
+            raise FaultsError(
+                [PlacedFault(("points",), "a zone without an area", "points that are apart")]
+            )
         given = [name for name in ("min_quality", "min_size_px") if getattr(self, name) is not None]
         if self.kind == "ignore" and given:
-            raise FaultsError([
-                PlacedFault(
-                    (name,), "a threshold for faces that are ignored", "it in a watch zone only"
-                )
-                for name in given
-            ])
+            raise FaultsError(
+                [
+                    PlacedFault(
+                        (name,), "a threshold for faces that are ignored", "it in a watch zone only"
+                    )
+                    for name in given
+                ]
+            )
         return self
 
 
@@ -89,7 +91,8 @@ def check_zones(zones: Sequence[ZoneSection]) -> None:
 
     Raises:
         FaultsError: there are too many, two have one name, two watch zones overlap, or an ignore
-            zone covers a watch zone. Other overlaps are allowed: what is ignored anywhere is ignored.
+            zone covers a watch zone. Other overlaps are allowed: what is ignored anywhere is
+            ignored.
     """
     if len(zones) > MOST_ZONES:
         raise FaultsError([PlacedFault((), f"{len(zones)} zones", f"at most {MOST_ZONES}")])

@@ -75,7 +75,9 @@ class ZoneFile:
         changed = with_zones(text, zones)
         wanted = parse_config(changed, self._path, os.environ).config
         if wanted != now.model_copy(update={"zones": tuple(zones)}):
-            raise ConfigError("the zones cannot be told from the rest of the file; add them by hand")
+            raise ConfigError(
+                "the zones cannot be told from the rest of the file; add them by hand"
+            )
         if changed != text:
             _replace(self._path.resolve(), changed.encode(), version)
 

@@ -246,9 +246,7 @@ class QualityGate:
             to_beat = max(to_beat, best_first[wanted - 1])
         return ReleaseTarget(to_beat, self._deadline(track))
 
-    def seen(
-        self, track_id: int, *, at: float, wall: float, zone: str | None = None
-    ) -> str | None:
+    def seen(self, track_id: int, *, at: float, wall: float, zone: str | None = None) -> str | None:
         """Note a detected face of a track at its capture time.
 
         Args:

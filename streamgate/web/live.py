@@ -236,9 +236,7 @@ class LiveView:
             "wanted": limit_figure(gate.min_quality),
             "release": None if release is None else limit_figure(release),
             "more": max(0, len(self.tracks) - len(last)),
-            "tracks": [
-                track.page(self._wanted(track.zone)) for track in sorted(last, key=_by_id)
-            ],
+            "tracks": [track.page(self._wanted(track.zone)) for track in sorted(last, key=_by_id)],
         }
 
     def best_shots(self) -> dict[str, Any]:

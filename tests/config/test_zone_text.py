@@ -46,8 +46,8 @@ def test_what_is_written_is_what_is_read() -> None:
         (HEAD + TAIL + OLD.rstrip("\n"), HEAD + TAIL + NEW),
         ((HEAD + TAIL).rstrip("\n"), HEAD + TAIL + "\n" + NEW),
         (HEAD + "zones: []  # none yet\n" + TAIL, HEAD + NEW + TAIL),
-        (HEAD + "zones:\n- name: a\n  kind: watch\n  points:\n  - [0, 0]\n  - [1, 0]\n  - [1, 1]\n\n"
-         + TAIL, HEAD + NEW + "\n" + TAIL),
+        (HEAD + "zones:\n- name: a\n  kind: watch\n  points:\n  - [0, 0]\n  - [1, 0]\n"
+         "  - [1, 1]\n\n" + TAIL, HEAD + NEW + "\n" + TAIL),
         ((HEAD + OLD + TAIL).replace("\n", "\r\n"), (HEAD + NEW + TAIL).replace("\n", "\r\n")),
         ("\ufeff" + HEAD + OLD + TAIL, "\ufeff" + HEAD + NEW + TAIL),
     ],

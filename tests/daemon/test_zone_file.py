@@ -41,6 +41,10 @@ def store(path: Path, text: str = TEXT, reloads: list[int] | None = None) -> Zon
     return ZoneFile(path, reload)
 
 
+def listed(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
+
+
 async def version(kept: ZoneFile) -> str:
     found = await kept.version()
     assert found is not None
@@ -60,7 +64,7 @@ async def test_the_file_keeps_its_comments_mode_and_place(tmp_path: Path) -> Non
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
     assert path.is_symlink()
     assert len(reloads) == 1
-    assert sorted(tmp_path.iterdir()) == [path, real]
+    assert listed(tmp_path) == [path, real]
 
 
 async def test_a_file_that_was_changed_meanwhile_is_left_alone(tmp_path: Path) -> None:
@@ -89,7 +93,7 @@ async def test_it_is_left_alone_if_it_changes_at_the_last_moment(
     with pytest.raises(FileChangedError):
         await kept.save([ZONE], read)
     assert path.read_text() == TEXT + "# more\n"
-    assert list(tmp_path.iterdir()) == [path]
+    assert listed(tmp_path) == [path]
 
 
 @pytest.mark.parametrize(

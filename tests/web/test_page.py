@@ -33,7 +33,8 @@ LIT = (
 
 # The part of the window that is neither a card nor the head nor a margin, in a grid of points.
 BARE = """() => {
-  const bottom = Math.min(innerHeight, document.querySelector('main').getBoundingClientRect().bottom);
+  const main = document.querySelector('main').getBoundingClientRect();
+  const bottom = Math.min(innerHeight, main.bottom);
   let bare = 0, all = 0;
   for (let x = 5; x < innerWidth; x += 10) for (let y = 70; y < bottom; y += 10) {
     all += 1;
@@ -137,7 +138,8 @@ async def test_it_fits_and_everybody_can_use_it(  # noqa: PLR0917 - fixtures and
         widths = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         assert widths[0] <= widths[1]
         faces = await page.evaluate(
-            "[...document.querySelectorAll('#shots img, #tracks img')].filter((i) => i.offsetParent)"
+            "[...document.querySelectorAll('#shots img, #tracks img')]"
+            ".filter((i) => i.offsetParent)"
             ".map((i) => i.getBoundingClientRect()).map((r) => [r.width, r.height])"
         )
         assert faces

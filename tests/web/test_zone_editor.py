@@ -1,4 +1,4 @@
-"""Zones drawn in a real browser: by mouse, by touch and by keyboard they are those that were meant."""
+"""Zones drawn in a real browser: by mouse, touch and keyboard they are those that were meant."""
 
 from __future__ import annotations
 

@@ -213,7 +213,8 @@ def _stages(q: Queries) -> list[Drawn]:
             colours=[(None, GREEN), (2.5, RED)],
         ),
         lines(
-            "How busy the scorer is", "Share of the time during which it has work, and share of faces that were "
+            "How busy the scorer is",
+            "Share of the time during which it has work, and share of faces that were "
             "displaced by more promising ones.",
             "percentunit", Line(q.utilisation(), "busy"), Line(f"{q.shed()} >= 0", "displaced"),
             most=1, colours=[(None, GREEN), (0.9, RED)],
@@ -231,7 +232,8 @@ def _faces(q: Queries) -> list[Drawn]:
     skipped = q.rate("streamgate_faces_skipped_total", by=("reason",))
     return [
         lines(
-            "Frames with and without detection", "Frames in which faces were looked for, and were not, by reason.",
+            "Frames with and without detection",
+            "Frames in which faces were looked for, and were not, by reason.",
             "suffix: frames/s",
             Line(q.rate("streamgate_frames_looked_at_total", by=("reason",)), "yes: {{reason}}"),
             Line(q.rate("streamgate_frames_passed_total", by=("reason",)), "no: {{reason}}"),
@@ -283,7 +285,8 @@ def _quality(q: Queries) -> list[Drawn]:
             colours=[(None, GREEN), (0.25, ORANGE)],
         ),
         lines(
-            "Tracks that are compared", "Recent tracks that are compared with the reference.", "none",
+            "Tracks that are compared",
+            "Recent tracks that are compared with the reference.", "none",
             Line(q.metric("streamgate_quality_drift_tracks"), "tracks"),
         ),
     ]  # fmt: skip
@@ -357,7 +360,8 @@ def _delivery(q: Queries) -> list[Drawn]:
             Line(q.metric("streamgate_outbox_held_shots"), "in memory only"),
         ),
         lines(
-            "How full the outbox is", "Share of the room for best shots that wait, by sink.", "percentunit",
+            "How full the outbox is",
+            "Share of the room for best shots that wait, by sink.", "percentunit",
             Line(
                 f"{q.metric('streamgate_outbox_shots')} / on (job, instance, camera) group_left () "
                 f"{q.metric('streamgate_outbox_limit_shots')}",
@@ -382,7 +386,8 @@ def _delivery(q: Queries) -> list[Drawn]:
             ),
         ),
         lines(
-            "Faults of the outbox file", "Times that its file could not be used, within ten minutes.", "none",
+            "Faults of the outbox file",
+            "Times that its file could not be used, within ten minutes.", "none",
             Line(q.increase("streamgate_outbox_faults_total", "10m", by=("reason",)), "{{reason}}"),
         ),
     ]  # fmt: skip
@@ -404,13 +409,15 @@ def _process(q: Queries) -> list[Drawn]:
             limits=[Line(q.metric("process_max_fds"), "limit")],
         ),
         lines(
-            "Is the pipeline alive", "Time since the pipeline last ran, and how long the current frame has "
+            "Is the pipeline alive",
+            "Time since the pipeline last ran, and how long the current frame has "
             "been in detection.", "s",
             Line(f"time() - {q.metric('streamgate_heartbeat_timestamp_seconds')}", "heartbeat"),
             Line(q.metric("streamgate_analysis_busy_seconds"), "frame in detection"),
         ),
         lines(
-            "Changes of the configuration", "Changed settings that need a restart, and reloads within an hour by "
+            "Changes of the configuration",
+            "Changed settings that need a restart, and reloads within an hour by "
             "outcome.", "none",
             Line(q.metric("streamgate_config_keys_waiting"), "need a restart"),
             Line(

@@ -280,7 +280,8 @@ td:first-child {{ min-width: 9rem; white-space: normal; overflow-wrap: anywhere;
 :focus-visible {{ outline: 3px solid var(--watch); outline-offset: 2px; }}
 svg {{ max-width: 100%; min-width: 34rem; height: auto; display: block; }}
 svg text {{ fill: var(--text); }}
-.zonemap {{ width: 34rem; min-width: 0; border-radius: 4px; background: color-mix(in srgb, var(--line) 40%, transparent);
+.zonemap {{ width: 34rem; min-width: 0; border-radius: 4px;
+  background: color-mix(in srgb, var(--line) 40%, transparent);
   font-size: 12px; }}
 .zonemap polygon {{ fill: color-mix(in srgb, var(--watch) 12%, transparent);
   stroke: var(--watch); stroke-width: 1.5; }}
