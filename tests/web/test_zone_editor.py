@@ -130,9 +130,16 @@ async def test_by_touch(browser: Browser) -> None:
         await touch("touchMove", ((x + u) / 2, (y + v) / 2))
         await touch("touchMove", (u, v))
         await touch("touchEnd")
+        assert await page.evaluate("scrollY") == scrolled
         (found,) = await drawn(page)
         assert near(found["points"], [*TRIANGLE[:2], (0.3, 0.5)]), found
-        assert await page.evaluate("scrollY") == scrolled
+        dot = ((TRIANGLE[0][0] + 0.3) / 2, (TRIANGLE[0][1] + 0.5) / 2)
+        await page.touchscreen.tap(*await at(page, dot))
+        assert len((await drawn(page))[0]["points"]) == 4
+        await page.touchscreen.tap(*await at(page, TRIANGLE[0]))
+        await page.get_by_role("button", name="Remove the corner").tap()
+        (found,) = await drawn(page)
+        assert near(found["points"], [TRIANGLE[1], (0.3, 0.5), dot]), found
 
 
 async def test_by_keyboard(browser: Browser) -> None:
