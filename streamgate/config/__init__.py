@@ -16,7 +16,14 @@ from streamgate.config.delivery import (
     RetrySection,
     SqliteOutboxSection,
 )
+from streamgate.config.lease import (
+    KubernetesLeaseSection,
+    LeaseSection,
+    NatsLeaseSection,
+    RedisLeaseSection,
+)
 from streamgate.config.load import LoadedConfig, load_config
+from streamgate.config.scorer import ScorerConfig
 from streamgate.config.sinks import (
     DirectorySinkSection,
     HttpSinkSection,
@@ -37,6 +44,7 @@ from streamgate.config.stages import (
     DetectorSection,
     DriftSection,
     GateSection,
+    NetworkSection,
     PrecheckSection,
     QualitySection,
     TrackerSection,
@@ -60,19 +68,25 @@ __all__ = [
     "HttpSinkSection",
     "IceServer",
     "KafkaSinkSection",
+    "KubernetesLeaseSection",
+    "LeaseSection",
     "LoadedConfig",
     "LogSection",
     "MemoryOutboxSection",
     "MqttSinkSection",
+    "NatsLeaseSection",
     "NatsSinkSection",
+    "NetworkSection",
     "OutboxKey",
     "OutboxSection",
     "PrecheckSection",
     "QualitySection",
     "ReconnectSection",
+    "RedisLeaseSection",
     "RedisSinkSection",
     "RetrySection",
     "RtspSection",
+    "ScorerConfig",
     "SinkSection",
     "SourceSection",
     "SqliteOutboxSection",

@@ -6,13 +6,14 @@ printed by `streamgate schema` and by the page of settings in the documentation.
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator, model_validator
 
 from streamgate.config.delivery import DeliverySection
+from streamgate.config.hosts import is_loopback
+from streamgate.config.lease import LeaseSection
 from streamgate.config.section import Name, Seconds, Section
 from streamgate.config.source import SourceSection
 from streamgate.config.stages import (
@@ -150,7 +151,7 @@ class WebSection(Section):
     @property
     def is_local(self) -> bool:
         """Whether only this machine can reach the server."""
-        return _is_loopback(self.host)
+        return is_loopback(self.host)
 
     @model_validator(mode="after")
     def _certificate_with_key(self) -> WebSection:
@@ -212,6 +213,11 @@ class CameraConfig(Section):
     quality: QualitySection = Field(default_factory=QualitySection)
     gate: GateSection = Field(default_factory=GateSection)
     delivery: DeliverySection = Field(default_factory=DeliverySection)
+    lease: LeaseSection | None = Field(
+        default=None,
+        description="Who may deliver, where the camera may be started on another machine. Default: "
+        "no lease, because one process serves the camera.",
+    )
     web: WebSection = Field(default_factory=WebSection)
     log: LogSection = Field(default_factory=LogSection)
     tracing: TracingSection = Field(default_factory=TracingSection)
@@ -234,12 +240,3 @@ class CameraConfig(Section):
                     "set source.token (or token_file), or anybody could publish"
                 )
         return self
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

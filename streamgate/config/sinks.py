@@ -19,6 +19,7 @@ __all__ = [
     "NatsSinkSection",
     "RedisSinkSection",
     "SinkSection",
+    "server_url",
 ]
 
 _Word = Annotated[str, Field(min_length=1, max_length=250, pattern=r"^[^\s*>#+]+$")]
@@ -96,6 +97,10 @@ def _url(*schemes: str) -> AfterValidator:
         return url
 
     return AfterValidator(check)
+
+
+server_url = _url
+"""Checks that an address has one of some schemes, and holds no credentials."""
 
 
 class AnswersSection(Section):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from streamgate.config import CameraConfig
 from streamgate.pipeline import CameraPipeline
 from streamgate.ports import Clock
-from streamgate.quality import GrafiqsScorer
+from streamgate.quality.start import CameraScorer
 from streamgate.telemetry.drift import QualityDrift
 from streamgate.telemetry.metrics import Metrics
 
@@ -31,7 +31,7 @@ def show_config(config: CameraConfig, config_hash: str, metrics: Metrics, clock:
 
 
 def show_parts(
-    pipeline: CameraPipeline, scorer: GrafiqsScorer, drift: QualityDrift, metrics: Metrics
+    pipeline: CameraPipeline, scorer: CameraScorer, drift: QualityDrift, metrics: Metrics
 ) -> None:
     """Let gauges read the parts whenever they are scraped."""
     calibrated = "true" if scorer.calibrated else "false"

@@ -24,11 +24,11 @@ from streamgate.config.section import secrets_of
 from streamgate.daemon.compose import Camera
 from streamgate.daemon.delivery import build_sink
 from streamgate.daemon.gauges import show_config
-from streamgate.daemon.notify import notify, reloading
 from streamgate.errors import StreamgateError
 from streamgate.ports import Sink
 from streamgate.quality.threshold import with_threshold
 from streamgate.telemetry.logs import configure_logs
+from streamgate.telemetry.notify import notify, reloading
 
 __all__ = ["Reloader", "changed_keys", "hangups", "in_use_after"]
 
@@ -230,7 +230,6 @@ class Reloader:
     async def _apply(self, in_use: LoadedConfig, fresh: Sequence[Sink]) -> None:
         camera, config = self._camera, self._with_threshold(in_use.config)
         parts = camera.pipeline.parts
-        identity = parts.publisher.identity
 
         def adopt() -> None:
             camera.detector.adopt(config.detector)
@@ -244,7 +243,8 @@ class Reloader:
             share=config.quality.score_share,
             zones=config.zones,
         )
-        parts.publisher.identity = replace(identity, config_hash=in_use.config_hash)
+        # Not one from before a pause: a lease may have brought another epoch.
+        parts.publisher.identity = replace(parts.publisher.identity, config_hash=in_use.config_hash)
         if camera.decisions is not None:
             camera.decisions.adopt(config, in_use.config_hash)
         if camera.live is not None:

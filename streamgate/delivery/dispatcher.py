@@ -9,13 +9,16 @@ from functools import partial
 import structlog
 
 from streamgate.config import DeliverySection
+from streamgate.delivery.lease.permit import FreePermit, SendPermit
 from streamgate.delivery.outbox import Outbox
 from streamgate.delivery.payload import encode_shot
 from streamgate.delivery.sink_worker import DeliveryPace, SinkWorker
 from streamgate.delivery.threads import Threads
+from streamgate.errors import StreamgateError
 from streamgate.ports import Clock, Sink
 from streamgate.telemetry.metrics import Metrics
-from streamgate.values import Acceptance, BestShot, EncodedShot
+from streamgate.values import Acceptance, BestShot, EncodedShot, Image
+from streamgate.values.reasons import DropReason
 
 __all__ = ["Dispatcher"]
 
@@ -32,6 +35,8 @@ class Dispatcher:
         outbox: made for the names of exactly these sinks.
         sinks: closed by `run`, as the outbox is.
         on_outcome: told the key, the sink and the state after each attempt, see `SinkWorker`.
+        hide_bystanders: makes the context picture in which nobody else can be recognised.
+        permit: whether, and as what, best shots may be sent; where it is None, always.
     """
 
     def __init__(  # noqa: PLR0913 # its parts, and whom it tells
@@ -43,12 +48,16 @@ class Dispatcher:
         metrics: Metrics,
         clock: Clock,
         on_outcome: Callable[[str, str, str], None] = lambda _key, _sink, _state: None,
+        hide_bystanders: Callable[[BestShot], Image | None] | None = None,
+        permit: SendPermit | None = None,
     ) -> None:
         self._section = section
+        self._hide_bystanders = hide_bystanders
         self._outbox = outbox
         self._metrics = metrics
         self._clock = clock
         self._on_outcome = on_outcome
+        self._permit = permit or FreePermit()
         self._workers: dict[str, SinkWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -78,6 +87,8 @@ class Dispatcher:
 
         It waits for no sink, and may be called before `run` and after `drain`.
         """
+        if not self._permit.takes_new:
+            return self._leave_to_another(shot)
         section = self._section
         encode = partial(
             encode_shot,
@@ -85,9 +96,32 @@ class Dispatcher:
             crop_format=section.crop_format,
             jpeg_quality=section.jpeg_quality,
             template=section.template,
+            context_from=self._context_of,
         )
         encoded = await self._encoder.begin(encode)
         return await self.accept_encoded(encoded)
+
+    def _context_of(self, shot: BestShot) -> Image | None:
+        """The wider picture, if it may be sent; called by the encoder's thread."""
+        context = shot.face.candidate.context
+        if context is None or self._hide_bystanders is None or self._section.bystanders == "show":
+            return context
+        try:
+            return self._hide_bystanders(shot)
+        except StreamgateError as error:
+            log.error("context left out: bystanders cannot be found", error=str(error))
+            return None
+
+    def _leave_to_another(self, shot: BestShot) -> Acceptance:
+        for sink in self._outbox.sinks:
+            self._metrics.outbox_dropped.labels(sink, DropReason.NO_LEASE.value).inc()
+        log.warning("best shot left to the holder of the lease", key=shot.key)
+        return Acceptance.DROPPED
+
+    def wake(self) -> None:
+        """Let every worker look again whether it may deliver."""
+        for worker in self._workers.values():
+            worker.wake()
 
     async def accept_encoded(self, shot: EncodedShot) -> Acceptance:
         """Take a best shot that is encoded already, see `accept`."""
@@ -182,6 +216,7 @@ class Dispatcher:
         worker = SinkWorker(
             sink, self._outbox, self._pace(sink.name),
             metrics=self._metrics, clock=self._clock, on_outcome=self._on_outcome,
+            permit=self._permit,
         )  # fmt: skip
         self._workers[sink.name] = worker
         self._metrics.expect_sink(sink.name)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import structlog
 
-from streamgate.errors import DetectorError, PictureError, ScoreError
+from streamgate.errors import DetectorError, PictureError, ScoreError, ScorerAwayError
 from streamgate.pipeline.publisher import Publisher
 from streamgate.ports import Clock, FrameAnalyser, QualityScorer
 from streamgate.selection.selector import Selector, SelectorEvent
@@ -234,6 +234,9 @@ class CameraPipeline:
             events = parts.selector.failed(batch, SkipReason.SHUTDOWN, self.time)
             await self._publish(events)
             raise
+        except ScorerAwayError:
+            # No fault of this process, which must go on; whoever was asked has told why.
+            events = parts.selector.failed(batch, SkipReason.SCORER_AWAY, self.time)
         except ScoreError as error:
             log.error("scoring failed", error=str(error), faces=len(batch))
             parts.on_outcome("scorer", str(error))

@@ -37,12 +37,13 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class PipelineIdentity:
-    """What every best shot of this run carries."""
+    """What every best shot carries; `epoch` is that of the lease, None where none is needed."""
 
     camera: str
     boot_id: str
     config_hash: str
     model_hash: str
+    epoch: int | None = None
 
 
 class Publisher:
@@ -123,6 +124,7 @@ class Publisher:
             config_hash=self.identity.config_hash,
             visit=release.visit,
             template=release.template,
+            epoch=self.identity.epoch,
         )
 
     async def _deliver(self, shot: BestShot) -> None:

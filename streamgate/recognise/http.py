@@ -9,7 +9,7 @@ from aiohttp import web
 
 from streamgate.recognise.consumer import Consumer
 from streamgate.recognise.message import Message, message_from_document, message_from_parts
-from streamgate.recognise.transport import judged, left_out
+from streamgate.recognise.transport import Fenced, judged, left_out
 
 __all__ = ["PATH", "application"]
 
@@ -20,7 +20,8 @@ _MOST_BYTES = 16_777_216
 def application(consumer: Consumer, token: str | None = None) -> web.Application:
     """Serve `POST /best-shots` in the form that the http sink sends, or with one JSON document.
 
-    A message that can never be taken is answered with 400, which the sink takes for a refusal.
+    A message that can never be taken is answered with 400, which the sink takes for a refusal. One
+    of an earlier tenure is answered with 409 and `Streamgate-Fenced`: its sender keeps it.
     """
 
     async def take(request: web.Request) -> web.Response:
@@ -33,6 +34,8 @@ def application(consumer: Consumer, token: str | None = None) -> web.Application
             fault: str | None = left_out(consumer, "http", f"no such form ({type(error).__name__})")
         else:
             fault = await judged(consumer, partial(_message, *parts), "http")
+        if isinstance(fault, Fenced):
+            return web.Response(status=409, text=fault, headers={"Streamgate-Fenced": "1"})
         return web.Response(status=204) if fault is None else web.Response(status=400, text=fault)
 
     app = web.Application(client_max_size=_MOST_BYTES)

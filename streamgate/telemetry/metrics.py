@@ -20,10 +20,12 @@ from streamgate.values.reasons import (
     DropReason,
     FaultReason,
     FrameDrop,
+    LeaseLoss,
     LineOutcome,
     OutboxFault,
     Rejection,
     ReloadOutcome,
+    ServiceFault,
     SourceState,
     Stage,
 )
@@ -67,10 +69,12 @@ class Metrics:
         self._process()
         self._source()
         self._faces()
+        self._remote()
         self._quality()
         self._gate()
         self._delivery()
         self._outbox()
+        self._lease()
         self._webrtc()
 
     def _process(self) -> None:
@@ -170,6 +174,23 @@ class Metrics:
         )
         self.scorer_batch = self._histogram(
             "scorer_batch_faces", "Faces in a batch of the scorer.", BATCH_BUCKETS
+        )
+
+    def _remote(self) -> None:
+        self.remote_scorer_up = self._gauge(
+            "remote_scorer_up",
+            "1 while the scorer service at an address is used or could be, else 0; absent without "
+            "services.",
+            service=(),
+        )
+        self.remote_scorer_faults = self._counter(
+            "remote_scorer_faults",
+            "Requests to a scorer service that brought no scores, by reason.",
+            reason=tuple(ServiceFault),
+        )
+        self.remote_scorer_local = self._gauge(
+            "remote_scorer_local",
+            "1 while the camera scores by itself because no scorer service answers, else 0.",
         )
 
     def _quality(self) -> None:
@@ -279,6 +300,25 @@ class Metrics:
             "decision_log_lines", "Lines of the decision log, by outcome.",
             outcome=tuple(LineOutcome),
         )  # fmt: skip
+
+    def _lease(self) -> None:
+        self.lease_held = self._gauge(
+            "lease_held", "1 while the camera may deliver; 0 while it has not got its lease."
+        )
+        self.lease_held.set(1)
+        self.lease_epoch = self._gauge(
+            "lease_epoch", "Number of the current tenure; 0 where the camera needs no lease."
+        )
+        self.lease_server_up = self._gauge(
+            "lease_server_up", "0 while the server of the leases cannot be used, else 1."
+        )
+        self.lease_server_up.set(1)
+        self.lease_faults = self._counter(
+            "lease_faults", "Times that the server of the leases could not be used."
+        )
+        self.lease_lost = self._counter(
+            "lease_lost", "Times that the lease was lost, by reason.", reason=tuple(LeaseLoss)
+        )
 
     def _webrtc(self) -> None:
         self.webrtc_state = self._gauge(

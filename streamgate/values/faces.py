@@ -125,6 +125,7 @@ class Candidate:
         captured_at, captured_wall, decoded_at, detected_at: times, see `Frame`.
         zone: name of the watch zone that the face is in, or that its track was in last; None where
             there is none.
+        context_at: x and y of the context's left upper corner in its frame, pixels.
     """
 
     tracked: TrackedFace
@@ -137,6 +138,7 @@ class Candidate:
     decoded_at: float
     detected_at: float
     zone: str | None = None
+    context_at: tuple[int, int] = (0, 0)
 
     @property
     def track_id(self) -> int:

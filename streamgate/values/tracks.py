@@ -37,6 +37,8 @@ class SkipReason(StrEnum):
     OUTSIDE_ZONES = "outside_zones"
     """There are watch zones, and its track had not been in one yet."""
     SCORER_FAILED = "scorer_failed"
+    SCORER_AWAY = "scorer_away"
+    """No scorer service answered in time."""
     SHUTDOWN = "shutdown"
 
 

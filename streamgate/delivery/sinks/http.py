@@ -24,6 +24,7 @@ import structlog
 from pydantic import SecretStr
 
 from streamgate.config import HttpSinkSection
+from streamgate.delivery.lease.marks import FENCED, headers_of
 from streamgate.delivery.payload import iso_8601
 from streamgate.delivery.rotated import RotatedFile
 from streamgate.delivery.sinks.proxy import proxy_for
@@ -84,7 +85,7 @@ class HttpSink:
             async with session.post(
                 section.url,
                 data=self._form(shot),
-                headers={"Idempotency-Key": shot.key},
+                headers={"Idempotency-Key": shot.key, **headers_of(shot)},
                 allow_redirects=False,
                 proxy=self._proxy,
             ) as response:
@@ -175,6 +176,8 @@ class HttpSink:
         if status in _KEEP_OUT:
             fault = SinkFault.CREDENTIALS
             setting = "proxy" if status == 407 else self._credentials
+        elif status == 409 and FENCED in response.headers:
+            fault = SinkFault.FENCED
         elif 300 <= status < 500 and status not in _PASSING_4XX:
             fault = SinkFault.REFUSED
         return DeliveryError(

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 import structlog
 
 from streamgate.config import KafkaSinkSection
+from streamgate.delivery.lease.marks import headers_of
 from streamgate.delivery.payload import single_document
 from streamgate.delivery.sinks.secure import clean, plain, tls_context, told
 from streamgate.errors import ConfigError, DeliveryError, SinkFault
@@ -95,7 +96,10 @@ class KafkaSink:
                     section.topic,
                     document,
                     key=partition_by,
-                    headers=[("idempotency-key", shot.key.encode())],
+                    headers=[
+                        ("idempotency-key", shot.key.encode()),
+                        *((name.lower(), said.encode()) for name, said in headers_of(shot).items()),
+                    ],
                 )
         except TimeoutError:
             was_connected = self._producer is not None

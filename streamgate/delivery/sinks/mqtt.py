@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from streamgate.config import MqttSinkSection
+from streamgate.delivery.lease.marks import headers_of
 from streamgate.delivery.payload import SCHEMA_NAME, SCHEMA_VERSION, single_document
 from streamgate.delivery.sinks.secure import plain, tls_context, told
 from streamgate.errors import ConfigError, DeliveryError, SinkFault
@@ -161,5 +162,6 @@ def _properties(shot: EncodedShot) -> Properties:
         ("schema", SCHEMA_NAME),
         ("schema-version", str(SCHEMA_VERSION)),
         ("camera", shot.camera),
+        *((name.lower(), value) for name, value in headers_of(shot).items()),
     ]
     return properties

@@ -10,6 +10,7 @@ import asyncio
 from contextlib import suppress
 
 from streamgate.config import NatsSinkSection
+from streamgate.delivery.lease.marks import headers_of
 from streamgate.delivery.payload import single_document
 from streamgate.delivery.sinks.secure import plain, tls_context, told
 from streamgate.errors import ConfigError, DeliveryError, SinkFault
@@ -57,7 +58,11 @@ class NatsSink:
                 section.subject,
                 document,
                 timeout=section.timeout_s,
-                headers={"Nats-Msg-Id": shot.key, "Content-Type": "application/json"},
+                headers={
+                    "Nats-Msg-Id": shot.key,
+                    "Content-Type": "application/json",
+                    **headers_of(shot),
+                },
             )
         except NoStreamResponseError:
             raise DeliveryError(
