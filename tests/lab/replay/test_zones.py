@@ -68,9 +68,7 @@ def sides(table: Any) -> Counter[str]:
 
 def test_nobody_of_an_ignore_zone_is_tracked(film: Path, tmp_path: Path) -> None:
     """Of two people one is left; the faces of the other are counted."""
-    table, run, _ = replay(
-        film, tmp_path, f"  - {{name: street, kind: ignore, points: {RIGHT}}}\n"
-    )
+    table, run, _ = replay(film, tmp_path, f"  - {{name: street, kind: ignore, points: {RIGHT}}}\n")
     assert sides(table)["left"] > 20
     assert sides(table)["right"] == 0
     assert sum(moment.ignored.get("street", 0) for moment in table.moments) > 5
