@@ -143,7 +143,7 @@ class Reloader:
 
     async def now(self) -> str:
         """Ask for a reload and wait for its outcome; at most for as long as is reasonable."""
-        outcome = asyncio.get_running_loop().create_future()
+        outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._waiting.append(outcome)
         self._asked.set()
         try:

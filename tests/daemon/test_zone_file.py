@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import stat
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -16,7 +17,6 @@ import pytest
 import yaml
 
 from streamgate.config import ZoneSection, load_config
-from streamgate.daemon import zone_file
 from streamgate.daemon.zone_file import ZoneFile
 from streamgate.errors import ConfigError
 from streamgate.web.zones import FileChangedError
@@ -89,7 +89,7 @@ async def test_it_is_left_alone_if_it_changes_at_the_last_moment(
     def sync(_number: int) -> None:
         path.write_text(TEXT + "# more\n")
 
-    monkeypatch.setattr(zone_file.os, "fsync", sync)
+    monkeypatch.setattr(os, "fsync", sync)
     with pytest.raises(FileChangedError):
         await kept.save([ZONE], read)
     assert path.read_text() == TEXT + "# more\n"
@@ -125,7 +125,7 @@ async def test_a_folder_that_cannot_be_written_is_told(
     def refuse(**_place: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(zone_file.tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
     with pytest.raises(ConfigError, match="Read-only file system; copy the YAML instead"):
         await kept.save([ZONE], await version(kept))
     assert path.read_text() == TEXT
