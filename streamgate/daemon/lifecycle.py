@@ -117,8 +117,7 @@ async def _serve(
     forced_exit.lost = lambda: _account(camera)
     forced_exit.doing = "running"
     if config.web.enabled:
-        app = _web_app(camera, reloader)
-        await stack.enter_async_context(serve(app, config.web))
+        await stack.enter_async_context(serve(_web_app(camera, reloader), config.web))
     async with asyncio.TaskGroup() as group:
         # It outlives delivery, which needs the lease to the end.
         leasing = group.create_task(_keep_lease(camera))
@@ -166,7 +165,7 @@ async def _keep_lease(camera: Camera) -> None:
 
 
 def _web_app(camera: Camera, reloader: Reloader) -> web.Application:
-    """What the web server answers."""
+    """Metrics, health checks, and the pages that the camera has."""
     config = camera.config
     guard = Guard(config.web, config.camera.name)
     app = build_app(
