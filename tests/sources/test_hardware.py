@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ def section(url: str = "rtsp://camera.example/1", **more: Any) -> RtspSection:
 
 
 def no_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "_device", lambda kind: (None, "no such device"))
+    monkeypatch.setattr(hardware, "_device", lambda _kind: (None, "no such device"))
 
 
 @pytest.mark.parametrize("wanted", ["auto", "cuda", "qsv"])
@@ -70,7 +71,7 @@ async def test_only_keyframes_are_decoded_where_that_is_asked_for(clip: Path) ->
         config = section(server.url, skip_frames="all_but_keyframes")
         async with watching(RtspSource(config, metrics, SystemClock())) as viewer:
             frames = await viewer.frames(3)
-    apart = [b.captured_at - a.captured_at for a, b in zip(frames, frames[1:], strict=False)]
+    apart = [b.captured_at - a.captured_at for a, b in pairwise(frames)]
     assert min(apart) > 0.5
     skipped = value(metrics, "frames_dropped_total", reason="skipped")
     assert skipped > 5 * len(frames)
