@@ -10,6 +10,7 @@ import asyncio
 import random
 import threading
 from dataclasses import replace
+from fractions import Fraction
 
 import structlog
 
@@ -71,10 +72,13 @@ class TwoStreamSource:
         """Let the main stream be looked at while the substream is away."""
 
         def show(taken: TakenPicture) -> None:
-            joined.put_instead(
-                self._instead.make(taken.pixels.picture, captured_at=taken.captured_at,
-                                   pixel_aspect=taken.pixels.pixel_aspect)
-            )  # fmt: skip
+            aspect = taken.pixels.pixel_aspect
+            frame = self._instead.make(
+                taken.pixels.picture,
+                captured_at=taken.captured_at,
+                pixel_aspect=None if aspect is None else Fraction(aspect),
+            )
+            joined.put_instead(frame)
 
         while True:
             await asyncio.sleep(_LOOK_EVERY_S)
