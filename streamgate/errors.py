@@ -17,6 +17,7 @@ __all__ = [
     "ModelError",
     "OutboxError",
     "PictureError",
+    "ProbeError",
     "ScoreError",
     "SinkFault",
     "SourceError",
@@ -108,6 +109,18 @@ class SinkFault(StrEnum):
     """It broke off, failed or stayed silent: the sink is in trouble, or this one best shot is."""
     REFUSED = "refused"
     """The sink has answered that it does not take this best shot."""
+
+
+class ProbeError(StreamgateError):
+    """A sink that was asked could not take a best shot.
+
+    Attributes:
+        remedy: what to do.
+    """
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 class DeliveryError(StreamgateError):

@@ -23,6 +23,7 @@ _COMMANDS = {
     "schema": ("streamgate.cli.schema", "Print the JSON Schema of the configuration."),
     "run": ("streamgate.cli.run", "Run the gate for one camera."),
     "outbox": ("streamgate.cli.outbox", "Inspect and change what waits in the outbox."),
+    "decisions": ("streamgate.cli.decisions", "Check a decision log."),
     "recognise": ("streamgate.cli.recognise", "Name the people in incoming best shots."),
     "demo": ("streamgate.cli.demo", "Show the gate at work on a synthetic camera."),
     "models": ("streamgate.cli.models", "List, fetch and verify models."),

@@ -18,6 +18,7 @@ from streamgate.config.delivery import (
 )
 from streamgate.config.load import LoadedConfig, load_config
 from streamgate.config.sinks import (
+    AmqpSinkSection,
     DirectorySinkSection,
     HttpSinkSection,
     KafkaSinkSection,
@@ -45,6 +46,7 @@ from streamgate.config.tracing import TracingSection
 from streamgate.config.webrtc_source import IceServer, WhepSection, WhipSection
 
 __all__ = [
+    "AmqpSinkSection",
     "CameraConfig",
     "CameraSection",
     "DecisionLogSection",

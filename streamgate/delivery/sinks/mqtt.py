@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from typing import Any
 from urllib.parse import urlsplit
 
 from streamgate.config import MqttSinkSection
-from streamgate.delivery.payload import SCHEMA_NAME, SCHEMA_VERSION, single_document
+from streamgate.delivery.cloudevents import Message, message_of
+from streamgate.delivery.payload import SCHEMA_NAME, SCHEMA_VERSION
 from streamgate.delivery.sinks.secure import plain, tls_context, told
 from streamgate.errors import ConfigError, DeliveryError, SinkFault
 from streamgate.values import EncodedShot
@@ -71,10 +73,10 @@ class MqttSink:
             DeliveryError: the broker has not taken it.
         """
         section = self._section
-        document = await asyncio.to_thread(single_document, shot)
+        message = await asyncio.to_thread(message_of, shot, section)
         async with self._one_at_a_time:
             try:
-                reason = await self._publish(document, _properties(shot))
+                reason = await self._publish(message.body, _properties(shot, message))
             except aiomqtt.MqttError as error:
                 was_connected = self._client is not None
                 await self._abandon()
@@ -95,6 +97,11 @@ class MqttSink:
                 setting="username" if fault is SinkFault.CREDENTIALS else None,
             )
 
+    async def probe(self, place: str) -> str:  # noqa: ARG002 # what is raised says enough
+        """Connect, under another name than the running camera's; see `ProbedSink`."""
+        async with self._made(await self._tls(), None):
+            return "the broker takes the connection"
+
     async def close(self) -> None:
         """Disconnect."""
         async with self._one_at_a_time:
@@ -111,17 +118,24 @@ class MqttSink:
         return self._client.reason
 
     async def _connect(self) -> _Client:
+        client = self._made(await self._tls(), self._section.client_id)
+        await client.__aenter__()
+        return client
+
+    async def _tls(self) -> ssl.SSLContext | None:
+        if not self._section.url.startswith("mqtts:"):
+            return None
+        return await asyncio.to_thread(tls_context, self._section)
+
+    def _made(self, tls: ssl.SSLContext | None, client_id: str | None) -> _Client:
         section = self._section
         url = urlsplit(section.url)
-        tls = None
-        if url.scheme == "mqtts":
-            tls = await asyncio.to_thread(tls_context, section)
-        client = _Client(
+        return _Client(
             url.hostname or "",
             url.port or _PORTS[url.scheme],
             username=section.username,
             password=plain(section.password),
-            identifier=section.client_id,
+            identifier=client_id,
             protocol=aiomqtt.ProtocolVersion.V5,
             clean_start=True,
             timeout=section.timeout_s,
@@ -129,8 +143,6 @@ class MqttSink:
             tls_context=tls,
             logger=_silent,
         )
-        await client.__aenter__()
-        return client
 
     async def _abandon(self) -> None:
         client, self._client = self._client, None
@@ -153,13 +165,15 @@ class MqttSink:
         return told(error, self._secrets)
 
 
-def _properties(shot: EncodedShot) -> Properties:
+def _properties(shot: EncodedShot, message: Message) -> Properties:
     properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # not annotated
-    properties.ContentType = "application/json"
+    properties.ContentType = message.content_type
     properties.UserProperty = [
         ("idempotency-key", shot.key),
         ("schema", SCHEMA_NAME),
         ("schema-version", str(SCHEMA_VERSION)),
         ("camera", shot.camera),
+        # The binding takes the attributes' names as they are.
+        *message.attributes.items(),
     ]
     return properties
