@@ -20,6 +20,7 @@ from streamgate.config.load import LoadedConfig, load_config
 from streamgate.config.sinks import (
     AmqpSinkSection,
     DirectorySinkSection,
+    HomeAssistantSection,
     HttpSinkSection,
     KafkaSinkSection,
     MqttSinkSection,
@@ -58,6 +59,7 @@ __all__ = [
     "FileSection",
     "GateSection",
     "HealthSection",
+    "HomeAssistantSection",
     "HttpSinkSection",
     "IceServer",
     "KafkaSinkSection",

@@ -15,6 +15,7 @@ __all__ = [
     "AmqpSinkSection",
     "AnswersSection",
     "DirectorySinkSection",
+    "HomeAssistantSection",
     "HttpSinkSection",
     "KafkaSinkSection",
     "MqttSinkSection",
@@ -297,6 +298,31 @@ class NatsSinkSection(_BrokerSink, _Enveloped):
         return self
 
 
+class HomeAssistantSection(Section):
+    """Shows the camera as a device in Home Assistant 2024.12 or newer, by MQTT discovery."""
+
+    enabled: bool = Field(
+        default=True,
+        description="false takes the device out of Home Assistant again; leave the section until "
+        "the camera has connected once.",
+    )
+    name: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
+        default=None, description="Name of the device. Default: the camera's."
+    )
+    pictures: bool = Field(
+        default=False,
+        description="Whether Home Assistant is sent each aligned face as well. They are not "
+        "retained by the broker; whoever may read the topic sees them.",
+    )
+    discovery_prefix: _Word = Field(
+        default="homeassistant", description="Where Home Assistant looks for devices."
+    )
+    topic: _Word = Field(
+        default="streamgate/home-assistant",
+        description="State, events and availability are published below TOPIC/CAMERA.",
+    )
+
+
 class MqttSinkSection(_BrokerSink, _Enveloped):
     """Publishes each best shot with MQTT 5 and QoS 1."""
 
@@ -309,6 +335,11 @@ class MqttSinkSection(_BrokerSink, _Enveloped):
     topic: _Word = Field(default="streamgate/best-shots", description="Topic to publish to.")
     client_id: Annotated[str, Field(max_length=200)] | None = Field(
         default=None, description="Client id. Default: the broker assigns one."
+    )
+    home_assistant: HomeAssistantSection | None = Field(
+        default=None,
+        description="Also show the camera in Home Assistant. `home_assistant: {}` takes all "
+        "defaults. Default: it is not shown.",
     )
 
 

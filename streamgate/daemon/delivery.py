@@ -39,8 +39,12 @@ def build_outbox(config: CameraConfig, metrics: Metrics, clock: Clock) -> outbox
 
 def build_sink(  # noqa: PLR0911 # one for each kind
     section: SinkSection,
+    camera: str = "camera",
 ) -> ProbedSink:
     """Make a sink; it connects when it is first used.
+
+    Args:
+        camera: name of the camera, for sinks that show it before there is a best shot.
 
     Raises:
         ConfigError: its client library is not installed; the message says which extra brings it.
@@ -62,7 +66,7 @@ def build_sink(  # noqa: PLR0911 # one for each kind
         case MqttSinkSection():
             from streamgate.delivery.sinks.mqtt import MqttSink  # noqa: PLC0415
 
-            return MqttSink(section)
+            return MqttSink(section, camera)
         case KafkaSinkSection():
             from streamgate.delivery.sinks.kafka import KafkaSink  # noqa: PLC0415
 

@@ -40,7 +40,7 @@ def queue() -> str:
     return f"shots-{next(_numbers)}"
 
 
-def section(port: int, queue: str, **settings: Any) -> AmqpSinkSection:
+def section(port: int, queue: str, /, **settings: Any) -> AmqpSinkSection:
     data = {
         "kind": "amqp", "url": f"amqp://127.0.0.1:{port}", "username": USER, "password": PASSWORD,
         "routing_key": queue, "queue": queue, "timeout_s": 3, **settings,
@@ -49,7 +49,7 @@ def section(port: int, queue: str, **settings: Any) -> AmqpSinkSection:
 
 
 @asynccontextmanager
-async def sink_to(port: int, queue: str, **settings: Any) -> AsyncIterator[AmqpSink]:
+async def sink_to(port: int, queue: str, /, **settings: Any) -> AsyncIterator[AmqpSink]:
     sink = AmqpSink(section(port, queue, **settings))
     try:
         yield sink

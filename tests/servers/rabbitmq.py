@@ -23,7 +23,7 @@ __all__ = ["PASSWORD", "USER", "RabbitMq"]
 
 USER, PASSWORD = "cam", "right"
 _PROGRAMS = Path("/usr/lib/rabbitmq/bin")
-_START_S = 90.0
+_START_S = 180.0
 _COMMAND_S = 60.0
 
 
