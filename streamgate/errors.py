@@ -14,11 +14,13 @@ __all__ = [
     "DetectorError",
     "IngestError",
     "IngestFault",
+    "LeaseError",
     "ModelError",
     "OutboxError",
     "PictureError",
     "ProbeError",
     "ScoreError",
+    "ScorerAwayError",
     "SinkFault",
     "SourceError",
     "StreamgateError",
@@ -67,6 +69,10 @@ class ScoreError(StreamgateError):
     """Crops cannot be scored."""
 
 
+class ScorerAwayError(ScoreError):
+    """No scorer service has scored the crops in time; that is no fault of this process."""
+
+
 class IngestFault(StrEnum):
     """What is wrong with a publisher's request."""
 
@@ -95,6 +101,10 @@ class OutboxError(StreamgateError):
     """The outbox cannot be used as it is configured: another key, another camera, no access."""
 
 
+class LeaseError(StreamgateError):
+    """The server that keeps the leases cannot be used now."""
+
+
 class SinkFault(StrEnum):
     """What a delivery's failure says, of the sink or of the best shot.
 
@@ -109,6 +119,8 @@ class SinkFault(StrEnum):
     """It broke off, failed or stayed silent: the sink is in trouble, or this one best shot is."""
     REFUSED = "refused"
     """The sink has answered that it does not take this best shot."""
+    FENCED = "fenced"
+    """The sink has heard from a later tenure of the camera's lease."""
 
 
 class ProbeError(StreamgateError):

@@ -27,6 +27,7 @@ __all__ = [
     "FrameAnalyser",
     "FrameSink",
     "FrameSource",
+    "LeaseStore",
     "ProbedSink",
     "QualityScorer",
     "ShotOutbox",
@@ -159,6 +160,37 @@ class Sink(Protocol):
         Raises:
             DeliveryError: it was not; `fault` says whether the sink or the best shot is to blame.
         """
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+class LeaseStore(Protocol):
+    """A server that lets one process at a time deliver for a camera; for one event loop.
+
+    Each method may raise LeaseError where the server cannot be used now.
+    """
+
+    async def acquire(self) -> int | None:
+        """Take the lease, if it is free or has run out.
+
+        Returns:
+            The epoch, larger than that of every tenure before; None while another has the lease.
+        """
+        ...
+
+    async def renew(self, epoch: int) -> bool:
+        """Make it valid again for its full time; False where it is no longer ours."""
+        ...
+
+    async def release(self, epoch: int) -> None:
+        """Let another have it at once."""
+        ...
+
+    async def holder(self) -> str:
+        """Who has it, as far as the server knows; empty where nobody has."""
         ...
 
     async def close(self) -> None:

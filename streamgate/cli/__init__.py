@@ -22,6 +22,7 @@ _COMMANDS = {
     "check": ("streamgate.cli.check", "Validate a configuration file."),
     "schema": ("streamgate.cli.schema", "Print the JSON Schema of the configuration."),
     "run": ("streamgate.cli.run", "Run the gate for one camera."),
+    "serve": ("streamgate.cli.serve", "Score faces for many cameras."),
     "outbox": ("streamgate.cli.outbox", "Inspect and change what waits in the outbox."),
     "decisions": ("streamgate.cli.decisions", "Check a decision log."),
     "recognise": ("streamgate.cli.recognise", "Name the people in incoming best shots."),

@@ -210,6 +210,47 @@ def _export(file: Path, folder: Path, keys: tuple[str, ...], sink: str | None, d
         sys.exit(1)
 
 
+@command.command("drain")
+@click.argument(
+    "files",
+    metavar="FILE...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@click.option(
+    "--config",
+    "configs",
+    multiple=True,
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="A camera's configuration file, or a folder of them. May be given more than once.",
+)
+@click.option(
+    "--patience", "patience_s", default=300.0, show_default=True,
+    type=click.FloatRange(min=1), help="Give a file up after so many seconds without a delivery.",
+)  # fmt: skip
+def _drain(files: tuple[Path, ...], configs: tuple[Path, ...], patience_s: float) -> None:
+    """Deliver what an outbox file of a dead machine still holds, beside the new instance.
+
+    Each FILE is delivered by the configuration of its camera. A file that a process serves is
+    refused. Ctrl-C stops; what was delivered is deleted, and the next call goes on with the rest.
+    Exit 1 if something is left.
+    """
+    from streamgate.daemon.drain import config_for, drain_file
+    from streamgate.delivery.durable.file import camera_of
+
+    # All are looked at before the first is delivered.
+    jobs = [(file, config_for(camera_of(file), configs)) for file in files]
+    left = 0
+    for file, loaded in jobs:
+        left += drain_file(
+            file, loaded, patience_s=patience_s, tell=lambda text: click.echo(text, err=True)
+        )
+    if left:
+        sys.exit(1)
+
+
 @contextmanager
 def _opened(file: Path, *, with_keys: bool = False) -> Iterator[Store]:
     from streamgate.config import SqliteOutboxSection

@@ -16,7 +16,14 @@ from streamgate.config.delivery import (
     RetrySection,
     SqliteOutboxSection,
 )
+from streamgate.config.lease import (
+    KubernetesLeaseSection,
+    LeaseSection,
+    NatsLeaseSection,
+    RedisLeaseSection,
+)
 from streamgate.config.load import LoadedConfig, load_config
+from streamgate.config.scorer import ScorerConfig
 from streamgate.config.sinks import (
     AmqpSinkSection,
     DirectorySinkSection,
@@ -39,12 +46,14 @@ from streamgate.config.stages import (
     DetectorSection,
     DriftSection,
     GateSection,
+    NetworkSection,
     PrecheckSection,
     QualitySection,
     TrackerSection,
 )
 from streamgate.config.tracing import TracingSection
 from streamgate.config.webrtc_source import IceServer, WhepSection, WhipSection
+from streamgate.config.zones import ZoneSection
 
 __all__ = [
     "AmqpSinkSection",
@@ -63,19 +72,25 @@ __all__ = [
     "HttpSinkSection",
     "IceServer",
     "KafkaSinkSection",
+    "KubernetesLeaseSection",
+    "LeaseSection",
     "LoadedConfig",
     "LogSection",
     "MemoryOutboxSection",
     "MqttSinkSection",
+    "NatsLeaseSection",
     "NatsSinkSection",
+    "NetworkSection",
     "OutboxKey",
     "OutboxSection",
     "PrecheckSection",
     "QualitySection",
     "ReconnectSection",
+    "RedisLeaseSection",
     "RedisSinkSection",
     "RetrySection",
     "RtspSection",
+    "ScorerConfig",
     "SinkSection",
     "SourceSection",
     "SqliteOutboxSection",

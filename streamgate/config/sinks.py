@@ -23,6 +23,7 @@ __all__ = [
     "RedisSinkSection",
     "SignatureSection",
     "SinkSection",
+    "server_url",
 ]
 
 _Word = Annotated[str, Field(min_length=1, max_length=250, pattern=r"^[^\s*>#+]+$")]
@@ -114,6 +115,10 @@ def _url(*schemes: str) -> AfterValidator:
         return url
 
     return AfterValidator(check)
+
+
+server_url = _url
+"""Checks that an address has one of some schemes, and holds no credentials."""
 
 
 class AnswersSection(Section):

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from streamgate.config import (
@@ -17,12 +17,15 @@ from streamgate.config import (
 from streamgate.daemon.delivery import build_outbox, build_sink
 from streamgate.daemon.gauges import show_config, show_parts
 from streamgate.daemon.health import Failures
+from streamgate.daemon.lease import build_keeper
 from streamgate.daemon.listeners import Listeners
 from streamgate.daemon.observer import Observer
 from streamgate.daemon.sketch import SketchKeeper
 from streamgate.daemon.source import build_source
 from streamgate.delivery.decision_log import DecisionLog
 from streamgate.delivery.dispatcher import Dispatcher
+from streamgate.delivery.lease.keeper import LeaseKeeper
+from streamgate.delivery.lease.permit import LeasePermit
 from streamgate.delivery.outbox import Outbox
 from streamgate.faces.analyse import FaceAnalyser
 from streamgate.faces.bystanders import BystanderHider
@@ -38,7 +41,8 @@ from streamgate.pipeline import (
 )
 from streamgate.pipeline.slot import LatestSlot
 from streamgate.ports import Clock, FrameSource, ShotOutbox, WebRtcIngest
-from streamgate.quality import Calibration, GrafiqsScorer
+from streamgate.quality import Calibration
+from streamgate.quality.start import CameraScorer, start_scorer
 from streamgate.quality.threshold import with_threshold
 from streamgate.selection.decision_record import DecidedUnder
 from streamgate.selection.identity import IdentityRules
@@ -47,7 +51,7 @@ from streamgate.telemetry.drift import QualityDrift
 from streamgate.telemetry.metrics import Metrics
 from streamgate.telemetry.notices import SourceNotices
 from streamgate.telemetry.tracing import FrameTracer
-from streamgate.values import BestShot, Image, TrackDecision
+from streamgate.values import BestShot, Frame, Image, PassReason, TrackDecision
 from streamgate.web.live import LiveSources, LiveView
 
 __all__ = ["Camera", "compose"]
@@ -75,6 +79,8 @@ class Camera:
     failures: Failures
     notices: SourceNotices
     calibration: Calibration | None = None
+    scorer_doubt: Callable[[], str | None] = lambda: None
+    lease: LeaseKeeper | None = None
 
 
 async def compose(
@@ -86,13 +92,14 @@ async def compose(
         StreamgateError: a model, a file or a device is not as configured.
     """
     clock, metrics = SystemClock(), Metrics(loaded.config.camera.name)
-    config, scorer = await _load_scorer(loaded.config, stack)
+    config, scorer = await _load_scorer(loaded.config, metrics, stack)
     analysis = await _build_analysis(config, clock, stack)
     selector = Selector(
         config.gate,
         max_pending=config.quality.max_pending,
         share=config.quality.score_share,
         identity=IdentityRules(visit_s=config.gate.visit_s),
+        zones=config.zones,
     )
     outbox = build_outbox(config, metrics, clock)
     listeners = Listeners(
@@ -102,6 +109,7 @@ async def compose(
         tracer=_tracer(config, boot_id, clock, stack),
         observer=observer,
     )
+    lease = build_keeper(config.lease, config.camera.name, boot_id, metrics)
     dispatcher = Dispatcher(
         config.delivery,
         outbox=outbox,
@@ -110,6 +118,7 @@ async def compose(
         clock=clock,
         on_outcome=listeners.delivered,
         hide_bystanders=_bystander_hider(config),
+        permit=None if lease is None else LeasePermit(lease),
     )
     failures = Failures(config.health)
     identity = PipelineIdentity(config.camera.name, boot_id, loaded.config_hash, scorer.model_hash)
@@ -143,6 +152,8 @@ async def compose(
             lossless=_is_lossless(config),
         )
     )
+    if lease is not None:
+        _connect(lease, pipeline, dispatcher, stack)
     show_config(config, loaded.config_hash, metrics, clock)
     show_parts(pipeline, scorer, listeners.drift, metrics)
     if observer is not None:
@@ -153,7 +164,10 @@ async def compose(
         metrics=metrics,
         clock=clock,
         source=source,
-        slot=LatestSlot(metrics.frames_dropped.labels("replaced").inc),
+        slot=LatestSlot(
+            metrics.frames_dropped.labels("replaced").inc,
+            _wanted(analysis.analyser, listeners.live, metrics),
+        ),
         pipeline=pipeline,
         dispatcher=dispatcher,
         outbox=outbox,
@@ -165,14 +179,48 @@ async def compose(
         failures=failures,
         notices=_notices(listeners.live),
         calibration=scorer.calibration,
+        scorer_doubt=lambda: scorer.doubt,
+        lease=lease,
     )
 
 
+def _wanted(
+    analyser: FaceAnalyser, live: LiveView | None, metrics: Metrics
+) -> Callable[[Frame], bool]:
+    """Return whether a frame is worth waking the event loop for; those that are not are counted."""
+    passed = {reason: metrics.frames_passed.labels(reason.value) for reason in PassReason}
+
+    def is_wanted(frame: Frame) -> bool:
+        pause = analyser.pause
+        # Who looks at the page sees every frame.
+        if pause is None or not pause.covers(frame.captured_at) or (live and live.viewers):
+            return True
+        passed[pause.reason].inc()
+        return False
+
+    return is_wanted
+
+
+def _connect(
+    lease: LeaseKeeper, pipeline: CameraPipeline, dispatcher: Dispatcher, stack: AsyncExitStack
+) -> None:
+    """Let a lease's epoch stand in all that is released, and its return wake the sinks."""
+    publisher = pipeline.parts.publisher
+
+    def adopt(epoch: int) -> None:
+        publisher.identity = replace(publisher.identity, epoch=epoch)
+
+    lease.on_epoch, lease.on_held = adopt, dispatcher.wake
+    stack.push_async_callback(lease.close)
+
+
 async def _load_scorer(
-    config: CameraConfig, stack: AsyncExitStack
-) -> tuple[CameraConfig, GrafiqsScorer]:
+    config: CameraConfig, metrics: Metrics, stack: AsyncExitStack
+) -> tuple[CameraConfig, CameraScorer]:
     """Start the scorer, and set the gate's threshold as a quality, however it was asked for."""
-    scorer = await stack.enter_async_context(await GrafiqsScorer.start(config.quality))
+    scorer = await stack.enter_async_context(
+        await start_scorer(config.quality, camera=config.camera.name, metrics=metrics)
+    )
     gate = with_threshold(config.gate, scorer.calibration)
     return config.model_copy(update={"gate": gate}), scorer
 
@@ -225,7 +273,7 @@ def _bystander_hider(config: CameraConfig) -> Callable[[BestShot], Image | None]
 
 
 def _sketch(
-    config: CameraConfig, scorer: GrafiqsScorer, clock: Clock, stack: AsyncExitStack
+    config: CameraConfig, scorer: CameraScorer, clock: Clock, stack: AsyncExitStack
 ) -> SketchKeeper | None:
     path = config.quality.sketch
     if path is None:
@@ -250,7 +298,7 @@ def _live_view(
     selector: Selector,
     analyser: FaceAnalyser,
     outbox: Outbox,
-    scorer: GrafiqsScorer,
+    scorer: CameraScorer,
 ) -> LiveView | None:
     if not (config.web.enabled and config.web.live_page):
         return None
@@ -261,6 +309,7 @@ def _live_view(
     sources = LiveSources(
         gate=lambda: selector.settings,
         prechecks=lambda: analyser.prechecks,
+        zones=lambda: analyser.zones.sections,
         sinks=lambda: outbox.sinks,
         holds=outbox.holds,
         explain=explain,
@@ -298,6 +347,7 @@ def _decision_log(
         config_hash=identity.config_hash,
         gate=config.gate,
         precheck=config.precheck,
+        zones=config.zones,
         outbox=config.delivery.outbox.kind,
         sinks=tuple(sink.name for sink in config.delivery.sinks),
     )

@@ -23,15 +23,17 @@ from streamgate.config import LoadedConfig, WhipSection
 from streamgate.daemon.compose import Camera, compose
 from streamgate.daemon.forced_exit import LastResort
 from streamgate.daemon.health import Part
-from streamgate.daemon.notify import feed_watchdog, notify
 from streamgate.daemon.observer import Observer
 from streamgate.daemon.reload import Reloader, hangups
+from streamgate.daemon.zone_file import ZoneFile
 from streamgate.errors import SourceError, StreamgateError
+from streamgate.telemetry.notify import feed_watchdog, notify
 from streamgate.web.app import Health, build_app, serve
 from streamgate.web.auth import Guard
 from streamgate.web.connections import Limits, raise_descriptor_limit
 from streamgate.web.live_page import add_live_routes
 from streamgate.web.whip import add_whip_routes
+from streamgate.web.zones import add_zone_routes
 
 __all__ = ["run_camera"]
 
@@ -121,10 +123,14 @@ async def _serve(
             add_live_routes(
                 app, camera.live, guard=guard, settings=config.web, health=lambda: health_of(camera)
             )
+            store = ZoneFile(reloader.path, reloader.now) if reloader.path.is_file() else None
+            add_zone_routes(app, guard=guard, zones=camera.live.sources.zones, store=store)
         if camera.ingest is not None and isinstance(config.source, WhipSection):
             add_whip_routes(app, camera.ingest, config.source, camera.metrics)
         await stack.enter_async_context(serve(app, config.web))
     async with asyncio.TaskGroup() as group:
+        # It outlives delivery, which needs the lease to the end.
+        leasing = group.create_task(_keep_lease(camera))
         delivering = group.create_task(camera.dispatcher.run())
         watching = group.create_task(camera.pipeline.run(camera.slot.frames()))
         reading = group.create_task(_read(camera))
@@ -151,7 +157,7 @@ async def _serve(
         await delivering
         forced_exit.doing = "closing the source"
         await asyncio.wait({reading})
-        for task in (stopping, reloading, feeding, judging):
+        for task in (leasing, stopping, reloading, feeding, judging):
             task.cancel()
     forced_exit.doing = "closing"
     failure = None if reading.cancelled() else reading.result()
@@ -163,8 +169,16 @@ async def _serve(
     return min(left, camera.outbox.perishable)
 
 
+async def _keep_lease(camera: Camera) -> None:
+    if camera.lease is not None:
+        await camera.lease.run()
+
+
 async def _read(camera: Camera) -> SourceError | None:
     """Run the source; its failure must not cancel the tracks that are still to be judged."""
+    if camera.lease is not None:
+        # Whoever has the lease watches the same camera, which may serve one connection only.
+        await camera.lease.wait_first()
     try:
         await camera.source.run(camera.slot)
     except SourceError as error:
@@ -229,6 +243,9 @@ async def _until_ill(camera: Camera) -> str:
         fatal = camera.failures.fatal
         if fatal is None and limit_s is not None and stalled_s > limit_s:
             fatal = _stall(camera)
+        if fatal is None and camera.lease is not None and camera.lease.taken_by is not None:
+            # Started again, it waits for its turn.
+            fatal = f"{camera.lease.taken_by} has taken its lease"
         if fatal is not None:
             log.error("the camera cannot go on and ends", reason=fatal)
             return fatal
@@ -268,18 +285,20 @@ def health_of(camera: Camera) -> Health:
     fault = _stall(camera) or camera.failures.fault
     ready = age_s is not None and age_s <= camera.config.web.ready_frame_age_s
     lost = camera.notices.fault
+    unleased = None if camera.lease is None else camera.lease.fault
     if fault is not None:
         detail = fault
     elif lost is not None and not ready:
         detail = lost
+    elif age_s is None and unleased is not None:
+        detail = unleased
     elif age_s is None:
         detail = "no frame has come yet"
     else:
         detail = "frames arrive" if ready else f"the last frame came {age_s:.1f} s ago"
     alive = fault is None
-    return Health(
-        camera.config.camera.name, age_s, ready and alive, alive, detail, camera.notices.doubt
-    )
+    doubt = camera.notices.doubt or unleased or camera.scorer_doubt()
+    return Health(camera.config.camera.name, age_s, ready and alive, alive, detail, doubt)
 
 
 def _fault(camera: Camera) -> str | None:

@@ -9,6 +9,7 @@ from functools import partial
 import structlog
 
 from streamgate.config import DeliverySection
+from streamgate.delivery.lease.permit import FreePermit, SendPermit
 from streamgate.delivery.outbox import Outbox
 from streamgate.delivery.payload import encode_shot
 from streamgate.delivery.sink_worker import DeliveryPace, SinkWorker
@@ -17,6 +18,7 @@ from streamgate.errors import StreamgateError
 from streamgate.ports import Clock, Sink, TendedSink
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Acceptance, BestShot, EncodedShot, Image
+from streamgate.values.reasons import DropReason
 
 __all__ = ["Dispatcher"]
 
@@ -34,6 +36,7 @@ class Dispatcher:
         sinks: closed by `run`, as the outbox is.
         on_outcome: told the key, the sink and the state after each attempt, see `SinkWorker`.
         hide_bystanders: makes the context picture in which nobody else can be recognised.
+        permit: whether, and as what, best shots may be sent; where it is None, always.
     """
 
     def __init__(  # noqa: PLR0913 # its parts, and whom it tells
@@ -46,6 +49,7 @@ class Dispatcher:
         clock: Clock,
         on_outcome: Callable[[str, str, str], None] = lambda _key, _sink, _state: None,
         hide_bystanders: Callable[[BestShot], Image | None] | None = None,
+        permit: SendPermit | None = None,
     ) -> None:
         self._section = section
         self._hide_bystanders = hide_bystanders
@@ -53,6 +57,7 @@ class Dispatcher:
         self._metrics = metrics
         self._clock = clock
         self._on_outcome = on_outcome
+        self._permit = permit or FreePermit()
         self._workers: dict[str, SinkWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -82,6 +87,8 @@ class Dispatcher:
 
         It waits for no sink, and may be called before `run` and after `drain`.
         """
+        if not self._permit.takes_new:
+            return self._leave_to_another(shot)
         section = self._section
         encode = partial(
             encode_shot,
@@ -104,6 +111,17 @@ class Dispatcher:
         except StreamgateError as error:
             log.error("context left out: bystanders cannot be found", error=str(error))
             return None
+
+    def _leave_to_another(self, shot: BestShot) -> Acceptance:
+        for sink in self._outbox.sinks:
+            self._metrics.outbox_dropped.labels(sink, DropReason.NO_LEASE.value).inc()
+        log.warning("best shot left to the holder of the lease", key=shot.key)
+        return Acceptance.DROPPED
+
+    def wake(self) -> None:
+        """Let every worker look again whether it may deliver."""
+        for worker in self._workers.values():
+            worker.wake()
 
     async def accept_encoded(self, shot: EncodedShot) -> Acceptance:
         """Take a best shot that is encoded already, see `accept`."""
@@ -198,6 +216,7 @@ class Dispatcher:
         worker = SinkWorker(
             sink, self._outbox, self._pace(sink.name),
             metrics=self._metrics, clock=self._clock, on_outcome=self._on_outcome,
+            permit=self._permit,
         )  # fmt: skip
         self._workers[sink.name] = worker
         self._metrics.expect_sink(sink.name)

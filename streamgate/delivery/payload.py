@@ -70,6 +70,7 @@ def encode_shot(
         "visit": shot.visit,
         "revision": shot.revision,
         "rank": shot.rank,
+        "zone": candidate.zone,
         "reason": shot.reason.value,
         "captured_at": iso_8601(candidate.captured_wall),
         "decided_at": iso_8601(shot.decided_wall),
@@ -84,6 +85,8 @@ def encode_shot(
         "crop": _picture(crop, candidate.crop.image),
         "context": None if context is None or wider is None else _picture(context, wider),
     }
+    if shot.epoch is not None:
+        metadata["epoch"] = shot.epoch
     if template and shot.template is not None:
         metadata["template"] = _embedding(shot.template, shot.model_hash)
     return EncodedShot(

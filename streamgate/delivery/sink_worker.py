@@ -21,6 +21,7 @@ from pathlib import Path
 import structlog
 
 from streamgate.config import RetrySection
+from streamgate.delivery.lease.permit import FreePermit, SendPermit
 from streamgate.delivery.outbox import Claim, Outbox
 from streamgate.errors import DeliveryError, SinkFault
 from streamgate.ports import Clock, Sink
@@ -64,10 +65,15 @@ class _Suspect:
     error: str
 
 
+class _LapsedError(Exception):
+    """The lease does not allow this delivery, or did not last until its end."""
+
+
 class SinkWorker:
     """Delivers what waits for one sink, some at a time.
 
     Args:
+        permit: whether, and as what, best shots may be sent.
         on_outcome: told the key, the sink and the state after each attempt: delivered, failing
             (it is tried again) or refused (for good).
     """
@@ -81,8 +87,10 @@ class SinkWorker:
         metrics: Metrics,
         clock: Clock,
         on_outcome: Callable[[str, str, str], None] = lambda _key, _sink, _state: None,
+        permit: SendPermit | None = None,
     ) -> None:
         self.sink = sink
+        self._permit = permit or FreePermit()
         self.adopt(pace)
         self._outbox = outbox
         self._on_outcome = on_outcome
@@ -139,6 +147,8 @@ class SinkWorker:
         if self._stopping:
             return True
         name = self.sink.name
+        if self._outbox.durable and self._permit.limit_s == 0:
+            return True
         if self._outbox.durable:
             # What it holds can wait for the next start; a dead sink must not delay the stop, nor a
             # best shot that is tried again later.
@@ -149,7 +159,7 @@ class SinkWorker:
 
     async def _next(self) -> Claim | None:
         most = 1 if self._one_at_a_time else self._at_once
-        if self._stopping:
+        if self._stopping or self._permit.limit_s == 0:
             return None
         if self._under_way >= most or self._clock.monotonic() < self._paused_until:
             return None
@@ -163,7 +173,7 @@ class SinkWorker:
         most = 1 if self._one_at_a_time else self._at_once
         if paused_s > 0:
             rest_s = min(rest_s, paused_s)
-        elif due is not None and self._under_way < most:
+        elif due is not None and self._under_way < most and self._permit.limit_s != 0:
             rest_s = min(rest_s, max(0.001, due - now))
         try:
             async with asyncio.timeout(rest_s):
@@ -175,6 +185,9 @@ class SinkWorker:
         started = self._clock.monotonic()
         try:
             await self._sink_takes(claim)
+        except _LapsedError:
+            # Nobody is to blame; it is sent under the next tenure.
+            await self._outbox.release(claim)
         except DeliveryError as error:
             await self._failed(claim, error, started)
         else:
@@ -188,10 +201,21 @@ class SinkWorker:
             self._wake.set()
 
     async def _sink_takes(self, claim: Claim) -> None:
+        # Asked here, and not only before the claim: reading a best shot takes time, and a process
+        # may be stopped at any point. Where that happens later, the limit ends the attempt.
+        limit_s = self._permit.limit_s
+        if limit_s == 0:
+            raise _LapsedError
+        message = self._permit.message(claim.shot)
         try:
-            await self.sink.deliver(claim.shot)
+            async with asyncio.timeout(limit_s) as limit:
+                await self.sink.deliver(message)
         except DeliveryError:
             raise
+        except TimeoutError:
+            if limit.expired():
+                raise _LapsedError from None
+            raise DeliveryError("no answer in time") from None
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -271,6 +295,14 @@ class SinkWorker:
         if error.setting is not None:
             said += f"; check {self._place}.{error.setting}"
         self._count(claim, "refused" if fault is SinkFault.REFUSED else "failed")
+        if fault is SinkFault.FENCED:
+            log.warning(
+                "a later tenure delivers", sink=self.sink.name, key=claim.shot.key, error=said
+            )
+            self._permit.fenced()
+            await self._outbox.release(claim)
+            self._on_outcome(claim.shot.key, claim.sink, "failing")
+            return
         wait_s = 0.0
         # One that others have passed says nothing of the sink.
         if not claim.refusals or fault is SinkFault.AWAY:

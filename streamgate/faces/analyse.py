@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from streamgate.config import CameraConfig, DetectorSection
 from streamgate.faces.bystanders import ThoroughDetector, context_of
 from streamgate.faces.examine import examine
-from streamgate.faces.looking import LookPolicy
+from streamgate.faces.looking import LookPolicy, Pause
 from streamgate.faces.motion import GRID, MotionDetector
 from streamgate.faces.track import FaceTracker
+from streamgate.faces.zones import FaceZones
 from streamgate.ports import Clock, FaceDetector
 from streamgate.values import (
     Analysis,
@@ -36,6 +37,9 @@ class FaceAnalyser:
 
     Args:
         every_frame: look at every frame whatever the settings say: recordings are judged whole.
+
+    Attributes:
+        pause: frames that need not be handed over now; any thread may read it.
     """
 
     def __init__(
@@ -52,12 +56,13 @@ class FaceAnalyser:
         self._clock = clock
         self._every_frame = every_frame
         self.static_tracks = 0
+        self.pause: Pause | None = None
         self._motion = MotionDetector()
         self._policy = LookPolicy(self._looks(config))
         self._take(config)
 
     def adopt(self, config: CameraConfig) -> None:
-        """Change the settings of prechecks and tracker; live tracks continue.
+        """Change the settings of prechecks, zones and tracker; live tracks continue.
 
         Call it on the thread that analyses.
         """
@@ -72,6 +77,8 @@ class FaceAnalyser:
 
     def _take(self, config: CameraConfig) -> None:
         self.prechecks = config.precheck
+        self.zones = FaceZones(config.zones)
+        self._prechecks = self.zones.prechecks(config.precheck)
         self._most_faces = config.detector.max_faces
         self._context_margin = config.delivery.context_margin if config.delivery.context else None
         self._hides_bystanders = config.delivery.bystanders == "hide"
@@ -81,15 +88,18 @@ class FaceAnalyser:
         seconds: dict[str, float] = {}
         look = self._decide(frame)
         if isinstance(look, PassReason):
+            self.pause = self._policy.pause(frame.captured_at, tracks=self._following)
             return Analysis(frame.index, frame.captured_at, frame.captured_wall, (), (), look=look)
         image = frame.image
         with _timed(seconds, "detect"):
-            found, everywhere = self._detect(image)
+            detected, everywhere = self._detect(image)
+            found, ignored = self.zones.split(detected, *frame.pixels.size)
         # Best first: a crowd costs no more than what was allowed for it.
         faces = found[: self._most_faces]
         detected_at = self._clock.monotonic()
         with _timed(seconds, "track"):
             update = self._tracker.update(faces, frame.captured_at)
+        self.pause = self._policy.pause(frame.captured_at, tracks=self._following)
         with _timed(seconds, "align"):
             seen = tuple(
                 self._examine(frame, tracked, detected_at, everywhere) for tracked in update.tracked
@@ -106,21 +116,27 @@ class FaceAnalyser:
             dismissed=tuple(update.dismissed),
             look=look,
             surplus=len(found) - len(faces),
+            ignored=ignored,
         )
 
     def _decide(self, frame: Frame) -> LookReason | PassReason:
         """Return why the frame is looked at, or why it is not."""
-        # A picture on the wall need not be watched.
-        following, moves = max(0, self._tracker.following - self.static_tracks), False
+        following, moves = self._following, False
         if self._policy.settings.look != "every_frame":
-            luma = frame.pixels.luma(*GRID)
+            luma = self.zones.without_ignored(frame.pixels.luma(*GRID))
             moves = self._motion.moves(luma, frame.captured_at, people=following > 0)
         return self._policy.decide(frame.captured_at, moves=moves, tracks=following)
+
+    @property
+    def _following(self) -> int:
+        # A picture on the wall need not be watched.
+        return max(0, self._tracker.following - self.static_tracks)
 
     def flush(self) -> None:
         """Forget every live track: what comes next is another stream."""
         self._tracker.flush()
         self._policy.reset()
+        self.pause = None
         self._motion = MotionDetector()
 
     def _detect(self, image: Image) -> tuple[Sequence[Face], Sequence[Face] | None]:
@@ -139,9 +155,10 @@ class FaceAnalyser:
         detected_at: float,
         everywhere: Sequence[Face] | None,
     ) -> SeenFace:
-        found = examine(frame.image, tracked.face, self.prechecks)
+        zone = self.zones.watched(tracked.face, *frame.pixels.size)
+        found = examine(frame.image, tracked.face, self._prechecks[zone])
         if found.rejection is not None or found.crop is None or found.measures is None:
-            return SeenFace(tracked, None, str(found.rejection))
+            return SeenFace(tracked, None, str(found.rejection), zone)
         context, context_at = None, (0, 0)
         if self._context_margin is not None:
             context, context_at = context_of(
@@ -157,9 +174,10 @@ class FaceAnalyser:
             captured_wall=frame.captured_wall,
             decoded_at=frame.decoded_at,
             detected_at=detected_at,
+            zone=zone,
             context_at=context_at,
         )
-        return SeenFace(tracked, candidate, None)
+        return SeenFace(tracked, candidate, None, zone)
 
 
 @contextmanager

@@ -37,12 +37,13 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class PipelineIdentity:
-    """What every best shot of this run carries."""
+    """What every best shot carries; `epoch` is that of the lease, None where none is needed."""
 
     camera: str
     boot_id: str
     config_hash: str
     model_hash: str
+    epoch: int | None = None
 
 
 class Publisher:
@@ -123,11 +124,14 @@ class Publisher:
             config_hash=self.identity.config_hash,
             visit=release.visit,
             template=release.template,
+            epoch=self.identity.epoch,
         )
 
     async def _deliver(self, shot: BestShot) -> None:
         metrics, face = self.metrics, shot.face
         metrics.shots_released.labels(shot.reason.value).inc()
+        if face.candidate.zone is not None:
+            metrics.zone_shots.labels(face.candidate.zone).inc()
         metrics.capture_to_decision.observe(
             shot.decided_at - face.candidate.captured_at, self.exemplar(shot.track_id)
         )
@@ -152,6 +156,7 @@ class Publisher:
         log.info(
             "track decided", track=decision.track_id, outcome=decision.outcome.value,
             reason=decision.reason.value, faces=decision.faces, scored=decision.scored,
+            zones=decision.zones or None,
             best_quality=decision.best_quality and round(decision.best_quality, 1),
             rejected=dict(decision.rejected) or None,
         )  # fmt: skip

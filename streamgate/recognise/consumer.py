@@ -15,6 +15,7 @@ import structlog
 from numpy.typing import NDArray
 
 from streamgate.errors import DataError
+from streamgate.recognise.fence import EpochFence
 from streamgate.recognise.gallery import Gallery, Match
 from streamgate.recognise.message import Message
 from streamgate.values import Image
@@ -61,17 +62,21 @@ class Consumer:
         self._strange: set[str] = set()
         self.repetitions = 0
         self.left_out = 0
+        self.fenced = 0
+        self._fence = EpochFence()
 
     async def take(self, message: Message) -> Visitor | None:
         """Name a message; return None for a repetition.
 
         Raises:
+            FencedError: it comes from a copy of the camera that must not deliver any more.
             DataError: it cannot be compared with the gallery.
         """
         if message.key in self._keys:
             self._keys.move_to_end(message.key)
             self.repetitions += 1
             return None
+        self._fence.check(message)
         # Noted before the first pause: a repetition may come while this one is looked at.
         self._keys[message.key] = None
         try:

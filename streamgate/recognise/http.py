@@ -5,7 +5,6 @@ from __future__ import annotations
 import email
 import email.message
 import hmac
-from functools import partial
 
 import structlog
 from aiohttp import web
@@ -15,7 +14,7 @@ from streamgate.errors import DataError
 from streamgate.recognise.consumer import Consumer
 from streamgate.recognise.message import Message, message_from_document, message_from_parts
 from streamgate.recognise.signature import SignatureCheck
-from streamgate.recognise.transport import judged
+from streamgate.recognise.transport import Fenced, judged
 
 __all__ = ["PATH", "application"]
 
@@ -30,7 +29,8 @@ def application(
 ) -> web.Application:
     """Serve `POST /best-shots` in the form that the http sink sends, or with one JSON document.
 
-    A message that can never be taken is answered with 400, which the sink takes for a refusal.
+    A message that can never be taken is answered with 400, which the sink takes for a refusal. One
+    of an earlier tenure is answered with 409 and `Streamgate-Fenced`: its sender keeps it.
 
     Args:
         token: what senders must know.
@@ -47,8 +47,10 @@ def application(
             except DataError as error:
                 log.warning("request refused", error=str(error))
                 return web.Response(status=401, text=str(error))
-        read = partial(_message, *_parts(request, body))
-        fault = await judged(consumer, read, "http")
+        # Whatever a malformed form raises is the message's fault.
+        fault = await judged(consumer, lambda: _message(*_parts(request, body)), "http")
+        if isinstance(fault, Fenced):
+            return web.Response(status=409, text=fault, headers={"Streamgate-Fenced": "1"})
         return web.Response(status=204) if fault is None else web.Response(status=400, text=fault)
 
     app = web.Application(client_max_size=_MOST_BYTES)

@@ -19,6 +19,7 @@ __all__ = ["Message", "message_from_document", "message_from_parts"]
 _SCHEMA, _VERSION = "streamgate.best-shot", 1
 _LONGEST_TEXT = 1000
 _LONGEST_SHOWN = 80
+_HIGHEST_EPOCH = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +33,8 @@ class Message:
         model_hash: sha256 of the network that made the embedding; embeddings of different networks
             must not be compared.
         crop: the aligned face as an encoded picture, empty where it was not sent.
+        epoch: of the camera's tenure; None where the camera delivers without a lease.
+        drained: whether an outbox has kept it beyond its tenure.
     """
 
     key: str
@@ -43,6 +46,8 @@ class Message:
     embedding: NDArray[np.float32]
     model_hash: str
     crop: bytes
+    epoch: int | None = None
+    drained: bool = False
 
 
 def message_from_document(document: bytes) -> Message:
@@ -92,6 +97,8 @@ def _message(said: dict[str, Any], crop: bytes | None) -> Message:
             embedding=_embedding(said["embedding"]),
             model_hash=_text(said["embedding"]["model_hash"]),
             crop=crop,
+            epoch=_epoch(said.get("epoch")),
+            drained=said.get("drained") is True,
         )
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         # `binascii.Error` is a ValueError.
@@ -114,6 +121,14 @@ def _text(value: object) -> str:
     if not isinstance(value, str) or len(value) > _LONGEST_TEXT or not value.isprintable():
         raise TypeError(f"{_brief(value)} is no short line of text")
     value.encode()
+    return value
+
+
+def _epoch(value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= _HIGHEST_EPOCH:
+        raise ValueError(f"{_brief(value)} is no epoch")
     return value
 
 

@@ -93,6 +93,8 @@ def serve_gallery(  # noqa: PLR0913 # one name per choice of the command
         asyncio.run(_until_stopped(_receive(inlet, consumer, tell)))
     if consumer.repetitions:
         tell(f"{consumer.repetitions} repetitions dropped")
+    if consumer.fenced:
+        tell(f"{consumer.fenced} messages of earlier tenures dropped")
     if consumer.left_out:
         tell(f"{consumer.left_out} messages could not be used and were left out")
 

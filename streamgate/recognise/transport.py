@@ -11,16 +11,23 @@ import structlog
 
 from streamgate.errors import DataError
 from streamgate.recognise.consumer import Consumer
+from streamgate.recognise.fence import FencedError
 from streamgate.recognise.message import Message
 from streamgate.values.backoff import Backoff
 
-__all__ = ["PAUSES", "Access", "cancelled", "judged", "left_out"]
+__all__ = ["PAUSES", "Access", "Fenced", "cancelled", "judged", "left_out"]
 
 log = structlog.get_logger(__name__)
 
 PAUSES = Backoff(initial_s=0.5, max_s=10.0)
 """How a broker that is away is tried again."""
 _CANCEL_AGAIN_S = 0.5
+
+
+class Fenced(str):
+    """Why a message was dropped that may be sent again, as a drained one."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,7 @@ class Access:
 
 
 async def judged(consumer: Consumer, read: Callable[[], Message], place: str) -> str | None:
-    """Handle a message; return what is wrong with one that can never be accepted.
+    """Handle a message; return what is wrong with one that can never be accepted, or is fenced.
 
     Such a message must be acknowledged all the same, or it would be delivered again and again.
     """
@@ -51,6 +58,10 @@ async def judged(consumer: Consumer, read: Callable[[], Message], place: str) ->
         return left_out(consumer, place, f"it cannot be read ({type(error).__name__})")
     try:
         await consumer.take(message)
+    except FencedError as error:
+        consumer.fenced += 1
+        log.warning("message of an earlier tenure dropped", place=place, error=str(error))
+        return Fenced(str(error))
     except DataError as error:
         return left_out(consumer, place, str(error))
     return None

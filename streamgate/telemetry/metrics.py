@@ -20,10 +20,12 @@ from streamgate.values.reasons import (
     DropReason,
     FaultReason,
     FrameDrop,
+    LeaseLoss,
     LineOutcome,
     OutboxFault,
     Rejection,
     ReloadOutcome,
+    ServiceFault,
     SourceState,
     Stage,
 )
@@ -67,10 +69,12 @@ class Metrics:
         self._process()
         self._source()
         self._faces()
+        self._remote()
         self._quality()
         self._gate()
         self._delivery()
         self._outbox()
+        self._lease()
         self._webrtc()
 
     def _process(self) -> None:
@@ -155,6 +159,9 @@ class Metrics:
         self.faces_rejected = self._counter(
             "faces_rejected", "Faces that a precheck rejected, by reason.", reason=tuple(Rejection)
         )
+        self.zone_faces = self._counter(
+            "zone_faces", "Faces found in a zone, by its name; those in ignore zones too.", zone=()
+        )
         self.faces_scored = self._counter("faces_scored", "Faces that were scored.")
         self.faces_skipped = self._counter(
             "faces_skipped", "Faces that passed the prechecks and were not scored, by reason.",
@@ -167,6 +174,23 @@ class Metrics:
         )
         self.scorer_batch = self._histogram(
             "scorer_batch_faces", "Faces in a batch of the scorer.", BATCH_BUCKETS
+        )
+
+    def _remote(self) -> None:
+        self.remote_scorer_up = self._gauge(
+            "remote_scorer_up",
+            "1 while the scorer service at an address is used or could be, else 0; absent without "
+            "services.",
+            service=(),
+        )
+        self.remote_scorer_faults = self._counter(
+            "remote_scorer_faults",
+            "Requests to a scorer service that brought no scores, by reason.",
+            reason=tuple(ServiceFault),
+        )
+        self.remote_scorer_local = self._gauge(
+            "remote_scorer_local",
+            "1 while the camera scores by itself because no scorer service answers, else 0.",
         )
 
     def _quality(self) -> None:
@@ -209,6 +233,9 @@ class Metrics:
             "shots_released",
             "Best shots that the gate released, by reason.",
             reason=tuple(ReleaseReason),
+        )
+        self.zone_shots = self._counter(
+            "zone_shots", "Best shots released, by the watch zone that they are of.", zone=()
         )
         self.capture_to_decision = self._histogram(
             "capture_to_decision_seconds",
@@ -274,6 +301,25 @@ class Metrics:
             outcome=tuple(LineOutcome),
         )  # fmt: skip
 
+    def _lease(self) -> None:
+        self.lease_held = self._gauge(
+            "lease_held", "1 while the camera may deliver; 0 while it has not got its lease."
+        )
+        self.lease_held.set(1)
+        self.lease_epoch = self._gauge(
+            "lease_epoch", "Number of the current tenure; 0 where the camera needs no lease."
+        )
+        self.lease_server_up = self._gauge(
+            "lease_server_up", "0 while the server of the leases cannot be used, else 1."
+        )
+        self.lease_server_up.set(1)
+        self.lease_faults = self._counter(
+            "lease_faults", "Times that the server of the leases could not be used."
+        )
+        self.lease_lost = self._counter(
+            "lease_lost", "Times that the lease was lost, by reason.", reason=tuple(LeaseLoss)
+        )
+
     def _webrtc(self) -> None:
         self.webrtc_state = self._gauge(
             "webrtc_state", "1 for the current state of the WebRTC source, else 0.",
@@ -310,6 +356,12 @@ class Metrics:
     def watch(self, gauge: Gauge, read: Callable[[], float]) -> None:
         """Make a gauge read its value whenever it is scraped."""
         gauge.set_function(read)
+
+    def expect_zone(self, name: str, *, watched: bool) -> None:
+        """Create the series of a zone before its first face."""
+        self.zone_faces.labels(name)
+        if watched:
+            self.zone_shots.labels(name)
 
     def expect_sink(self, name: str) -> None:
         """Create the series of a sink before its first delivery."""

@@ -36,6 +36,7 @@ class BestShot:
         config_hash: sha256 of the configuration.
         visit: number of the visit that the track belongs to: that of its first track.
         template: mean embedding of the track, see `Release`.
+        epoch: that of the lease under which it was released; None where the camera needs no lease.
     """
 
     camera: str
@@ -50,6 +51,7 @@ class BestShot:
     config_hash: str
     visit: int
     template: NDArray[np.float32] | None = None
+    epoch: int | None = None
 
     @property
     def track_id(self) -> int:
@@ -59,7 +61,8 @@ class BestShot:
     @property
     def key(self) -> str:
         """Idempotency key: the same for every attempt to deliver this face."""
-        return f"{self.camera}-{self.boot_id}-{self.track_id}-{self.revision}"
+        tenure = "" if self.epoch is None else f"e{self.epoch}-"
+        return f"{self.camera}-{tenure}{self.boot_id}-{self.track_id}-{self.revision}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,8 @@ class EncodedShot:
         metadata: JSON, UTF-8, as the published schema describes it.
         crop: the aligned face.
         context: the wider picture around the face, if the configuration asks for one.
+        epoch: what a sender under a lease says of it; not stored, see `delivery.lease`.
+        drained: whether it comes from an outbox of an earlier tenure; the same.
     """
 
     key: str
@@ -86,6 +91,8 @@ class EncodedShot:
     metadata: bytes
     crop: Picture
     context: Picture | None
+    epoch: int | None = None
+    drained: bool = False
 
     @property
     def track(self) -> tuple[str, int]:

@@ -12,7 +12,7 @@ from streamgate.delivery.durable.cipher import Cipher
 from streamgate.delivery.durable.faults import FULL_ERRNOS, StoreFaultError, faults_of
 from streamgate.errors import OutboxError
 
-__all__ = ["BUSY_MS", "foreign_error", "is_foreign", "open_file", "transaction"]
+__all__ = ["BUSY_MS", "camera_of", "foreign_error", "is_foreign", "open_file", "transaction"]
 
 _SCHEMA_VERSION = 1
 BUSY_MS = 2_000
@@ -84,6 +84,27 @@ def open_file(path: Path, cipher: Cipher, camera: str | None) -> sqlite3.Connect
             connection.close()
             raise
     return connection
+
+
+def camera_of(path: Path) -> str:
+    """The camera that an outbox belongs to.
+
+    Raises:
+        OutboxError: it is no outbox, or it cannot be read.
+    """
+    if is_foreign(path) or not path.is_file():
+        raise OutboxError(f"{path}: is not an outbox")
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)
+        try:
+            found = connection.execute("SELECT value FROM about WHERE name = 'camera'").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise OutboxError(f"{path}: cannot be read as an outbox: {error}") from None
+    if found is None:
+        raise OutboxError(f"{path}: is not an outbox")
+    return str(found[0])
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import structlog
 
 from streamgate.config import AmqpSinkSection
 from streamgate.delivery.cloudevents import Message, message_of
+from streamgate.delivery.lease.marks import headers_of
 from streamgate.delivery.payload import SCHEMA_NAME, SCHEMA_VERSION
 from streamgate.delivery.sinks.secure import plain, tls_context, told
 from streamgate.errors import ConfigError, DeliveryError, ProbeError, SinkFault
@@ -265,6 +266,7 @@ def _published(shot: EncodedShot, message: Message) -> aio_pika.Message:
             "idempotency-key": shot.key,
             "schema-version": SCHEMA_VERSION,
             "camera": shot.camera,
+            **{name.lower(): value for name, value in headers_of(shot).items()},
             **message.headers("ce-"),
         },
     )

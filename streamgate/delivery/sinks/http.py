@@ -26,6 +26,7 @@ from pydantic import SecretStr
 
 from streamgate.config import HttpSinkSection
 from streamgate.delivery.cloudevents import message_of
+from streamgate.delivery.lease.marks import FENCED, headers_of
 from streamgate.delivery.payload import iso_8601
 from streamgate.delivery.rotated import RotatedFile
 from streamgate.delivery.signature import SIGNATURE_HEADER, signature
@@ -88,7 +89,7 @@ class HttpSink:
             async with session.post(
                 section.url,
                 data=body,
-                headers={"Idempotency-Key": shot.key, **headers},
+                headers={"Idempotency-Key": shot.key, **headers_of(shot), **headers},
                 allow_redirects=False,
                 proxy=self._proxy,
             ) as response:
@@ -215,6 +216,8 @@ class HttpSink:
         if status in _KEEP_OUT:
             fault = SinkFault.CREDENTIALS
             setting = "proxy" if status == 407 else self._credentials
+        elif status == 409 and FENCED in response.headers:
+            fault = SinkFault.FENCED
         elif 300 <= status < 500 and status not in _PASSING_4XX:
             fault = SinkFault.REFUSED
         return DeliveryError(

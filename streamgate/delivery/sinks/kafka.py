@@ -12,6 +12,7 @@ import structlog
 
 from streamgate.config import KafkaSinkSection
 from streamgate.delivery.cloudevents import Message, message_of
+from streamgate.delivery.lease.marks import headers_of
 from streamgate.delivery.sinks.secure import clean, plain, tls_context, told
 from streamgate.errors import ConfigError, DeliveryError, ProbeError, SinkFault
 from streamgate.values import EncodedShot
@@ -264,7 +265,8 @@ class KafkaSink:
 
 
 def _headers(shot: EncodedShot, message: Message) -> list[tuple[str, bytes]]:
-    named = {"idempotency-key": shot.key, **message.headers("ce_")}
+    marks = {name.lower(): value for name, value in headers_of(shot).items()}
+    named = {"idempotency-key": shot.key, **marks, **message.headers("ce_")}
     if message.content_type != "application/json" or message.attributes:
         named["content-type"] = message.content_type
     return [(name, value.encode()) for name, value in named.items()]

@@ -19,6 +19,7 @@ import structlog
 
 from streamgate.config import MqttSinkSection
 from streamgate.delivery.cloudevents import Message, message_of
+from streamgate.delivery.lease.marks import headers_of
 from streamgate.delivery.payload import SCHEMA_NAME, SCHEMA_VERSION
 from streamgate.delivery.sinks.home_assistant import HomeAssistant, Note
 from streamgate.delivery.sinks.secure import plain, tls_context, told
@@ -267,6 +268,7 @@ def _properties(shot: EncodedShot, message: Message) -> Properties:
         ("schema", SCHEMA_NAME),
         ("schema-version", str(SCHEMA_VERSION)),
         ("camera", shot.camera),
+        *((name.lower(), value) for name, value in headers_of(shot).items()),
         # The binding takes the attributes' names as they are.
         *message.attributes.items(),
     ]

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from streamgate.config import NatsSinkSection
 from streamgate.delivery.cloudevents import message_of
+from streamgate.delivery.lease.marks import headers_of
 from streamgate.delivery.sinks.secure import plain, tls_context, told
 from streamgate.errors import ConfigError, DeliveryError, ProbeError, SinkFault
 from streamgate.values import EncodedShot
@@ -60,6 +61,7 @@ class NatsSink:
                 headers={
                     "Nats-Msg-Id": shot.key,
                     "Content-Type": message.content_type,
+                    **headers_of(shot),
                     **message.headers("ce-"),
                 },
             )

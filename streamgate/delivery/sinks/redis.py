@@ -7,6 +7,7 @@ import ssl
 from typing import Any
 
 from streamgate.config import RedisSinkSection
+from streamgate.delivery.lease.marks import headers_of
 from streamgate.delivery.sinks.secure import plain, tls_context, told
 from streamgate.errors import ConfigError, DeliveryError, ProbeError, SinkFault
 from streamgate.values import EncodedShot
@@ -138,6 +139,8 @@ def _fields(shot: EncodedShot) -> dict[Any, Any]:
         "crop": shot.crop.data,
         "crop_type": shot.crop.media_type,
     }
+    # By the names of the headers, in the style of the other fields: epoch, drained.
+    fields |= {name.rpartition("-")[2].lower(): value for name, value in headers_of(shot).items()}
     if shot.context is not None:
         fields["context"] = shot.context.data
         fields["context_type"] = shot.context.media_type

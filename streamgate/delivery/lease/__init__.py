@@ -1,0 +1,1 @@
+"""The lease of a camera: one process of many may deliver, and each tenure has a number."""
