@@ -117,7 +117,7 @@ async def compose(
     dispatcher = Dispatcher(
         config.delivery,
         outbox=outbox,
-        sinks=[build_sink(section) for section in config.delivery.sinks],
+        sinks=[build_sink(section, config.camera.name) for section in config.delivery.sinks],
         metrics=metrics,
         clock=clock,
         on_outcome=listeners.delivered,
