@@ -206,7 +206,7 @@ class VideoPixels:
 
     def sampled(self, step: int) -> Image:
         """Return one pixel of `step` in each direction, RGB, not turned."""
-        return self._converter.sampled(self._picture, step)
+        return self._converter.sampled(self.picture, step)
 
     def luma(self, width: int, height: int) -> NDArray[np.uint8]:
         """Return a small grey picture, uint8 [height, width], not turned."""
