@@ -22,6 +22,7 @@ _COMMANDS = {
     "check": ("streamgate.cli.check", "Validate a configuration file."),
     "schema": ("streamgate.cli.schema", "Print the JSON Schema of the configuration."),
     "run": ("streamgate.cli.run", "Run the gate for one camera."),
+    "fleet": ("streamgate.cli.fleet", "Run many cameras on a cluster of machines."),
     "outbox": ("streamgate.cli.outbox", "Inspect and change what waits in the outbox."),
     "recognise": ("streamgate.cli.recognise", "Name the people in incoming best shots."),
     "demo": ("streamgate.cli.demo", "Show the gate at work on a synthetic camera."),

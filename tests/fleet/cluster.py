@@ -1,0 +1,165 @@
+"""Two machines of a Ray cluster on this one: a head, and a node that can be killed or frozen."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from tests import needs
+from tests.servers.broker import free_port
+
+START_S = 60.0
+# A node that is silent for three seconds is dead: tests do not wait for Ray's usual half minute.
+QUICK = {
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "1000",
+    "RAY_health_check_failure_threshold": "3",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DISABLE_IMPORT_WARNING": "1",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+class Node:
+    """One `ray start`, and all that it has started."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.log = folder / f"ray-{'head' if '--head' in arguments else 'node'}.log"
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable, "-m", "ray.scripts.scripts", "start", "--block",
+                    "--include-log-monitor=false", "--object-store-memory=80000000",
+                    "--node-ip-address=127.0.0.1", *arguments,
+                ],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                env={**os.environ, **QUICK},
+            )  # fmt: skip
+
+    def signal_all(self, number: signal.Signals) -> None:
+        """Send a signal to everything on the machine, as a power cut or a freeze does."""
+        for pid in [self.process.pid, *descendants(self.process.pid)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def stop(self) -> None:
+        self.signal_all(signal.SIGCONT)
+        left = descendants(self.process.pid)
+        self.process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(15)
+        for pid in [self.process.pid, *left]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def descendants(pid: int) -> list[int]:
+    """Process ids of all children of children."""
+    parents: dict[int, list[int]] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                parents.setdefault(int(fields[1]), []).append(int(folder.name))
+    found: list[int] = []
+    todo = [pid]
+    while todo:
+        children = parents.get(todo.pop(), [])
+        found += children
+        todo += children
+    return found
+
+
+class Machines:
+    """The cluster, and the commands of a fleet on it."""
+
+    def __init__(self, folder: Path, *, cpus: int = 16) -> None:
+        try:
+            import ray  # noqa: F401, PLC0415 # only whether it is there
+        except ModuleNotFoundError:
+            needs.missing("Ray", "pip install 'streamgate[fleet]'")
+        self.folder = folder
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self.temporary = Path(f"/tmp/sgray{self.port}")  # Ray's sockets want short paths
+        self.cpus = cpus
+        self.head: Node | None = None
+        self.node: Node | None = None
+        self.file = folder / "fleet.yaml"
+
+    def __enter__(self) -> Self:
+        self.head = Node(
+            self.folder, "--head", f"--port={self.port}", "--include-dashboard=false",
+            f"--temp-dir={self.temporary}",
+            f"--num-cpus={self.cpus}", "--labels=place=a",
+        )  # fmt: skip
+        wait_for(lambda: connects(self.port), "the head", self.head)
+        self.add_node()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        for node in (self.node, self.head):
+            if node is not None:
+                node.stop()
+        import shutil  # noqa: PLC0415
+
+        shutil.rmtree(self.temporary, ignore_errors=True)
+
+    def add_node(self) -> None:
+        self.node = Node(
+            self.folder, f"--address={self.address}", f"--num-cpus={self.cpus}", "--labels=place=b"
+        )
+
+    def fleet(self, *arguments: str, ok: tuple[int, ...] = (0,)) -> str:
+        """Run `streamgate fleet ...` and return what it said."""
+        done = subprocess.run(
+            [sys.executable, "-m", "streamgate", "fleet", arguments[0], str(self.file),
+             *arguments[1:]],
+            capture_output=True, text=True, timeout=120, check=False,
+            env={**os.environ, **QUICK},
+        )  # fmt: skip
+        assert done.returncode in ok, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        """How each process is, by name."""
+        said = self.fleet("status", "--format", "json", ok=(0, 1))
+        return {one["name"]: one for one in json.loads(said)}
+
+
+def connects(port: int) -> bool:
+    with contextlib.suppress(OSError):
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    return False
+
+
+def wait_for(
+    condition: Callable[[], object], what: str, node: Node | None = None, limit_s: float = START_S
+) -> float:
+    """Wait for something that other processes do; return how long it took, seconds."""
+    started = time.monotonic()
+    while not condition():
+        ended = node is not None and node.process.poll() is not None
+        if ended or time.monotonic() - started > limit_s:
+            told = "" if node is None else node.log.read_text()[-2000:]
+            raise AssertionError(f"{what} did not come within {limit_s:g} s {told}")
+        time.sleep(0.1)
+    return time.monotonic() - started
+
+
+@contextlib.contextmanager
+def machines(folder: Path, **settings: Any) -> Iterator[Machines]:
+    with Machines(folder, **settings) as made:
+        yield made
