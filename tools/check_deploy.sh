@@ -67,13 +67,17 @@ fi
 
 if have "$bin/kubernetes-validate" "make setup-dev" deploy/kubernetes; then
   "$bin/kubernetes-validate" --strict --quiet deploy/kubernetes/camera.yaml || fail deploy/kubernetes
+  "$bin/kubernetes-validate" --strict --quiet deploy/kubernetes-lease/rbac.yaml ||
+    fail deploy/kubernetes-lease
 fi
 if command -v kubectl >/dev/null; then
-  cp -r deploy/kubernetes "$folder/kubernetes" && mkdir -p "$folder/kubernetes/secrets"
+  cp -r deploy/kubernetes deploy/kubernetes-lease "$folder" && mkdir -p "$folder/kubernetes/secrets"
   for secret in camera-password live-token outbox-key; do
     echo "an example for the check" >"$folder/kubernetes/secrets/$secret"
   done
   kubectl kustomize "$folder/kubernetes" >/dev/null || fail deploy/kubernetes/kustomization.yaml
+  kubectl kustomize "$folder/kubernetes-lease" >/dev/null ||
+    fail deploy/kubernetes-lease/kustomization.yaml
 fi
 
 exit $failed

@@ -16,7 +16,7 @@ from tests import needs
 DEPLOY = needs.ROOT / "deploy"
 
 
-@pytest.mark.parametrize("where", ["compose", "kubernetes"])
+@pytest.mark.parametrize("where", ["compose", "kubernetes", "kubernetes-lease"])
 def test_the_cameras_settings_are_valid(where: str, tmp_path: Path) -> None:
     """With their secrets, which are files."""
     text = (DEPLOY / where / "door.yaml").read_text(encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -33,17 +34,18 @@ QUICK = {
 class Node:
     """One `ray start`, and all that it has started."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        self.log = folder / f"ray-{'head' if '--head' in arguments else 'node'}.log"
+    def __init__(self, folder: Path, place: str, *arguments: str) -> None:
+        self.log = folder / f"ray-{place}.log"
+        self.disk = folder / f"disk-{place}"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
                     sys.executable, "-m", "ray.scripts.scripts", "start", "--block",
                     "--include-log-monitor=false", "--object-store-memory=80000000",
-                    "--node-ip-address=127.0.0.1", *arguments,
+                    "--node-ip-address=127.0.0.1", f"--labels=place={place}", *arguments,
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                env={**os.environ, **QUICK},
+                env={**os.environ, **QUICK, "MACHINE_DISK": str(self.disk)},
             )  # fmt: skip
 
     def signal_all(self, number: signal.Signals) -> None:
@@ -100,26 +102,22 @@ class Machines:
 
     def __enter__(self) -> Self:
         self.head = Node(
-            self.folder, "--head", f"--port={self.port}", "--include-dashboard=false",
+            self.folder, "a", "--head", f"--port={self.port}", "--include-dashboard=false",
             f"--temp-dir={self.temporary}",
-            f"--num-cpus={self.cpus}", "--labels=place=a",
+            f"--num-cpus={self.cpus}",
         )  # fmt: skip
         wait_for(lambda: connects(self.port), "the head", self.head)
-        self.add_node()
+        self.add_node("b")
         return self
 
     def __exit__(self, *_exc: object) -> None:
         for node in (self.node, self.head):
             if node is not None:
                 node.stop()
-        import shutil  # noqa: PLC0415
-
         shutil.rmtree(self.temporary, ignore_errors=True)
 
-    def add_node(self) -> None:
-        self.node = Node(
-            self.folder, f"--address={self.address}", f"--num-cpus={self.cpus}", "--labels=place=b"
-        )
+    def add_node(self, place: str) -> None:
+        self.node = Node(self.folder, place, f"--address={self.address}", f"--num-cpus={self.cpus}")
 
     def fleet(self, *arguments: str, ok: tuple[int, ...] = (0,)) -> str:
         """Run `streamgate fleet ...` and return what it said."""
@@ -127,7 +125,8 @@ class Machines:
             [sys.executable, "-m", "streamgate", "fleet", arguments[0], str(self.file),
              *arguments[1:]],
             capture_output=True, text=True, timeout=120, check=False,
-            env={**os.environ, **QUICK},
+            # Where the files are checked, as on a machine.
+            env={**os.environ, **QUICK, "MACHINE_DISK": str(self.folder)},
         )  # fmt: skip
         assert done.returncode in ok, done.stdout + done.stderr
         return done.stdout + done.stderr
