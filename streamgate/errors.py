@@ -19,6 +19,7 @@ __all__ = [
     "OutboxError",
     "PictureError",
     "ScoreError",
+    "ScorerAwayError",
     "SinkFault",
     "SourceError",
     "StreamgateError",
@@ -65,6 +66,10 @@ class ModelError(StreamgateError):
 
 class ScoreError(StreamgateError):
     """Crops cannot be scored."""
+
+
+class ScorerAwayError(ScoreError):
+    """No scorer service has scored the crops in time; that is no fault of this process."""
 
 
 class IngestFault(StrEnum):

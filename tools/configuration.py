@@ -104,7 +104,7 @@ _UNITS = {
 }
 # What daemon/reload.py takes over; a test compares the two.
 LIVE = (
-    "detector", "tracker", "precheck", "gate", "quality.max_pending", "quality.score_share",
+    "zones", "detector", "tracker", "precheck", "gate", "quality.max_pending", "quality.score_share",
     "delivery", "web.show_pictures", "log",
 )  # fmt: skip
 NOT_LIVE = ("detector.model", "delivery.outbox", "delivery.decision_log")
@@ -161,7 +161,7 @@ def settings(model: type[BaseModel]) -> list[Setting]:
             name, _value(name, field, properties[name]), _default(field), field.description or ""
         )
         for name, field in model.model_fields.items()
-        if name != "kind" and not _is_single_section(field)
+        if not (name == "kind" and _kind(model)) and not _is_single_section(field)
     ]
 
 
@@ -220,8 +220,10 @@ def _is_single_section(field: FieldInfo) -> bool:
 
 
 def _kind(model: type[BaseModel]) -> str:
+    """Return what `kind` must be in a section; empty where that is a choice, or no key."""
     field = model.model_fields.get("kind")
-    return "" if field is None else str(typing.get_args(field.annotation)[0])
+    choices = () if field is None else typing.get_args(field.annotation)
+    return str(choices[0]) if len(choices) == 1 else ""
 
 
 def _value(name: str, field: FieldInfo, schema: Mapping[str, Any]) -> str:
@@ -243,7 +245,7 @@ def _option(name: str, schema: Mapping[str, Any]) -> str:
         return ", ".join(f"`{choice}`" for choice in schema["enum"])
     kind = schema.get("type")
     if kind == "array":
-        return "list of texts"
+        return "list of texts" if schema["items"].get("type") == "string" else "list of points"
     if kind == "boolean":
         return "`true`, `false`"
     if kind in ("number", "integer"):

@@ -23,6 +23,7 @@ _COMMANDS = {
     "schema": ("streamgate.cli.schema", "Print the JSON Schema of the configuration."),
     "run": ("streamgate.cli.run", "Run the gate for one camera."),
     "fleet": ("streamgate.cli.fleet", "Run many cameras on a cluster of machines."),
+    "serve": ("streamgate.cli.serve", "Score faces for many cameras."),
     "outbox": ("streamgate.cli.outbox", "Inspect and change what waits in the outbox."),
     "recognise": ("streamgate.cli.recognise", "Name the people in incoming best shots."),
     "demo": ("streamgate.cli.demo", "Show the gate at work on a synthetic camera."),

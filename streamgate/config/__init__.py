@@ -23,6 +23,7 @@ from streamgate.config.lease import (
     RedisLeaseSection,
 )
 from streamgate.config.load import LoadedConfig, load_config
+from streamgate.config.scorer import ScorerConfig
 from streamgate.config.sinks import (
     DirectorySinkSection,
     HttpSinkSection,
@@ -43,12 +44,14 @@ from streamgate.config.stages import (
     DetectorSection,
     DriftSection,
     GateSection,
+    NetworkSection,
     PrecheckSection,
     QualitySection,
     TrackerSection,
 )
 from streamgate.config.tracing import TracingSection
 from streamgate.config.webrtc_source import IceServer, WhepSection, WhipSection
+from streamgate.config.zones import ZoneSection
 
 __all__ = [
     "CameraConfig",
@@ -73,6 +76,7 @@ __all__ = [
     "MqttSinkSection",
     "NatsLeaseSection",
     "NatsSinkSection",
+    "NetworkSection",
     "OutboxKey",
     "OutboxSection",
     "PrecheckSection",
@@ -82,6 +86,7 @@ __all__ = [
     "RedisSinkSection",
     "RetrySection",
     "RtspSection",
+    "ScorerConfig",
     "SinkSection",
     "SourceSection",
     "SqliteOutboxSection",

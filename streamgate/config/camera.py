@@ -6,13 +6,13 @@ printed by `streamgate schema` and by the page of settings in the documentation.
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator, model_validator
 
 from streamgate.config.delivery import DeliverySection
+from streamgate.config.hosts import is_loopback
 from streamgate.config.lease import LeaseSection
 from streamgate.config.section import Name, Seconds, Section
 from streamgate.config.source import SourceSection
@@ -25,6 +25,7 @@ from streamgate.config.stages import (
 )
 from streamgate.config.tracing import TracingSection
 from streamgate.config.webrtc_source import WhipSection
+from streamgate.config.zones import Zones, check_zones
 
 __all__ = ["CameraConfig", "CameraSection", "HealthSection", "LogSection", "WebSection"]
 
@@ -150,7 +151,7 @@ class WebSection(Section):
     @property
     def is_local(self) -> bool:
         """Whether only this machine can reach the server."""
-        return _is_loopback(self.host)
+        return is_loopback(self.host)
 
     @model_validator(mode="after")
     def _certificate_with_key(self) -> WebSection:
@@ -205,6 +206,7 @@ class CameraConfig(Section):
 
     camera: CameraSection
     source: SourceSection
+    zones: Zones = ()
     detector: DetectorSection = Field(default_factory=DetectorSection)
     tracker: TrackerSection = Field(default_factory=TrackerSection)
     precheck: PrecheckSection = Field(default_factory=PrecheckSection)
@@ -221,6 +223,12 @@ class CameraConfig(Section):
     tracing: TracingSection = Field(default_factory=TracingSection)
     health: HealthSection = Field(default_factory=HealthSection)
 
+    @field_validator("zones")
+    @classmethod
+    def _zones_agree(cls, zones: Zones) -> Zones:
+        check_zones(zones)
+        return zones
+
     @model_validator(mode="after")
     def _publishers_can_come(self) -> CameraConfig:
         if isinstance(self.source, WhipSection):
@@ -232,12 +240,3 @@ class CameraConfig(Section):
                     "set source.token (or token_file), or anybody could publish"
                 )
         return self
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -217,6 +217,12 @@ class DeliverySection(Section):
         description="Width of the margin on each side of the face in the wider picture, in sizes "
         "of the face's box.",
     )
+    bystanders: Literal["hide", "show"] = Field(
+        default="hide",
+        description="Other people's faces in the wider picture: `hide` covers each with one "
+        "colour, and every place where the detector suspects a face; `show` leaves them, for which "
+        "there should be a reason in law.",
+    )
     template: bool = Field(
         default=False,
         description="Whether a best shot also carries the template of its track: the mean "

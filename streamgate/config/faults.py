@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,16 @@ from pydantic_core import ErrorDetails
 
 from streamgate.values.redaction import redact, shown_address
 
-__all__ = ["Fault", "KeyPath", "dotted", "fault_from", "is_secret_name"]
+__all__ = [
+    "Fault",
+    "FaultsError",
+    "KeyPath",
+    "PlacedFault",
+    "dotted",
+    "fault_from",
+    "faults_from",
+    "is_secret_name",
+]
 
 KeyPath = tuple[str | int, ...]
 """Where a value is: keys, and places in lists."""
@@ -41,6 +51,29 @@ class Fault:
         return f"{where}: got {self.got}; wanted {self.wanted}"
 
 
+@dataclass(frozen=True, slots=True)
+class PlacedFault:
+    """A fault that a validator finds below the section that it validates; see `Fault`.
+
+    Attributes:
+        path: where it is, from that section on.
+    """
+
+    path: KeyPath
+    got: str
+    wanted: str
+
+
+class FaultsError(ValueError):
+    """Raised by a validator that knows the place of each fault."""
+
+    def __init__(self, faults: Sequence[PlacedFault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__(
+            "; ".join(f"{dotted(one.path)}: got {one.got}; wanted {one.wanted}" for one in faults)
+        )
+
+
 def dotted(path: KeyPath) -> str:
     """A path as people write it: `delivery.sinks[0].url`."""
     text = ""
@@ -52,6 +85,21 @@ def dotted(path: KeyPath) -> str:
 def is_secret_name(key: str) -> bool:
     """Whether the values of a key of this name are never shown."""
     return any(word in key.lower() for word in _SECRET_WORDS)
+
+
+def faults_from(detail: ErrorDetails, place: Callable[[KeyPath], tuple[int, str]]) -> list[Fault]:
+    """Tell pydantic's complaint in the words of the file; a validator may have found several.
+
+    Args:
+        place: gives the line and the dotted key of a path.
+    """
+    error = (detail.get("ctx") or {}).get("error")
+    if isinstance(error, FaultsError):
+        return [
+            Fault(*place((*detail["loc"], *one.path)), one.got, one.wanted) for one in error.faults
+        ]
+    line, key = place(detail["loc"])
+    return [fault_from(detail, line=line, key=key)]
 
 
 def fault_from(detail: ErrorDetails, *, line: int, key: str) -> Fault:

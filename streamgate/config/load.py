@@ -21,7 +21,7 @@ from pydantic_core import ErrorDetails
 
 from streamgate.config.camera import CameraConfig
 from streamgate.config.doubts import doubts
-from streamgate.config.faults import Fault, KeyPath, dotted, fault_from, is_secret_name
+from streamgate.config.faults import Fault, KeyPath, dotted, faults_from, is_secret_name
 from streamgate.errors import ConfigError
 from streamgate.values.redaction import redact
 
@@ -131,7 +131,7 @@ def load_part(
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             detail["loc"] = (*at, *detail["loc"])
-            reading.faults.append(_located(detail, reading))
+            reading.faults += _located(detail, reading)
         found = None
     if reading.faults or found is None:
         raise ConfigError("\n".join(f"{path}:{fault}" for fault in reading.faults))
@@ -192,9 +192,11 @@ def parse_config(text: str, path: Path, environment: Mapping[str, str]) -> Loade
         except ValidationError as error:
             told = {(fault.line, fault.key) for fault in reading.faults}
             for detail in error.errors(include_url=False):
-                fault = _located(detail, reading)
-                if (fault.line, fault.key) not in told:
-                    reading.faults.append(fault)
+                reading.faults += [
+                    fault
+                    for fault in _located(detail, reading)
+                    if (fault.line, fault.key) not in told
+                ]
     if reading.faults or config is None:
         faults = sorted(reading.faults, key=lambda fault: fault.line)
         raise ConfigError("\n".join(f"{path}:{fault}" for fault in faults))
@@ -346,14 +348,15 @@ def _expand(text: str, at: KeyPath, reading: _Reading) -> str:
     return _VARIABLE.sub(replacement, text)
 
 
-def _located(detail: ErrorDetails, reading: _Reading) -> Fault:
+def _located(detail: ErrorDetails, reading: _Reading) -> list[Fault]:
     """Lead one complaint of pydantic back to its line; tags of unions are no keys of the file."""
-    path: KeyPath = ()
-    for part in detail["loc"]:
-        missing_here = detail["type"] == "missing" and part == detail["loc"][-1]
-        if (*path, part) in reading.lines or missing_here:
-            path = (*path, part)
-    known = path
-    while known not in reading.lines:
-        known = known[:-1]
-    return fault_from(detail, line=reading.lines[known], key=dotted(path))
+
+    def place(loc: KeyPath) -> tuple[int, str]:
+        path: KeyPath = ()
+        for part in loc:
+            missing_here = detail["type"] == "missing" and part == loc[-1]
+            if (*path, part) in reading.lines or missing_here:
+                path = (*path, part)
+        return nearest_line(reading.lines, path), dotted(path)
+
+    return faults_from(detail, place)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr, model_validator
 
 from streamgate.config.section import Fraction, Name, Quality, Seconds, Section
+from streamgate.config.service_address import ServiceUrl
 
 __all__ = [
     "DetectorSection",
     "DriftSection",
     "GateSection",
+    "NetworkSection",
     "PrecheckSection",
     "QualitySection",
     "TrackerSection",
@@ -206,8 +208,8 @@ class DriftSection(Section):
         return self
 
 
-class QualitySection(Section):
-    """The quality score (GraFIQs)."""
+class NetworkSection(Section):
+    """The network that scores, and where it runs."""
 
     weights: Literal["default"] | Path = Field(
         default="default",
@@ -252,6 +254,11 @@ class QualitySection(Section):
         default=None,
         description="File that maps raw scores to quality. Default: the one beside the weights.",
     )
+
+
+class QualitySection(NetworkSection):
+    """The quality score (GraFIQs)."""
+
     sketch: Path | None = Field(
         default=None,
         description="File in which the distribution of this camera's raw scores is kept for "
@@ -276,6 +283,59 @@ class QualitySection(Section):
         "quality.",
     )
     drift: DriftSection = Field(default_factory=DriftSection)
+    service: tuple[ServiceUrl, ...] = Field(
+        default=(),
+        max_length=16,
+        description="Scorer services that score this camera's faces, tried in this order: "
+        "`grpc://host:port`, `grpcs://host:port` (TLS) or `unix:/path`. The camera then loads no "
+        "network; `weights`, `group` and `calibration` say which scores it expects. Default: none, "
+        "the camera scores by itself.",
+    )
+    on_loss: Literal["skip", "local"] = Field(
+        default="skip",
+        description="What happens to faces while no service answers. skip: they are skipped and "
+        "counted, and the best so far is kept. local: the camera loads the network, which takes "
+        "about a second and the memory of a camera without a service, and scores by itself until "
+        "a service is back.",
+    )
+    service_timeout_s: Seconds = Field(
+        default=2.0,
+        le=60,
+        description="Longest time from handing a batch to the services until its scores must be "
+        "back, seconds, with all retries. The service is told what is left of it and drops what "
+        "is late.",
+    )
+    service_model: str = Field(
+        default="grafiqs",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
+        description="Name of the model at the service. Of a server that does not tell the hash of "
+        "its weights, such as Triton, the name must end in the hash's first 12 digits.",
+    )
+    service_token: SecretStr | None = Field(
+        default=None,
+        description="Bearer token for the services; better given as service_token_file.",
+    )
+    service_ca_file: Path | None = Field(
+        default=None,
+        description="PEM file of the authorities that `grpcs://` services are trusted by. Default: "
+        "the system's.",
+    )
+    service_cert_file: Path | None = Field(
+        default=None,
+        description="PEM file of the certificate that this camera shows to `grpcs://` services.",
+    )
+    service_key_file: Path | None = Field(
+        default=None,
+        description="PEM file of its key. Default: the key is in service_cert_file.",
+    )
+
+    @model_validator(mode="after")
+    def _service_fits(self) -> QualitySection:
+        if len(set(self.service)) != len(self.service):
+            raise ValueError("wanted each address of service once")
+        if self.service_key_file is not None and self.service_cert_file is None:
+            raise ValueError("service_key_file is given without service_cert_file")
+        return self
 
 
 def _percentage(value: object) -> object:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import cache
 
 from streamgate.config import (
     CameraConfig,
@@ -26,6 +28,7 @@ from streamgate.delivery.lease.keeper import LeaseKeeper
 from streamgate.delivery.lease.permit import LeasePermit
 from streamgate.delivery.outbox import Outbox
 from streamgate.faces.analyse import FaceAnalyser
+from streamgate.faces.bystanders import BystanderHider
 from streamgate.faces.detect import YuNetDetector
 from streamgate.faces.track import FaceTracker
 from streamgate.models.registry import installed
@@ -38,7 +41,8 @@ from streamgate.pipeline import (
 )
 from streamgate.pipeline.slot import LatestSlot
 from streamgate.ports import Clock, FrameSource, ShotOutbox, WebRtcIngest
-from streamgate.quality import Calibration, GrafiqsScorer
+from streamgate.quality import Calibration
+from streamgate.quality.start import CameraScorer, start_scorer
 from streamgate.quality.threshold import with_threshold
 from streamgate.selection.decision_record import DecidedUnder
 from streamgate.selection.identity import IdentityRules
@@ -47,10 +51,12 @@ from streamgate.telemetry.drift import QualityDrift
 from streamgate.telemetry.metrics import Metrics
 from streamgate.telemetry.notices import SourceNotices
 from streamgate.telemetry.tracing import FrameTracer
-from streamgate.values import Image, TrackDecision
+from streamgate.values import BestShot, Frame, Image, PassReason, TrackDecision
 from streamgate.web.live import LiveSources, LiveView
 
 __all__ = ["Camera", "compose"]
+
+_CONTEXT_SIDE_PX = 1280
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,7 @@ class Camera:
     failures: Failures
     notices: SourceNotices
     calibration: Calibration | None = None
+    scorer_doubt: Callable[[], str | None] = lambda: None
     lease: LeaseKeeper | None = None
 
 
@@ -85,13 +92,14 @@ async def compose(
         StreamgateError: a model, a file or a device is not as configured.
     """
     clock, metrics = SystemClock(), Metrics(loaded.config.camera.name)
-    config, scorer = await _load_scorer(loaded.config, stack)
+    config, scorer = await _load_scorer(loaded.config, metrics, stack)
     analysis = await _build_analysis(config, clock, stack)
     selector = Selector(
         config.gate,
         max_pending=config.quality.max_pending,
         share=config.quality.score_share,
         identity=IdentityRules(visit_s=config.gate.visit_s),
+        zones=config.zones,
     )
     outbox = build_outbox(config, metrics, clock)
     listeners = Listeners(
@@ -109,6 +117,7 @@ async def compose(
         metrics=metrics,
         clock=clock,
         on_outcome=listeners.delivered,
+        hide_bystanders=_bystander_hider(config),
         permit=None if lease is None else LeasePermit(lease),
     )
     failures = Failures(config.health)
@@ -155,7 +164,10 @@ async def compose(
         metrics=metrics,
         clock=clock,
         source=source,
-        slot=LatestSlot(metrics.frames_dropped.labels("replaced").inc),
+        slot=LatestSlot(
+            metrics.frames_dropped.labels("replaced").inc,
+            _wanted(analysis.analyser, listeners.live, metrics),
+        ),
         pipeline=pipeline,
         dispatcher=dispatcher,
         outbox=outbox,
@@ -167,8 +179,26 @@ async def compose(
         failures=failures,
         notices=_notices(listeners.live),
         calibration=scorer.calibration,
+        scorer_doubt=lambda: scorer.doubt,
         lease=lease,
     )
+
+
+def _wanted(
+    analyser: FaceAnalyser, live: LiveView | None, metrics: Metrics
+) -> Callable[[Frame], bool]:
+    """Return whether a frame is worth waking the event loop for; those that are not are counted."""
+    passed = {reason: metrics.frames_passed.labels(reason.value) for reason in PassReason}
+
+    def is_wanted(frame: Frame) -> bool:
+        pause = analyser.pause
+        # Who looks at the page sees every frame.
+        if pause is None or not pause.covers(frame.captured_at) or (live and live.viewers):
+            return True
+        passed[pause.reason].inc()
+        return False
+
+    return is_wanted
 
 
 def _connect(
@@ -185,10 +215,12 @@ def _connect(
 
 
 async def _load_scorer(
-    config: CameraConfig, stack: AsyncExitStack
-) -> tuple[CameraConfig, GrafiqsScorer]:
+    config: CameraConfig, metrics: Metrics, stack: AsyncExitStack
+) -> tuple[CameraConfig, CameraScorer]:
     """Start the scorer, and set the gate's threshold as a quality, however it was asked for."""
-    scorer = await stack.enter_async_context(await GrafiqsScorer.start(config.quality))
+    scorer = await stack.enter_async_context(
+        await start_scorer(config.quality, camera=config.camera.name, metrics=metrics)
+    )
     gate = with_threshold(config.gate, scorer.calibration)
     return config.model_copy(update={"gate": gate}), scorer
 
@@ -224,8 +256,24 @@ async def _build_analysis(config: CameraConfig, clock: Clock, stack: AsyncExitSt
     return _Analysis(thread, detector, analyser)
 
 
+def _bystander_hider(config: CameraConfig) -> Callable[[BestShot], Image | None]:
+    """Load a detector of its own when the first context picture is sent: most cameras send none."""
+    # A context is small: it is looked at in full, also where frames are scaled down further.
+    side_px = max(_CONTEXT_SIDE_PX, config.detector.max_side_px)
+    settings = config.detector.model_copy(update={"max_side_px": side_px})
+
+    @cache
+    def hider() -> BystanderHider:
+        return BystanderHider(YuNetDetector(settings, installed(settings.model)))
+
+    def hide(shot: BestShot) -> Image | None:
+        return hider()(shot)
+
+    return hide
+
+
 def _sketch(
-    config: CameraConfig, scorer: GrafiqsScorer, clock: Clock, stack: AsyncExitStack
+    config: CameraConfig, scorer: CameraScorer, clock: Clock, stack: AsyncExitStack
 ) -> SketchKeeper | None:
     path = config.quality.sketch
     if path is None:
@@ -250,7 +298,7 @@ def _live_view(
     selector: Selector,
     analyser: FaceAnalyser,
     outbox: Outbox,
-    scorer: GrafiqsScorer,
+    scorer: CameraScorer,
 ) -> LiveView | None:
     if not (config.web.enabled and config.web.live_page):
         return None
@@ -261,6 +309,7 @@ def _live_view(
     sources = LiveSources(
         gate=lambda: selector.settings,
         prechecks=lambda: analyser.prechecks,
+        zones=lambda: analyser.zones.sections,
         sinks=lambda: outbox.sinks,
         holds=outbox.holds,
         explain=explain,
@@ -298,6 +347,7 @@ def _decision_log(
         config_hash=identity.config_hash,
         gate=config.gate,
         precheck=config.precheck,
+        zones=config.zones,
         outbox=config.delivery.outbox.kind,
         sinks=tuple(sink.name for sink in config.delivery.sinks),
     )

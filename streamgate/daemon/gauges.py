@@ -5,7 +5,7 @@ from __future__ import annotations
 from streamgate.config import CameraConfig
 from streamgate.pipeline import CameraPipeline
 from streamgate.ports import Clock
-from streamgate.quality import GrafiqsScorer
+from streamgate.quality.start import CameraScorer
 from streamgate.telemetry.drift import QualityDrift
 from streamgate.telemetry.metrics import Metrics
 
@@ -24,12 +24,14 @@ def show_config(config: CameraConfig, config_hash: str, metrics: Metrics, clock:
         "release_quality": config.gate.release_quality,
     }
     metrics.show_config(config_hash, thresholds, clock.wall())
+    for zone in config.zones:
+        metrics.expect_zone(zone.name, watched=zone.kind == "watch")
     metrics.camera.info({"source": config.source.kind})
     metrics.outbox_limit.set(config.delivery.outbox.max_shots)
 
 
 def show_parts(
-    pipeline: CameraPipeline, scorer: GrafiqsScorer, drift: QualityDrift, metrics: Metrics
+    pipeline: CameraPipeline, scorer: CameraScorer, drift: QualityDrift, metrics: Metrics
 ) -> None:
     """Let gauges read the parts whenever they are scraped."""
     calibrated = "true" if scorer.calibrated else "false"

@@ -23,15 +23,17 @@ from streamgate.config import LoadedConfig, WhipSection
 from streamgate.daemon.compose import Camera, compose
 from streamgate.daemon.forced_exit import LastResort
 from streamgate.daemon.health import Part
-from streamgate.daemon.notify import feed_watchdog, notify
 from streamgate.daemon.observer import Observer
 from streamgate.daemon.reload import Reloader, hangups
+from streamgate.daemon.zone_file import ZoneFile
 from streamgate.errors import SourceError, StreamgateError
+from streamgate.telemetry.notify import feed_watchdog, notify
 from streamgate.web.app import Health, build_app, serve
 from streamgate.web.auth import Guard
 from streamgate.web.connections import Limits, raise_descriptor_limit
 from streamgate.web.live_page import add_live_routes
 from streamgate.web.whip import add_whip_routes
+from streamgate.web.zones import add_zone_routes
 
 __all__ = ["run_camera"]
 
@@ -121,6 +123,8 @@ async def _serve(
             add_live_routes(
                 app, camera.live, guard=guard, settings=config.web, health=lambda: health_of(camera)
             )
+            store = ZoneFile(reloader.path, reloader.now) if reloader.path.is_file() else None
+            add_zone_routes(app, guard=guard, zones=camera.live.sources.zones, store=store)
         if camera.ingest is not None and isinstance(config.source, WhipSection):
             add_whip_routes(app, camera.ingest, config.source, camera.metrics)
         await stack.enter_async_context(serve(app, config.web))
@@ -293,7 +297,7 @@ def health_of(camera: Camera) -> Health:
     else:
         detail = "frames arrive" if ready else f"the last frame came {age_s:.1f} s ago"
     alive = fault is None
-    doubt = camera.notices.doubt or unleased
+    doubt = camera.notices.doubt or unleased or camera.scorer_doubt()
     return Health(camera.config.camera.name, age_s, ready and alive, alive, detail, doubt)
 
 

@@ -24,29 +24,31 @@ from streamgate.config.section import secrets_of
 from streamgate.daemon.compose import Camera
 from streamgate.daemon.delivery import build_sink
 from streamgate.daemon.gauges import show_config
-from streamgate.daemon.notify import notify, reloading
 from streamgate.errors import StreamgateError
 from streamgate.ports import Sink
 from streamgate.quality.threshold import with_threshold
 from streamgate.telemetry.logs import configure_logs
+from streamgate.telemetry.notify import notify, reloading
 
 __all__ = ["Reloader", "changed_keys", "hangups", "in_use_after"]
 
 log = structlog.get_logger(__name__)
 
 _POLL_S = 2.0
+_LONGEST_RELOAD_S = 20.0
 
 
 def in_use_after(now: CameraConfig, wanted: CameraConfig) -> CameraConfig:
     """Return the wanted settings, except those that a running camera cannot change.
 
-    Thresholds, sinks and the log change at once; the source, models, the outbox and the web server
+    Thresholds, zones, sinks and the log change at once; the source, models, the outbox and the web server
     are what they were. This function is the whole rule: what it does not take over needs a restart.
     """
     return now.model_copy(
         update={
             "detector": wanted.detector.model_copy(update={"model": now.detector.model}),
             "tracker": wanted.tracker,
+            "zones": wanted.zones,
             "precheck": wanted.precheck,
             "gate": wanted.gate,
             "quality": now.quality.model_copy(
@@ -131,6 +133,23 @@ class Reloader:
         self._poll_s = poll_s
         self._read_mark: _Mark | None = None
         self._last_mark: _Mark | None = None
+        self._waiting: list[asyncio.Future[str]] = []
+
+    @property
+    def path(self) -> Path:
+        """The camera's file."""
+        return self._in_use.path
+
+    async def now(self) -> str:
+        """Ask for a reload and wait for its outcome; at most for as long as is reasonable."""
+        outcome = asyncio.get_running_loop().create_future()
+        self._waiting.append(outcome)
+        self._asked.set()
+        try:
+            async with asyncio.timeout(_LONGEST_RELOAD_S):
+                return await outcome
+        except TimeoutError:
+            return "refused"
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -158,6 +177,10 @@ class Reloader:
             outcome = "refused"
             log.exception("configuration failed half-way; restart the camera")
             self._refused([f"{type(error).__name__} while it was taken over"])
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(outcome)
+        self._waiting.clear()
         metrics.config_reloads.labels(outcome).inc()
         metrics.config_reload_successful.set(outcome != "refused")
         notify("READY=1")
@@ -217,6 +240,7 @@ class Reloader:
             config.gate,
             max_pending=config.quality.max_pending,
             share=config.quality.score_share,
+            zones=config.zones,
         )
         # Not one from before a pause: a lease may have brought another epoch.
         parts.publisher.identity = replace(parts.publisher.identity, config_hash=in_use.config_hash)

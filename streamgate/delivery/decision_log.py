@@ -83,6 +83,7 @@ class DecisionLog:
             self._under,
             gate=config.gate,
             precheck=config.precheck,
+            zones=config.zones,
             config_hash=config_hash,
             sinks=tuple(sink.name for sink in config.delivery.sinks),
         )

@@ -14,9 +14,10 @@ from streamgate.delivery.outbox import Outbox
 from streamgate.delivery.payload import encode_shot
 from streamgate.delivery.sink_worker import DeliveryPace, SinkWorker
 from streamgate.delivery.threads import Threads
+from streamgate.errors import StreamgateError
 from streamgate.ports import Clock, Sink
 from streamgate.telemetry.metrics import Metrics
-from streamgate.values import Acceptance, BestShot, EncodedShot
+from streamgate.values import Acceptance, BestShot, EncodedShot, Image
 from streamgate.values.reasons import DropReason
 
 __all__ = ["Dispatcher"]
@@ -34,6 +35,7 @@ class Dispatcher:
         outbox: made for the names of exactly these sinks.
         sinks: closed by `run`, as the outbox is.
         on_outcome: told the key, the sink and the state after each attempt, see `SinkWorker`.
+        hide_bystanders: makes the context picture in which nobody else can be recognised.
         permit: whether, and as what, best shots may be sent; where it is None, always.
     """
 
@@ -46,9 +48,11 @@ class Dispatcher:
         metrics: Metrics,
         clock: Clock,
         on_outcome: Callable[[str, str, str], None] = lambda _key, _sink, _state: None,
+        hide_bystanders: Callable[[BestShot], Image | None] | None = None,
         permit: SendPermit | None = None,
     ) -> None:
         self._section = section
+        self._hide_bystanders = hide_bystanders
         self._outbox = outbox
         self._metrics = metrics
         self._clock = clock
@@ -92,9 +96,21 @@ class Dispatcher:
             crop_format=section.crop_format,
             jpeg_quality=section.jpeg_quality,
             template=section.template,
+            context_from=self._context_of,
         )
         encoded = await self._encoder.begin(encode)
         return await self.accept_encoded(encoded)
+
+    def _context_of(self, shot: BestShot) -> Image | None:
+        """The wider picture, if it may be sent; called by the encoder's thread."""
+        context = shot.face.candidate.context
+        if context is None or self._hide_bystanders is None or self._section.bystanders == "show":
+            return context
+        try:
+            return self._hide_bystanders(shot)
+        except StreamgateError as error:
+            log.error("context left out: bystanders cannot be found", error=str(error))
+            return None
 
     def _leave_to_another(self, shot: BestShot) -> Acceptance:
         for sink in self._outbox.sinks:

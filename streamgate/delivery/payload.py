@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib import resources
 from typing import Any, Literal, cast
@@ -36,23 +37,29 @@ SCHEMA_VERSION = 1
 PictureFormat = Literal["jpeg", "png"]
 
 
+def _context(shot: BestShot) -> Image | None:
+    return shot.face.candidate.context
+
+
 def encode_shot(
     shot: BestShot,
     *,
     crop_format: PictureFormat = "jpeg",
     jpeg_quality: int = 95,
     template: bool = False,
+    context_from: Callable[[BestShot], Image | None] = _context,
 ) -> EncodedShot:
     """Encode a best shot; the context crop is always a JPEG.
 
     Args:
         template: whether the track's template is part of it.
+        context_from: makes the wider picture that is sent of the one that was taken.
     """
     candidate = shot.face.candidate
     crop = encode_picture(candidate.crop.image, crop_format, jpeg_quality)
-    context = None
-    if candidate.context is not None:
-        context = encode_picture(candidate.context, "jpeg", jpeg_quality)
+    wider, context = context_from(shot), None
+    if wider is not None:
+        context = encode_picture(wider, "jpeg", jpeg_quality)
     metadata: dict[str, Any] = {
         "schema": SCHEMA_NAME,
         "schema_version": SCHEMA_VERSION,
@@ -63,6 +70,7 @@ def encode_shot(
         "visit": shot.visit,
         "revision": shot.revision,
         "rank": shot.rank,
+        "zone": candidate.zone,
         "reason": shot.reason.value,
         "captured_at": iso_8601(candidate.captured_wall),
         "decided_at": iso_8601(shot.decided_wall),
@@ -75,9 +83,7 @@ def encode_shot(
         "model_hash": shot.model_hash,
         "config_hash": shot.config_hash,
         "crop": _picture(crop, candidate.crop.image),
-        "context": None
-        if context is None or candidate.context is None
-        else _picture(context, candidate.context),
+        "context": None if context is None or wider is None else _picture(context, wider),
     }
     if shot.epoch is not None:
         metadata["epoch"] = shot.epoch

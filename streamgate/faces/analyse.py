@@ -6,16 +6,16 @@ One object for the detection thread and for replay, so that both see the same fa
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import numpy as np
-
 from streamgate.config import CameraConfig, DetectorSection
+from streamgate.faces.bystanders import ThoroughDetector, context_of
 from streamgate.faces.examine import examine
-from streamgate.faces.looking import LookPolicy
+from streamgate.faces.looking import LookPolicy, Pause
 from streamgate.faces.motion import GRID, MotionDetector
 from streamgate.faces.track import FaceTracker
+from streamgate.faces.zones import FaceZones
 from streamgate.ports import Clock, FaceDetector
 from streamgate.values import (
     Analysis,
@@ -37,6 +37,9 @@ class FaceAnalyser:
 
     Args:
         every_frame: look at every frame whatever the settings say: recordings are judged whole.
+
+    Attributes:
+        pause: frames that need not be handed over now; any thread may read it.
     """
 
     def __init__(
@@ -53,12 +56,13 @@ class FaceAnalyser:
         self._clock = clock
         self._every_frame = every_frame
         self.static_tracks = 0
+        self.pause: Pause | None = None
         self._motion = MotionDetector()
         self._policy = LookPolicy(self._looks(config))
         self._take(config)
 
     def adopt(self, config: CameraConfig) -> None:
-        """Change the settings of prechecks and tracker; live tracks continue.
+        """Change the settings of prechecks, zones and tracker; live tracks continue.
 
         Call it on the thread that analyses.
         """
@@ -73,25 +77,33 @@ class FaceAnalyser:
 
     def _take(self, config: CameraConfig) -> None:
         self.prechecks = config.precheck
+        self.zones = FaceZones(config.zones)
+        self._prechecks = self.zones.prechecks(config.precheck)
         self._most_faces = config.detector.max_faces
         self._context_margin = config.delivery.context_margin if config.delivery.context else None
+        self._hides_bystanders = config.delivery.bystanders == "hide"
 
     def analyse(self, frame: Frame) -> Analysis:
         """Return what is seen in the next frame."""
         seconds: dict[str, float] = {}
         look = self._decide(frame)
         if isinstance(look, PassReason):
+            self.pause = self._policy.pause(frame.captured_at, tracks=self._following)
             return Analysis(frame.index, frame.captured_at, frame.captured_wall, (), (), look=look)
         image = frame.image
         with _timed(seconds, "detect"):
-            found = self._detector.detect(image)
+            detected, everywhere = self._detect(image)
+            found, ignored = self.zones.split(detected, *frame.pixels.size)
         # Best first: a crowd costs no more than what was allowed for it.
         faces = found[: self._most_faces]
         detected_at = self._clock.monotonic()
         with _timed(seconds, "track"):
             update = self._tracker.update(faces, frame.captured_at)
+        self.pause = self._policy.pause(frame.captured_at, tracks=self._following)
         with _timed(seconds, "align"):
-            seen = tuple(self._examine(frame, tracked, detected_at) for tracked in update.tracked)
+            seen = tuple(
+                self._examine(frame, tracked, detected_at, everywhere) for tracked in update.tracked
+            )
         return Analysis(
             frame_index=frame.index,
             captured_at=frame.captured_at,
@@ -104,52 +116,68 @@ class FaceAnalyser:
             dismissed=tuple(update.dismissed),
             look=look,
             surplus=len(found) - len(faces),
+            ignored=ignored,
         )
 
     def _decide(self, frame: Frame) -> LookReason | PassReason:
         """Return why the frame is looked at, or why it is not."""
-        # A picture on the wall need not be watched.
-        following, moves = max(0, self._tracker.following - self.static_tracks), False
+        following, moves = self._following, False
         if self._policy.settings.look != "every_frame":
-            luma = frame.pixels.luma(*GRID)
+            luma = self.zones.without_ignored(frame.pixels.luma(*GRID))
             moves = self._motion.moves(luma, frame.captured_at, people=following > 0)
         return self._policy.decide(frame.captured_at, moves=moves, tracks=following)
+
+    @property
+    def _following(self) -> int:
+        # A picture on the wall need not be watched.
+        return max(0, self._tracker.following - self.static_tracks)
 
     def flush(self) -> None:
         """Forget every live track: what comes next is another stream."""
         self._tracker.flush()
         self._policy.reset()
+        self.pause = None
         self._motion = MotionDetector()
 
-    def _examine(self, frame: Frame, tracked: TrackedFace, detected_at: float) -> SeenFace:
-        found = examine(frame.image, tracked.face, self.prechecks)
+    def _detect(self, image: Image) -> tuple[Sequence[Face], Sequence[Face] | None]:
+        """Return the faces, and all that a context picture must not show of others."""
+        if self._context_margin is None or not self._hides_bystanders:
+            return self._detector.detect(image), None
+        if isinstance(self._detector, ThoroughDetector):
+            return self._detector.detect_all(image)
+        found = self._detector.detect(image)
+        return found, found
+
+    def _examine(
+        self,
+        frame: Frame,
+        tracked: TrackedFace,
+        detected_at: float,
+        everywhere: Sequence[Face] | None,
+    ) -> SeenFace:
+        zone = self.zones.watched(tracked.face, *frame.pixels.size)
+        found = examine(frame.image, tracked.face, self._prechecks[zone])
         if found.rejection is not None or found.crop is None or found.measures is None:
-            return SeenFace(tracked, None, str(found.rejection))
+            return SeenFace(tracked, None, str(found.rejection), zone)
+        context, context_at = None, (0, 0)
+        if self._context_margin is not None:
+            context, context_at = context_of(
+                frame.image, tracked.face, self._context_margin, everywhere
+            )
         candidate = Candidate(
             tracked=tracked,
             measures=found.measures,
             crop=found.crop,
-            context=self._context(frame.image, tracked.face),
+            context=context,
             frame_index=frame.index,
             captured_at=frame.captured_at,
             captured_wall=frame.captured_wall,
             decoded_at=frame.decoded_at,
             detected_at=detected_at,
+            zone=zone,
+            context_at=context_at,
         )
-        return SeenFace(tracked, candidate, None)
-
-    def _context(self, image: Image, face: Face) -> Image | None:
-        """Return the face with its surroundings, copied so that the frame itself can be freed."""
-        if self._context_margin is None:
-            return None
-        height, width = image.shape[:2]
-        x1, y1, x2, y2 = face.box
-        across, down = self._context_margin * (x2 - x1), self._context_margin * (y2 - y1)
-        rows = slice(max(0, int(y1 - down)), min(height, int(np.ceil(y2 + down))))
-        columns = slice(max(0, int(x1 - across)), min(width, int(np.ceil(x2 + across))))
-        context = image[rows, columns].copy()
-        context.setflags(write=False)
-        return context
+        return SeenFace(tracked, candidate, None, zone)
 
 
 @contextmanager

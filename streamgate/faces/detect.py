@@ -29,6 +29,8 @@ _HEAD = 0.5
 sometimes detected as a second face; a person who looks over the head from behind shows more than
 hair."""
 _WARM_UP_SIDE_PX = 64
+_DOUBTFUL_SCORE = 0.2
+"""Lowest confidence of a place that is treated as a face where a face must not be seen."""
 
 
 class YuNetDetector:
@@ -70,6 +72,23 @@ class YuNetDetector:
         Raises:
             DetectorError: the picture is of another shape or type, or the network failed.
         """
+        return distinct(self._faces(image, self._settings.min_score), self._settings.duplicate_iou)
+
+    def detect_all(self, image: Image) -> tuple[list[Face], list[Face]]:
+        """Return what `detect` returns, and every place where a face may be, in one pass.
+
+        The second list is best first and includes what is unsure, and what may be one face twice.
+
+        Raises:
+            DetectorError: see `detect`.
+        """
+        least = self._settings.min_score
+        everywhere = self._faces(image, min(_DOUBTFUL_SCORE, least))
+        # The best of boxes that overlap stays: a worse one takes nothing from the first list.
+        sure = [face for face in everywhere if face.detector_score >= np.float32(least)]
+        return distinct(sure, self._settings.duplicate_iou), everywhere
+
+    def _faces(self, image: Image, min_score: float) -> list[Face]:
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise DetectorError(
                 f"a frame must be RGB uint8 [H, W, 3], not {image.dtype} {list(image.shape)}"
@@ -77,16 +96,18 @@ class YuNetDetector:
         height, width = image.shape[:2]
         if height == 0 or width == 0:
             return []
-        rows, scale = self._run(image)
+        rows, scale = self._run(image, min_score)
         faces = [
             face
             for row in rows
             if (face := _face(row / scale, float(row[14]), width, height)) is not None
         ]
         faces.sort(key=lambda face: -face.detector_score)
-        return distinct(faces, self._settings.duplicate_iou)
+        return faces
 
-    def _run(self, image: Image) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _run(
+        self, image: Image, min_score: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         height, width = image.shape[:2]
         shrink = min(1.0, self._settings.max_side_px / max(height, width))
         size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
@@ -101,7 +122,7 @@ class YuNetDetector:
             ) from None
         (rows,) = self._network.detect(
             [bgr],
-            min_score=self._settings.min_score,
+            min_score=min_score,
             duplicate_iou=self._settings.duplicate_iou,
         )
         # Sides are rounded to whole pixels, so the two scales may differ a little.

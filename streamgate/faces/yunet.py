@@ -71,28 +71,30 @@ class YuNet:
             DetectorError: the network failed.
         """
         height, width = pictures[0].shape[:2]
-        below, right = -height % _STRIDES[-1], -width % _STRIDES[-1]
+        columns = -(-width // _STRIDES[-1]) * _STRIDES[-1] // _STRIDES[0]
         try:
-            if below or right:
-                pictures = [
-                    np.asarray(
-                        cv2.copyMakeBorder(picture, 0, below, 0, right, cv2.BORDER_CONSTANT),
-                        np.uint8,
-                    )
-                    for picture in pictures
-                ]
-            blob = cv2.dnn.blobFromImages(pictures)
-            values = self._session.run(self._names, {self._input: blob})
+            values = self._session.run(self._names, {self._input: _planes(pictures)})
         except Exception as error:  # as above
             raise DetectorError(
                 f"the face detector failed: {str(error).strip().splitlines()[0]}"
             ) from None
         outputs = dict(zip(self._names, values, strict=True))
-        columns = (width + right) // _STRIDES[0]
         return [
             _distinct(_decoded(_of(outputs, i, len(pictures)), columns, min_score), duplicate_iou)
             for i in range(len(pictures))
         ]
+
+
+def _planes(pictures: list[Image]) -> NDArray[np.float32]:
+    """Return pictures as the network takes them: float32 [N, 3, H, W], padded with black."""
+    # Not cv2.dnn.blobFromImages, which takes 3 ms of the 13 for a picture of 640×360.
+    height, width = pictures[0].shape[:2]
+    below, right = -height % _STRIDES[-1], -width % _STRIDES[-1]
+    planes = np.zeros((len(pictures), 3, height + below, width + right), np.float32)
+    for place, picture in zip(planes, pictures, strict=True):
+        for channel, values in enumerate(cv2.split(picture)):
+            place[channel, :height, :width] = values
+    return planes
 
 
 def _of(outputs: _Outputs, picture: int, count: int) -> _Outputs:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import structlog
 
-from streamgate.errors import DetectorError, PictureError, ScoreError
+from streamgate.errors import DetectorError, PictureError, ScoreError, ScorerAwayError
 from streamgate.pipeline.publisher import Publisher
 from streamgate.ports import Clock, FrameAnalyser, QualityScorer
 from streamgate.selection.selector import Selector, SelectorEvent
@@ -177,7 +177,12 @@ class CameraPipeline:
         metrics.frames_looked_at.labels(analysis.look.value).inc()
         metrics.faces_detected.inc(len(analysis.faces) + analysis.surplus)
         metrics.faces_rejected.labels(Rejection.TOO_MANY.value).inc(analysis.surplus)
+        for zone, count in analysis.ignored.items():
+            metrics.zone_faces.labels(zone).inc(count)
+            metrics.faces_rejected.labels(Rejection.IN_IGNORE_ZONE.value).inc(count)
         for face in analysis.faces:
+            if face.zone is not None:
+                metrics.zone_faces.labels(face.zone).inc()
             if face.rejection is not None:
                 metrics.faces_rejected.labels(face.rejection).inc()
         if analysis.faces:
@@ -229,6 +234,9 @@ class CameraPipeline:
             events = parts.selector.failed(batch, SkipReason.SHUTDOWN, self.time)
             await self._publish(events)
             raise
+        except ScorerAwayError:
+            # No fault of this process, which must go on; whoever was asked has told why.
+            events = parts.selector.failed(batch, SkipReason.SCORER_AWAY, self.time)
         except ScoreError as error:
             log.error("scoring failed", error=str(error), faces=len(batch))
             parts.on_outcome("scorer", str(error))

@@ -130,6 +130,8 @@ class Publisher:
     async def _deliver(self, shot: BestShot) -> None:
         metrics, face = self.metrics, shot.face
         metrics.shots_released.labels(shot.reason.value).inc()
+        if face.candidate.zone is not None:
+            metrics.zone_shots.labels(face.candidate.zone).inc()
         metrics.capture_to_decision.observe(
             shot.decided_at - face.candidate.captured_at, self.exemplar(shot.track_id)
         )
@@ -154,6 +156,7 @@ class Publisher:
         log.info(
             "track decided", track=decision.track_id, outcome=decision.outcome.value,
             reason=decision.reason.value, faces=decision.faces, scored=decision.scored,
+            zones=decision.zones or None,
             best_quality=decision.best_quality and round(decision.best_quality, 1),
             rejected=dict(decision.rejected) or None,
         )  # fmt: skip

@@ -29,9 +29,15 @@ class LatestSlot:
 
     Args:
         on_replaced: called, on the writer's thread, for each frame that nobody had read.
+        is_wanted: asked, on the writer's thread, whether a frame need be handed over at all; one
+            that need not wakes nobody.
     """
 
-    def __init__(self, on_replaced: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        on_replaced: Callable[[], None] = lambda: None,
+        is_wanted: Callable[[Frame], bool] = lambda _frame: True,
+    ) -> None:
         self._lock = threading.Lock()
         self._taken = threading.Condition(self._lock)
         # At most one discontinuity on either side of the frame; none after it without a frame.
@@ -42,9 +48,12 @@ class LatestSlot:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reader: asyncio.Future[None] | None = None
         self._on_replaced = on_replaced
+        self._is_wanted = is_wanted
 
     def put(self, frame: Frame) -> None:
-        """Leave the newest frame; after `close` it is dropped."""
+        """Leave the newest frame if it is wanted; after `close` it is dropped."""
+        if not self._is_wanted(frame):
+            return
         with self._lock:
             if self._closed:
                 return

@@ -24,6 +24,7 @@ __all__ = [
     "Calibration",
     "ErrorCurve",
     "calibration_path",
+    "find_calibration",
     "fit_percentile",
     "fit_quantiles",
     "load_calibration",
@@ -197,6 +198,36 @@ def load_calibration(path: Path, *, weights_sha256: str) -> Calibration:
             f"{weights_sha256[:12]}…; calibrate again with streamgate calibrate"
         )
     return calibration
+
+
+def find_calibration(
+    weights: Path, weights_sha256: str, group: str, path: str | Path | None
+) -> Calibration | None:
+    """Return the calibration to use with weights: the one named, or else the one beside them.
+
+    Args:
+        weights: their file.
+        weights_sha256: its hash.
+        group: the tap that is scored.
+        path: the calibration that is asked for; None takes the one beside the weights, if there
+            is one for this group.
+
+    Raises:
+        ModelError: it cannot be used with these weights and this group.
+    """
+    if path is not None:
+        calibration = load_calibration(Path(path), weights_sha256=weights_sha256)
+        if calibration.group != group:
+            raise ModelError(
+                f"{path}: made for group {calibration.group}, but {group} is scored; calibrate "
+                f"again or use group {calibration.group}"
+            )
+        return calibration
+    beside = calibration_path(weights)
+    if not beside.exists():
+        return None
+    calibration = load_calibration(beside, weights_sha256=weights_sha256)
+    return calibration if calibration.group == group else None
 
 
 def _parse(path: Path, content: object) -> Calibration:

@@ -15,8 +15,7 @@ from streamgate.errors import ModelError, ScoreError
 from streamgate.quality.allocator import give_back_freed_memory, map_large_blocks
 from streamgate.quality.calibration import (
     Calibration,
-    calibration_path,
-    load_calibration,
+    find_calibration,
     uncalibrated_quality,
 )
 from streamgate.quality.choice import Choice, choose
@@ -136,7 +135,8 @@ class Scorer:
         else:
             threads = threads or len(os.sched_getaffinity(0))
             engine = GraphEngine(loaded, batch_size=size, threads=threads)
-        scorer = cls(loaded, engine, group=tap, calibration=_calibration(loaded, tap, calibration))
+        found = find_calibration(loaded.path, loaded.sha256, tap, calibration)
+        scorer = cls(loaded, engine, group=tap, calibration=found)
         # The engine has what it needs of them.
         del loaded
         give_back_freed_memory()
@@ -271,22 +271,6 @@ def _group(name: str) -> Group:
     except ValueError:
         known = ", ".join(GROUPS)
         raise ModelError(f"unknown group {name!r}: expected one of {known}") from None
-
-
-def _calibration(weights: Weights, group: Group, path: str | Path | None) -> Calibration | None:
-    if path is not None:
-        calibration = load_calibration(Path(path), weights_sha256=weights.sha256)
-        if calibration.group != group:
-            raise ModelError(
-                f"{path}: made for group {calibration.group}, but {group} is scored; calibrate "
-                f"again or use group {calibration.group}"
-            )
-        return calibration
-    beside = calibration_path(weights.path)
-    if not beside.exists():
-        return None
-    calibration = load_calibration(beside, weights_sha256=weights.sha256)
-    return calibration if calibration.group == group else None
 
 
 def _join(parts: list[NDArray[np.float64]]) -> NDArray[np.float64]:

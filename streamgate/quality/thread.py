@@ -21,7 +21,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from streamgate.config import QualitySection
+from streamgate.config import NetworkSection
 from streamgate.errors import ScoreError
 from streamgate.quality.calibration import Calibration
 from streamgate.quality.raw_scores import RING_SIZE
@@ -66,7 +66,7 @@ class GrafiqsScorer:
         self._thread = Thread(target=self._work, name="scorer", daemon=True)
 
     @classmethod
-    async def start(cls, settings: QualitySection) -> Self:
+    async def start(cls, settings: NetworkSection) -> Self:
         """Start the thread and wait until the model is loaded.
 
         Raises:
@@ -118,6 +118,21 @@ class GrafiqsScorer:
         return self._started.result().model_hash
 
     @property
+    def overlaps(self) -> bool:
+        """Whether several batches under way are faster than one at a time."""
+        return self._started.result().overlaps
+
+    @property
+    def backbone(self) -> str:
+        """The published name of the network's layout, or its depths."""
+        return self._started.result().backbone
+
+    @property
+    def embedding_size(self) -> int:
+        """E."""
+        return self._started.result().embedding_size
+
+    @property
     def calibrated(self) -> bool:
         """Whether quality is calibrated; otherwise it only ranks."""
         return self._started.result().calibrated
@@ -126,6 +141,11 @@ class GrafiqsScorer:
     def calibration(self) -> Calibration | None:
         """What quality means, where that is known."""
         return self._started.result()._calibration
+
+    @property
+    def doubt(self) -> str | None:
+        """What is wrong although faces are scored: nothing that this scorer knows of."""
+        return None
 
     async def score(self, crops: NDArray[np.uint8]) -> Scores:
         """Score RGB uint8 [N, 112, 112, 3] crops, 1 ≤ N ≤ batch_size, without blocking the loop.

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from importlib import resources
 from typing import Any, Literal, cast
 
-from streamgate.config import GateSection, PrecheckSection
+from streamgate.config import GateSection, PrecheckSection, ZoneSection
 from streamgate.values import BestShot, TrackDecision
 
 __all__ = [
@@ -47,6 +47,7 @@ class DecidedUnder:
     Attributes:
         outbox: the kind of outbox that `accepted` refers to; None where there is none.
         sinks: names of the sinks that best shots go to.
+        zones: of the camera.
     """
 
     camera: str
@@ -57,6 +58,7 @@ class DecidedUnder:
     precheck: PrecheckSection
     outbox: str | None
     sinks: tuple[str, ...] = ()
+    zones: tuple[ZoneSection, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ def decision_record(
             }
             for join in decision.joins
         ],
+        "zones": list(decision.zones),
         "outcome": decision.outcome.value,
         "reason": decision.reason.value,
         "first_seen_at": _utc(decision.first_seen_wall),
@@ -139,6 +142,11 @@ def decision_record(
         "sinks": list(under.sinks),
         "gate": under.gate.model_dump(mode="json"),
         "precheck": under.precheck.model_dump(mode="json"),
+        "watch_zones": {
+            zone.name: zone.model_dump(mode="json", include={"min_quality", "min_size_px"})
+            for zone in under.zones
+            if zone.kind == "watch"
+        },
         "model_hash": under.model_hash,
         "config_hash": under.config_hash,
     }

@@ -16,6 +16,9 @@ Every track has exactly one `TrackDecision`, forwarded or not. Faces are release
 If the person of a track was already forwarded in an earlier track of the same visit, the track
 counts as released from its beginning. Which tracks are one person is decided elsewhere (see
 `identity`): the gate is called to merge two tracks, to continue a visit, or to divide a track.
+
+Where there are watch zones, a track counts from the moment when its face is first in one of them. A
+face is judged by the threshold of the zone that it is in, or that its track was in last.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from streamgate.config import GateSection
+from streamgate.config import GateSection, ZoneSection
 from streamgate.selection.agreement import TrackTemplate, worth
 from streamgate.values import (
     Release,
@@ -73,6 +76,11 @@ class _Track:
     last_seen_at: float
     last_seen_wall: float
     visit: int
+    # Since when it counts; None before it was in a watch zone.
+    counts_from: float | None = None
+    # The watch zones that it was in, the latest last; a dict because sets have no order.
+    zones: dict[str, None] = field(default_factory=dict)
+    zone: str | None = None
     faces: int = 0
     scored: int = 0
     skipped: int = 0
@@ -92,19 +100,36 @@ class _Track:
 
 
 class QualityGate:
-    """Picks the best faces of each track, by the settings of the section `gate`."""
+    """Picks the best faces of each track, by the settings of the section `gate`.
 
-    def __init__(self, settings: GateSection) -> None:
+    Args:
+        zones: those of the camera; of ignore zones it takes no notice.
+
+    Attributes:
+        watches: whether there are watch zones.
+    """
+
+    def __init__(self, settings: GateSection, zones: Sequence[ZoneSection] = ()) -> None:
         self.settings = settings
         self._tracks: dict[int, _Track] = {}
+        self._take_zones(zones)
 
-    def adopt(self, settings: GateSection) -> None:
+    def _take_zones(self, zones: Sequence[ZoneSection]) -> None:
+        watched = [zone for zone in zones if zone.kind == "watch"]
+        self.watches = bool(watched)
+        self._zone_quality = {
+            zone.name: zone.min_quality for zone in watched if zone.min_quality is not None
+        }
+
+    def adopt(self, settings: GateSection, zones: Sequence[ZoneSection] = ()) -> None:
         """Change the settings; live tracks keep what was seen and forwarded.
 
         A face that waits for its release is discarded if it is no longer good enough, and the
-        best one so far is considered again if it has become good enough.
+        best one so far is considered again if it has become good enough. A track that counts goes
+        on counting, whatever its zones have become.
         """
         self.settings = settings
+        self._take_zones(zones)
         for track in self._tracks.values():
             faces = list(track.pool.values())
             if not faces and track.best is not None:
@@ -114,6 +139,10 @@ class QualityGate:
     def forwarded(self, track_id: int) -> Forwarded | None:
         """What was forwarded of the person of a live track, here or earlier in the visit."""
         return self._tracks[track_id].latest
+
+    def counts(self, track_id: int) -> bool:
+        """Whether a live track was in a watch zone, or there are none."""
+        return self._tracks[track_id].counts_from is not None
 
     def visit_of(self, track_id: int) -> int:
         """The visit that a live track belongs to."""
@@ -137,6 +166,10 @@ class QualityGate:
             track.first_seen_at, track.first_seen_wall = other.first_seen_at, other.first_seen_wall
         if other.last_seen_at > track.last_seen_at:
             track.last_seen_at, track.last_seen_wall = other.last_seen_at, other.last_seen_wall
+        starts = [at for at in (track.counts_from, other.counts_from) if at is not None]
+        track.counts_from = min(starts, default=None)
+        track.zones = {**other.zones, **track.zones}
+        track.zone = track.zone or other.zone
         track.faces += other.faces
         track.scored += other.scored
         track.skipped += other.skipped
@@ -168,8 +201,11 @@ class QualityGate:
         """
         track = self._tracks[track_id]
         new = self._tracks[new_id] = _Track(
-            at, wall, track.last_seen_at, track.last_seen_wall, visit
-        )
+            at, wall, track.last_seen_at, track.last_seen_wall, visit,
+            counts_from=None if track.counts_from is None else max(at, track.counts_from),
+            zones=dict.fromkeys([track.zone] if track.zone else []),
+            zone=track.zone,
+        )  # fmt: skip
         faces = list(track.pool.values())
         if track.best is not None and track.best not in faces:
             faces.append(track.best)
@@ -204,19 +240,32 @@ class QualityGate:
         track = self._tracks.get(track_id)
         if track is None:
             return ReleaseTarget(to_beat=math.inf, deadline=math.inf)
-        to_beat, wanted = self._threshold(track), self._wanted(track)
+        to_beat, wanted = self._threshold(track, track.zone), self._wanted(track)
         if len(track.pool) >= wanted:
             best_first = sorted((face.quality for face in track.pool.values()), reverse=True)
             to_beat = max(to_beat, best_first[wanted - 1])
         return ReleaseTarget(to_beat, self._deadline(track))
 
-    def seen(self, track_id: int, *, at: float, wall: float) -> None:
-        """Note a detected face of a track at its capture time."""
+    def seen(self, track_id: int, *, at: float, wall: float, zone: str | None = None) -> str | None:
+        """Note a detected face of a track at its capture time.
+
+        Args:
+            zone: the watch zone that it is in.
+
+        Returns:
+            The watch zone that the track is in or was in last.
+        """
         track = self._tracks.get(track_id)
         if track is None:
             track = self._tracks[track_id] = _Track(at, wall, at, wall, visit=track_id)
         track.faces += 1
         track.last_seen_at, track.last_seen_wall = at, wall
+        if zone is not None:
+            track.zones[zone] = None
+            track.zone = zone
+        if track.counts_from is None and (zone is not None or not self.watches):
+            track.counts_from = at
+        return track.zone
 
     def rejected(self, track_id: int, reason: str) -> None:
         """Note that a face of the track failed a precheck."""
@@ -234,7 +283,7 @@ class QualityGate:
         track.template.add(face.embedding, face.quality)
         if track.best is None or face.quality > track.best.quality:
             track.best = face
-        if face.quality >= self._threshold(track):
+        if face.quality >= self._threshold(track, face.candidate.zone):
             self._pool(track, face)
         return list(self._due(track_id, track, at))
 
@@ -251,7 +300,8 @@ class QualityGate:
         events: list[GateEvent] = []
         if track.pool and track.age_s >= self.settings.min_age_s:
             events.extend(self._release(track_id, track, reason, at))
-        events.append(_decision(track_id, track, reason, at, self.settings))
+        least = self._least(None if track.best is None else track.best.candidate.zone)
+        events.append(_decision(track_id, track, reason, at, least))
         return events
 
     def flush(self, reason: ReleaseReason, *, at: float) -> list[GateEvent]:
@@ -260,15 +310,21 @@ class QualityGate:
             event for track_id in self.live_tracks for event in self.end(track_id, reason, at=at)
         ]
 
-    def _threshold(self, track: _Track) -> float:
-        """Return the quality that a face must have to be released."""
+    def _least(self, zone: str | None) -> float:
+        """Return the threshold of a zone."""
+        if zone is None:
+            return self.settings.min_quality
+        return self._zone_quality.get(zone, self.settings.min_quality)
+
+    def _threshold(self, track: _Track, zone: str | None) -> float:
+        """Return the quality that a face of a zone must have to be released."""
         if track.suppressed:
             return math.inf
         if track.latest is None:
-            return self.settings.min_quality
+            return self._least(zone)
         if self.settings.improve_by is None or track.latest.count >= self.settings.max_per_track:
             return math.inf
-        return max(track.latest.quality + self.settings.improve_by, self.settings.min_quality)
+        return max(track.latest.quality + self.settings.improve_by, self._least(zone))
 
     def _wanted(self, track: _Track) -> int:
         """Return how many faces the next release of the track may have."""
@@ -278,7 +334,9 @@ class QualityGate:
         """Return when the track's first release is due, whatever its faces are."""
         if track.suppressed or track.latest is not None or self.settings.max_wait_s is None:
             return math.inf
-        return track.first_seen_at + self.settings.max_wait_s
+        if track.counts_from is None:
+            return math.inf
+        return track.counts_from + self.settings.max_wait_s
 
     def _pool(self, track: _Track, face: ScoredFace) -> None:
         """Keep the best face of each moment, and only the best moments."""
@@ -298,7 +356,7 @@ class QualityGate:
         """Let the faces that are good enough compete again, in the order of their capture."""
         track.pool.clear()
         for face in sorted(faces, key=lambda one: one.candidate.captured_at):
-            if face.quality >= self._threshold(track):
+            if face.quality >= self._threshold(track, face.candidate.zone):
                 self._pool(track, face)
 
     def _due(self, track_id: int, track: _Track, at: float) -> Iterator[Release]:
@@ -317,7 +375,8 @@ class QualityGate:
             return ReleaseReason.QUALITY_REACHED
         if (
             self.settings.max_wait_s is not None
-            and at - track.first_seen_at >= self.settings.max_wait_s
+            and track.counts_from is not None
+            and at - track.counts_from >= self.settings.max_wait_s
         ):
             return ReleaseReason.MAX_WAIT
         return None
@@ -365,7 +424,7 @@ def _apart(track: _Track, wanted: int, gap_s: float) -> list[ScoredFace]:
 
 
 def _decision(
-    track_id: int, track: _Track, reason: ReleaseReason, at: float, settings: GateSection
+    track_id: int, track: _Track, reason: ReleaseReason, at: float, least: float
 ) -> TrackDecision:
     if track.forwarded:
         outcome = TrackOutcome.FORWARDED
@@ -373,10 +432,12 @@ def _decision(
         outcome = TrackOutcome.STATIC
     elif track.latest is not None:
         outcome = TrackOutcome.SAME_VISIT
-    elif track.best is not None and track.best.quality < settings.min_quality:
+    elif track.best is not None and track.best.quality < least:
         outcome = TrackOutcome.BELOW_MIN_QUALITY
     elif track.best is not None:
         outcome = TrackOutcome.TOO_YOUNG
+    elif track.counts_from is None:
+        outcome = TrackOutcome.OUTSIDE_ZONES
     elif track.skipped:
         outcome = TrackOutcome.NOTHING_SCORED
     else:
@@ -399,4 +460,5 @@ def _decision(
         visit=track.visit,
         rejected=dict(track.rejected),
         joins=tuple(track.joins),
+        zones=tuple(track.zones),
     )

@@ -10,6 +10,9 @@ of that track; one that follows a decided track of the same person is a later tr
 *visit*.
 `identity` tells which tracklets are the same person, from the embeddings that come with the scores.
 
+Where there are watch zones, a track counts from the moment when its face is first in one of them;
+none of its faces before is scored.
+
 A track that has ended is decided once no face of it is being scored and no waiting one can still
 win. Until then it is *ending*.
 """
@@ -21,7 +24,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from streamgate.config import GateSection
+from streamgate.config import GateSection, ZoneSection
 from streamgate.selection.gate import Forwarded, QualityGate
 from streamgate.selection.identity import Identities, IdentityRules, Joined, Split
 from streamgate.selection.scheduler import Scheduler
@@ -85,6 +88,7 @@ class Selector:
         max_pending: the most faces that wait for the scorer.
         share: share of a track's candidates that may be scored, 0-1.
         identity: when two tracks are one person; None: tracks are never compared.
+        zones: those of the camera.
     """
 
     def __init__(
@@ -94,8 +98,9 @@ class Selector:
         max_pending: int,
         share: float = 1.0,
         identity: IdentityRules | None = None,
+        zones: Sequence[ZoneSection] = (),
     ) -> None:
-        self._gate = QualityGate(gate)
+        self._gate = QualityGate(gate, zones)
         self._scheduler = Scheduler(
             max_pending, share=share, target_of=self._target_of, urgent=self._is_urgent
         )
@@ -130,6 +135,18 @@ class Selector:
         """The track that a number of the tracker's stands for, as is known now."""
         return self._tracklets[tracklet].track_id if tracklet in self._tracklets else tracklet
 
+    def may_count(self, number: int) -> bool:
+        """Whether what was just seen under a number of the tracker's was in a watch zone by now.
+
+        Where there are no such zones, everything counts, false detections apart.
+        """
+        tracklet, track_id = self._tracklets.get(number), self.track_of(number)
+        if tracklet is not None and tracklet.unconfirmed is not None:
+            return not self._gate.watches or any(
+                face.zone is not None for face, _, _ in tracklet.unconfirmed
+            )
+        return track_id not in self._gate.live_tracks or self._gate.counts(track_id)
+
     def named(self, analysis: Analysis) -> Analysis:
         """Return the same analysis with the numbers of tracks instead of the tracker's.
 
@@ -143,12 +160,19 @@ class Selector:
             track_id = self.track_of(face.tracked.track_id)
             tracked = replace(face.tracked, track_id=track_id)
             candidate = face.candidate and face.candidate.of_track(track_id)
-            faces.append(SeenFace(tracked, candidate, face.rejection))
+            faces.append(SeenFace(tracked, candidate, face.rejection, face.zone))
         return replace(analysis, faces=tuple(faces))
 
-    def adopt(self, gate: GateSection, *, max_pending: int, share: float) -> None:
+    def adopt(
+        self,
+        gate: GateSection,
+        *,
+        max_pending: int,
+        share: float,
+        zones: Sequence[ZoneSection] = (),
+    ) -> None:
         """Change the settings; live tracks keep what was seen and forwarded."""
-        self._gate.adopt(gate)
+        self._gate.adopt(gate, zones)
         if self._identities is not None:
             self._identities.rules = replace(self._identities.rules, visit_s=gate.visit_s)
         self._scheduler.max_pending, self._scheduler.share = max_pending, share
@@ -261,11 +285,13 @@ class Selector:
         return self._take(face, tracklet.track_id, at, wall)
 
     def _take(self, face: SeenFace, track_id: int, at: float, wall: float) -> list[SelectorEvent]:
-        self._gate.seen(track_id, at=at, wall=wall)
+        zone = self._gate.seen(track_id, at=at, wall=wall, zone=face.zone)
         box = face.tracked.face
         self._static.seen(track_id, box.landmarks, math.sqrt(box.area), at)
+        if face.candidate is not None and not self._gate.counts(track_id):
+            return self._skip([Skipped(face.candidate, SkipReason.OUTSIDE_ZONES)])
         if face.candidate is not None:
-            return self._skip(self._scheduler.offer(face.candidate))
+            return self._skip(self._scheduler.offer(face.candidate.in_zone(zone)))
         if face.rejection is not None:
             self._gate.rejected(track_id, face.rejection)
         return []

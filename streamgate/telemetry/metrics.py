@@ -25,6 +25,7 @@ from streamgate.values.reasons import (
     OutboxFault,
     Rejection,
     ReloadOutcome,
+    ServiceFault,
     SourceState,
     Stage,
 )
@@ -68,6 +69,7 @@ class Metrics:
         self._process()
         self._source()
         self._faces()
+        self._remote()
         self._quality()
         self._gate()
         self._delivery()
@@ -157,6 +159,9 @@ class Metrics:
         self.faces_rejected = self._counter(
             "faces_rejected", "Faces that a precheck rejected, by reason.", reason=tuple(Rejection)
         )
+        self.zone_faces = self._counter(
+            "zone_faces", "Faces found in a zone, by its name; those in ignore zones too.", zone=()
+        )
         self.faces_scored = self._counter("faces_scored", "Faces that were scored.")
         self.faces_skipped = self._counter(
             "faces_skipped", "Faces that passed the prechecks and were not scored, by reason.",
@@ -169,6 +174,23 @@ class Metrics:
         )
         self.scorer_batch = self._histogram(
             "scorer_batch_faces", "Faces in a batch of the scorer.", BATCH_BUCKETS
+        )
+
+    def _remote(self) -> None:
+        self.remote_scorer_up = self._gauge(
+            "remote_scorer_up",
+            "1 while the scorer service at an address is used or could be, else 0; absent without "
+            "services.",
+            service=(),
+        )
+        self.remote_scorer_faults = self._counter(
+            "remote_scorer_faults",
+            "Requests to a scorer service that brought no scores, by reason.",
+            reason=tuple(ServiceFault),
+        )
+        self.remote_scorer_local = self._gauge(
+            "remote_scorer_local",
+            "1 while the camera scores by itself because no scorer service answers, else 0.",
         )
 
     def _quality(self) -> None:
@@ -211,6 +233,9 @@ class Metrics:
             "shots_released",
             "Best shots that the gate released, by reason.",
             reason=tuple(ReleaseReason),
+        )
+        self.zone_shots = self._counter(
+            "zone_shots", "Best shots released, by the watch zone that they are of.", zone=()
         )
         self.capture_to_decision = self._histogram(
             "capture_to_decision_seconds",
@@ -331,6 +356,12 @@ class Metrics:
     def watch(self, gauge: Gauge, read: Callable[[], float]) -> None:
         """Make a gauge read its value whenever it is scraped."""
         gauge.set_function(read)
+
+    def expect_zone(self, name: str, *, watched: bool) -> None:
+        """Create the series of a zone before its first face."""
+        self.zone_faces.labels(name)
+        if watched:
+            self.zone_shots.labels(name)
 
     def expect_sink(self, name: str) -> None:
         """Create the series of a sink before its first delivery."""

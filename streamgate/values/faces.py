@@ -123,6 +123,9 @@ class Candidate:
         context: wider crop around the face, RGB uint8, if the configuration asks for one.
         frame_index: index of its frame.
         captured_at, captured_wall, decoded_at, detected_at: times, see `Frame`.
+        zone: name of the watch zone that the face is in, or that its track was in last; None where
+            there is none.
+        context_at: x and y of the context's left upper corner in its frame, pixels.
     """
 
     tracked: TrackedFace
@@ -134,6 +137,8 @@ class Candidate:
     captured_wall: float
     decoded_at: float
     detected_at: float
+    zone: str | None = None
+    context_at: tuple[int, int] = (0, 0)
 
     @property
     def track_id(self) -> int:
@@ -145,6 +150,10 @@ class Candidate:
         if track_id == self.track_id:
             return self
         return replace(self, tracked=replace(self.tracked, track_id=track_id))
+
+    def in_zone(self, zone: str | None) -> Candidate:
+        """Return the same candidate as one of a watch zone: its track was there last."""
+        return self if zone == self.zone else replace(self, zone=zone)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -200,11 +209,15 @@ class SeenFace:
     """A tracked face after the prechecks: a candidate, or the reason why it was rejected.
 
     Exactly one of `candidate` and `rejection` is set.
+
+    Attributes:
+        zone: name of the watch zone that the face is in; None outside of all.
     """
 
     tracked: TrackedFace
     candidate: Candidate | None
     rejection: str | None
+    zone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +247,7 @@ class Analysis:
         dismissed: tracks that were never confirmed, and are gone.
         look: why the detector was asked about the frame, or why it was not.
         surplus: faces that were found beyond the most that are allowed, and left alone.
+        ignored: how many faces were in each ignore zone, by its name, and left alone.
     """
 
     frame_index: int
@@ -247,3 +261,4 @@ class Analysis:
     dismissed: tuple[int, ...] = ()
     look: LookReason | PassReason = LookReason.EVERY_FRAME
     surplus: int = 0
+    ignored: Mapping[str, int] = field(default_factory=dict)

@@ -14,6 +14,9 @@ __all__ = [
     "OutboxFault",
     "Rejection",
     "ReloadOutcome",
+    "ServiceFault",
+    "ServiceRefusal",
+    "ServiceStage",
     "SourceState",
     "Stage",
 ]
@@ -82,6 +85,8 @@ class Rejection(StrEnum):
     BLURRED = "blurred"
     TOO_MANY = "too_many"
     """There were better ones, as many as `detector.max_faces` allows."""
+    IN_IGNORE_ZONE = "in_ignore_zone"
+    """It was left alone: such faces are not counted as detected."""
 
 
 class DeliveryOutcome(StrEnum):
@@ -154,3 +159,46 @@ class ReloadOutcome(StrEnum):
     APPLIED = "applied"
     UNCHANGED = "unchanged"
     REFUSED = "refused"
+
+
+class ServiceFault(StrEnum):
+    """Why a scorer service gave a camera no scores."""
+
+    UNREACHABLE = "unreachable"
+    """No connection, or it broke off."""
+    TIMEOUT = "timeout"
+    BUSY = "busy"
+    """It has too much waiting, of this camera or of all."""
+    NOT_ADMITTED = "not_admitted"
+    """The token or the client certificate is not accepted."""
+    OTHER_MODEL = "other_model"
+    """It has other weights, another group, or no model of the name."""
+    FAILED = "failed"
+    """Its engine has failed, or its answer is none."""
+
+
+class ServiceRefusal(StrEnum):
+    """Why a scorer service did not answer a request with scores."""
+
+    UNAUTHENTICATED = "unauthenticated"
+    MALFORMED = "malformed"
+    """It is no message of the protocol, or its shape, type or name is wrong."""
+    UNKNOWN_MODEL = "unknown_model"
+    OTHER_MODEL = "other_model"
+    """It asks for other weights than these."""
+    CAMERA_FULL = "camera_full"
+    FULL = "full"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    """The client went away or gave up."""
+    ENGINE_FAILED = "engine_failed"
+    ENGINE_DEAD = "engine_dead"
+    DRAINING = "draining"
+
+
+class ServiceStage(StrEnum):
+    """A stage of a request's way through a scorer service."""
+
+    QUEUE = "queue"
+    SCORE = "score"
+    TOTAL = "total"

@@ -34,7 +34,11 @@ class SkipReason(StrEnum):
     """It could hardly be better than the best of its track, or came after the track's release."""
     OVER_BUDGET = "over_budget"
     """The budget of its track was spent on others."""
+    OUTSIDE_ZONES = "outside_zones"
+    """There are watch zones, and its track had not been in one yet."""
     SCORER_FAILED = "scorer_failed"
+    SCORER_AWAY = "scorer_away"
+    """No scorer service answered in time."""
     SHUTDOWN = "shutdown"
 
 
@@ -83,6 +87,8 @@ class TrackOutcome(StrEnum):
     """A picture or a statue, which was forwarded in an earlier track."""
     TOO_YOUNG = "too_young"
     BELOW_MIN_QUALITY = "below_min_quality"
+    OUTSIDE_ZONES = "outside_zones"
+    """Its face was never in a watch zone."""
     ALL_REJECTED = "all_rejected"
     NOTHING_SCORED = "nothing_scored"
 
@@ -163,6 +169,7 @@ class TrackDecision:
         forwarded: revisions that were forwarded.
         visit: number of the visit that the track belongs to: that of its first track.
         joins: tracks that became part of this one, and the track of the visit that it follows.
+        zones: names of the watch zones that it was in, in the order in which it entered them.
     """
 
     track_id: int
@@ -182,3 +189,4 @@ class TrackDecision:
     visit: int
     rejected: Mapping[str, int] = field(default_factory=dict)
     joins: tuple[TrackJoin, ...] = ()
+    zones: tuple[str, ...] = ()

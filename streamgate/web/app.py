@@ -8,15 +8,16 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
+from prometheus_client.registry import Collector
 
 from streamgate.config import WebSection
 from streamgate.errors import StreamgateError
 from streamgate.telemetry.exposition import CachedExposition
-from streamgate.telemetry.metrics import Metrics
 from streamgate.web.auth import Guard
 from streamgate.web.connections import Connections, Limits, open_listeners
 
@@ -50,6 +51,7 @@ class Health:
         alive: whether the process works, with or without frames.
         detail: in words, what is wrong.
         doubt: in words, what is not as it should be although frames arrive.
+        kind: what this process is: a camera, or a scorer.
     """
 
     camera: str
@@ -58,6 +60,16 @@ class Health:
     alive: bool
     detail: str
     doubt: str | None = None
+    kind: str = "camera"
+
+
+class _Measured(Protocol):
+    """A process with metrics."""
+
+    @property
+    def exposition(self) -> Collector:
+        """What is scraped."""
+        ...
 
 
 # These prove by a token of their own that they may, or answer this machine's names alone.
@@ -66,7 +78,7 @@ _CONNECTIONS = web.AppKey("connections", Connections)
 
 
 def build_app(
-    metrics: Metrics,
+    metrics: _Measured,
     health: Callable[[], Health],
     *,
     guard: Guard | None = None,
@@ -180,7 +192,7 @@ def _tls(settings: WebSection) -> ssl.SSLContext | None:
 
 def _answer(health: Health, *, ok: bool) -> web.Response:
     age = None if health.frame_age_s is None else round(health.frame_age_s, 3)
-    body = {"camera": health.camera, "ok": ok, "frame_age_s": age, "detail": health.detail}
+    body = {health.kind: health.camera, "ok": ok, "frame_age_s": age, "detail": health.detail}
     return web.json_response(body, status=200 if ok else 503)
 
 

@@ -129,7 +129,7 @@ class Guard:
         """Check the token of the form and set a cookie."""
         if self._token is None:
             raise web.HTTPSeeOther("/")
-        self._check_origin(request)
+        self.check_origin(request)
         if (request.content_length or 0) > _MOST_FORM_BYTES:
             raise web.HTTPRequestEntityTooLarge(_MOST_FORM_BYTES, request.content_length or 0)
         try:
@@ -157,7 +157,7 @@ class Guard:
 
     async def log_out(self, request: web.Request) -> web.StreamResponse:
         """Delete the cookie."""
-        self._check_origin(request)
+        self.check_origin(request)
         response = web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": "/"})
         response.del_cookie(
             self._cookie,
@@ -168,8 +168,12 @@ class Guard:
         )
         return response
 
-    def _check_origin(self, request: web.Request) -> None:
-        """Refuse what a page of another site sends: it would log people in or out unasked."""
+    def check_origin(self, request: web.Request) -> None:
+        """Refuse what a page of another site sends: it would log people in or out unasked.
+
+        Raises:
+            HTTPForbidden: it says so.
+        """
         if not self._hosts.allow_origin(request):
             raise web.HTTPForbidden(text="this form comes from another site")
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from streamgate.config import GateSection, PrecheckSection, WebSection
+from streamgate.config import GateSection, PrecheckSection, WebSection, ZoneSection
 from streamgate.ports import Clock
 from streamgate.values import (
     Analysis,
@@ -28,12 +28,13 @@ from streamgate.values import (
 from streamgate.web.figures import figure, limit_figure
 from streamgate.web.live_words import decision_in_words, rejection_in_words, release_in_words
 from streamgate.web.shown import ShownShot, ShownTrack
+from streamgate.web.zones import zones_for_page
 
 __all__ = ["LiveSources", "LiveView"]
 
 _MOST_TRACKS = 64
 _TRACKS_SHOWN = 8
-_SHOTS = 12
+_SHOTS = 60
 _EVENTS = 40
 _FRAME_GAP_S = 0.25
 _RATE_WINDOW_S = 2.0
@@ -50,6 +51,7 @@ class LiveSources:
         holds: whether the outbox still has the best shot of a key.
         explain: draws the heat map of a crop, RGB uint8 [112, 112, 3]; may raise ScoreError.
         explains: what the heat map shows, in words.
+        zones: the zones as they are now.
     """
 
     gate: Callable[[], GateSection]
@@ -58,6 +60,7 @@ class LiveSources:
     holds: Callable[[str], bool]
     explain: Callable[[Image], Awaitable[Image]]
     explains: str = ""
+    zones: Callable[[], Sequence[ZoneSection]] = tuple
 
 
 @dataclass(slots=True)
@@ -135,11 +138,17 @@ class LiveView:
             self._newest = frame, self._newest[1]
             return
         self._newest = frame, analysis
+        self._tally["in_ignore_zone"] += sum(analysis.ignored.values())
+        watches = any(zone.kind == "watch" for zone in self.sources.zones())
         for seen in analysis.faces:
-            if seen.rejection is not None:
+            track = self._track(seen.tracked.track_id, analysis.captured_at)
+            track.zone = seen.zone or track.zone
+            track.outside = watches and track.zone is None
+            # Nobody wants to know why a face is unfit that does not count.
+            if seen.rejection is not None and not track.outside:
                 self._rejected(seen, seen.rejection, analysis)
             else:
-                self._track(seen.tracked.track_id, analysis.captured_at).rejection = None
+                track.rejection = None
 
     def scored(self, face: ScoredFace) -> None:
         """A face was scored."""
@@ -165,12 +174,13 @@ class LiveView:
             captured_wall=shot.face.candidate.captured_wall,
             crop=shot.face.candidate.crop.image if self.keeps_pictures else None,
             sinks=dict.fromkeys(sinks, "waiting"),
+            zone=shot.face.candidate.zone,
         )
         while len(self.shots) > _SHOTS:
             del self.shots[next(iter(self.shots))]
         if shot.track_id in self.tracks:
             self.tracks[shot.track_id].forwarded += 1
-        quality = figure(shot.face.quality, self.sources.gate().min_quality)
+        quality = figure(shot.face.quality, self._wanted(shot.face.candidate.zone))
         self._tell("shot", f"Best shot, quality {quality}", shot.track_id)
 
     def joined(self, joined: TracksJoined) -> None:
@@ -226,13 +236,21 @@ class LiveView:
             "wanted": limit_figure(gate.min_quality),
             "release": None if release is None else limit_figure(release),
             "more": max(0, len(self.tracks) - len(last)),
-            "tracks": [track.page(gate.min_quality) for track in sorted(last, key=_by_id)],
+            "tracks": [track.page(self._wanted(track.zone)) for track in sorted(last, key=_by_id)],
         }
 
     def best_shots(self) -> dict[str, Any]:
         """The last best shots, newest first."""
-        wanted, holds = self.sources.gate().min_quality, self.sources.holds
-        return {"shots": [shot.page(wanted, holds) for shot in reversed(self.shots.values())]}
+        holds = self.sources.holds
+        return {
+            "shots": [
+                shot.page(self._wanted(shot.zone), holds) for shot in reversed(self.shots.values())
+            ]
+        }
+
+    def zones(self) -> dict[str, Any]:
+        """The zones in use."""
+        return {"zones": zones_for_page(self.sources.zones())}
 
     def events(self) -> dict[str, Any]:
         """The last events, newest first, and the number of rejected faces by reason."""
@@ -247,10 +265,18 @@ class LiveView:
             "tally": [
                 {"reason": rejection_in_words(reason), "count": count}
                 for reason, count in self._tally.most_common()
+                if count
             ],
         }  # fmt: skip
 
     # Inside
+
+    def _wanted(self, zone: str | None) -> float:
+        """The quality that a best shot of a zone needs."""
+        for section in self.sources.zones():
+            if section.name == zone and section.min_quality is not None:
+                return section.min_quality
+        return self.sources.gate().min_quality
 
     def _track(self, track_id: int, at: float) -> ShownTrack:
         track = self.tracks.get(track_id)
@@ -307,8 +333,9 @@ class LiveView:
         track = self.tracks.get(seen.tracked.track_id)
         x1, y1, x2, y2 = seen.tracked.face.box
         quality = None if track is None else track.quality
-        wanted = self.sources.gate().min_quality
+        wanted = self._wanted(None if track is None else track.zone)
         return {
+            "outside": track is not None and track.outside,
             "track": seen.tracked.track_id,
             "box": [
                 round(float(side), 4)

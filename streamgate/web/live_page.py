@@ -56,6 +56,7 @@ def add_live_routes(
     page = _Page(view, settings, guard, health)
     app.router.add_get("/", guard.protect_page(_static("live.html", "text/html")))
     app.router.add_get("/live.js", guard.protect(_static("live.js", "text/javascript")))
+    app.router.add_get("/zones.js", guard.protect(_static("zones.js", "text/javascript")))
     # The login form needs the style sheet, in which there is nothing to see.
     app.router.add_get("/live.css", _static("live.css", "text/css"))
     app.router.add_get("/favicon.ico", _no_icon)
@@ -89,6 +90,7 @@ class _Parts:
             self._make("tracks", self.view.live_tracks())
             self._make("shots", self.view.best_shots())
             self._make("events", self.view.events())
+            self._make("zones", self.view.zones())
         return self.parts
 
     def _make(self, name: str, state: dict[str, Any]) -> None:

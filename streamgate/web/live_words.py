@@ -23,6 +23,7 @@ _REJECTIONS = {
     "too_bright": "too bright",
     "flat": "too little contrast",
     "blurred": "blurred",
+    "in_ignore_zone": "in an ignore zone",
 }
 _RELEASES = {
     ReleaseReason.TRACK_ENDED: "the person left",
@@ -81,6 +82,8 @@ def decision_in_words(  # noqa: PLR0911 # one for each outcome
             return f"Gone after {age} of {limit_figure(settings.min_age_s)} s"
         case TrackOutcome.ALL_REJECTED:
             return f"Gone: {_times(decision.faces)}, {_most(decision)}"
+        case TrackOutcome.OUTSIDE_ZONES:
+            return "Gone: never in a watch zone"
         case TrackOutcome.NOTHING_SCORED:
             return "Gone: the scorer had no time for it"
 

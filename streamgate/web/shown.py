@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streamgate.values import Image
-from streamgate.web.figures import figure
+from streamgate.web.figures import figure, limit_figure
 from streamgate.web.live_words import rejection_in_words
 
 __all__ = ["ShownShot", "ShownTrack"]
@@ -28,6 +28,8 @@ class ShownTrack:
             of each moment.
         crop: its best face so far, where pictures may be shown.
         crop_index: frame of that face.
+        zone: the watch zone that it is in or was in last.
+        outside: whether there are watch zones, and it was in none of them.
     """
 
     track_id: int
@@ -43,6 +45,8 @@ class ShownTrack:
     crop: Image | None = None
     crop_index: int = 0
     quality_at: float = -math.inf
+    zone: str | None = None
+    outside: bool = False
 
     def add(self, at: float, quality: float) -> None:
         """Take a score; faces that had to wait for theirs come out of order."""
@@ -69,6 +73,10 @@ class ShownTrack:
             "quality": None if quality is None else figure(quality, wanted),
             "best": None if best is None else figure(best, wanted),
             "good": best is not None and best >= wanted,
+            "wanted": wanted,
+            "limit": limit_figure(wanted),
+            "zone": self.zone,
+            "outside": self.outside,
             "scored": self.scored,
             "rejected": self.rejected,
             "forwarded": self.forwarded,
@@ -87,6 +95,7 @@ class ShownShot:
     Attributes:
         crop: the aligned face, where pictures may be shown.
         sinks: its state at each sink.
+        zone: the watch zone that it is of.
     """
 
     key: str
@@ -97,6 +106,7 @@ class ShownShot:
     captured_wall: float
     crop: Image | None
     sinks: dict[str, str]
+    zone: str | None = None
 
     def page(self, wanted: float, holds: Callable[[str], bool]) -> dict[str, Any]:
         """Return what the page is sent.
@@ -121,4 +131,5 @@ class ShownShot:
             "wall": round(self.captured_wall, 2),
             "picture": self.crop is not None,
             "sinks": states,
+            "zone": self.zone,
         }

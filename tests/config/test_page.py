@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamgate.config import CameraConfig
+from streamgate.config import CameraConfig, ZoneSection
 from streamgate.daemon.reload import in_use_after
 from tools.configuration import PAGE, Found, is_live, page, sections, settings
 
@@ -40,7 +40,10 @@ def test_what_is_called_live_is_what_a_reload_takes_over() -> None:
     now = CameraConfig.model_validate(
         {"camera": {"name": "door"}, "source": {"kind": "rtsp", "url": "rtsp://camera.example/1"}}
     )
-    for name in CameraConfig.model_fields:
+    zone = {"name": "clock", "kind": "ignore", "points": [(0, 0), (1, 0), (1, 1)]}
+    wanted = now.model_copy(update={"zones": (ZoneSection.model_validate(zone),)})
+    assert is_live("zones.points") == (in_use_after(now, wanted).zones == wanted.zones)
+    for name in set(CameraConfig.model_fields) - {"zones"}:
         section = getattr(now, name)
         for setting in type(section).model_fields:
             changed = object()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from streamgate.daemon.notify import feed_watchdog, notify, reloading, watchdog_period_s
+from streamgate.telemetry.notify import feed_watchdog, notify, reloading, watchdog_period_s
 
 DEADLINE_S = 90.0
 CAMERA = """

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
 from aiohttp import web
 
-from streamgate.config import GateSection, PrecheckSection, WebSection
+from streamgate.config import GateSection, PrecheckSection, WebSection, ZoneSection
 from streamgate.pipeline import SystemClock
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Analysis, BestShot, Image, ReleaseReason, SeenFace
@@ -18,6 +18,7 @@ from streamgate.web.auth import Guard
 from streamgate.web.connections import Limits
 from streamgate.web.live import LiveSources, LiveView
 from streamgate.web.live_page import add_live_routes
+from streamgate.web.zones import ZoneStore, add_zone_routes
 from tests.builders import candidate, frame, scored
 
 TOKEN = "a token that is long enough"
@@ -26,13 +27,22 @@ TOKEN = "a token that is long enough"
 class Stage:
     """A live view, what it looks things up in, and the application that shows it."""
 
-    def __init__(self, *, limits: Limits | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        *,
+        limits: Limits | None = None,
+        zones: Sequence[ZoneSection] = (),
+        store: ZoneStore | None = None,
+        **settings: Any,
+    ) -> None:
         self.limits = limits
         data = {"port": 0, "show_pictures": True, **settings}
         self.settings = WebSection.model_validate(data)
         self.gate = GateSection()
         self.held: set[str] = set()
         self.explained = 0
+        self.zones = tuple(zones)
+        self.store = store
         sources = LiveSources(
             gate=lambda: self.gate,
             prechecks=PrecheckSection,
@@ -40,6 +50,7 @@ class Stage:
             holds=self.held.__contains__,
             explain=self.explain,
             explains="It shows the block4 score.",
+            zones=lambda: self.zones,
         )
         self.view = LiveView(self.settings, sources, SystemClock())
         self.guard = Guard(self.settings, "door")
@@ -61,6 +72,7 @@ class Stage:
         add_live_routes(
             app, self.view, guard=self.guard, settings=self.settings, health=lambda: self.health
         )
+        add_zone_routes(app, guard=self.guard, zones=lambda: self.zones, store=self.store)
         return app
 
     def show(self, index: int = 0, *, tracks: int = 1, rejection: str | None = None) -> None:

@@ -86,7 +86,7 @@ def test_everything_that_is_kept_is_bounded() -> None:
         stage.view.scored(scored(1, number / 4))
         stage.release(number)
     assert len(stage.view.tracks) <= 64
-    assert len(stage.view.shots) == 12
+    assert len(stage.view.shots) == 60
     assert stage.view.frame is not None
     assert len(stage.view.events()["events"]) == 40
     assert len(stage.view.live_tracks()["tracks"]) == 8

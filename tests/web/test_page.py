@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
+from streamgate.config import GateSection
 from streamgate.web.app import Health
+from tests.builders import scored
 from tests.servers.browser import chromium
 from tests.servers.daemon import Daemon
 from tests.web.parts import TOKEN, Stage, served
@@ -28,6 +30,17 @@ LIT = (
     "() => { const c = document.getElementById('canvas'); const all = c.getContext('2d');"
     " return all.getImageData(0, 0, c.width, c.height).data.filter((value) => value).length; }"
 )
+
+# The part of the window that is neither a card nor the head nor a margin, in a grid of points.
+BARE = """() => {
+  const bottom = Math.min(innerHeight, document.querySelector('main').getBoundingClientRect().bottom);
+  let bare = 0, all = 0;
+  for (let x = 5; x < innerWidth; x += 10) for (let y = 70; y < bottom; y += 10) {
+    all += 1;
+    if (!document.elementFromPoint(x, y)?.closest('section')) bare += 1;
+  }
+  return bare / all;
+}"""
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -92,7 +105,7 @@ async def shown(page: Page) -> None:
     """Wait until there is a frame, a best shot with its heat map, and an event."""
     expect.set_options(timeout=PATIENCE_MS)
     await expect(page.get_by_role("status")).to_have_text("Frames arrive")
-    await expect(page.get_by_role("listitem").filter(has_text="quality").first).to_be_visible()
+    await expect(page.locator("#shots .shot").first).to_be_visible()
     await until(
         page,
         "[...document.querySelectorAll('#shots img')].some((i) => i.complete && i.naturalWidth)",
@@ -123,7 +136,7 @@ async def test_it_fits_and_everybody_can_use_it(  # noqa: PLR0917 - fixtures and
         widths = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         assert widths[0] <= widths[1]
         faces = await page.evaluate(
-            "[...document.querySelectorAll('#shots img, #tracks img')]"
+            "[...document.querySelectorAll('#shots img, #tracks img')].filter((i) => i.offsetParent)"
             ".map((i) => i.getBoundingClientRect()).map((r) => [r.width, r.height])"
         )
         assert faces
@@ -136,6 +149,8 @@ async def test_it_fits_and_everybody_can_use_it(  # noqa: PLR0917 - fixtures and
         name = f"{size[0]}-{scheme}.png"
         await page.screenshot(path=picture_folder(tmp_path) / name, full_page=True)
         assert await grave(page, axe) == []
+        empty = await page.evaluate(BARE)
+        assert size != DESKTOP or empty < 0.1, empty
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -202,12 +217,12 @@ async def test_it_is_used_by_keyboard_alone(browser: Browser, camera: Daemon) ->
         await expect(page.get_by_role("status")).to_have_text("Frames arrive")
         reached = []
         await page.locator("body").press("Tab")
-        for _ in range(4):
+        for _ in range(5):
             reached.append(await page.evaluate("document.activeElement.textContent.trim()"))
             outline = await page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
             assert outline == "solid", reached
             await page.keyboard.press("Tab")
-        assert reached[:3] == ["Skip to the picture", "Pause", "Log out"]
+        assert reached[:4] == ["Skip to the picture", "Zones", "Pause", "Log out"]
 
 
 async def test_logging_out_shows_nothing_any_more(browser: Browser, camera: Daemon) -> None:
@@ -216,6 +231,44 @@ async def test_logging_out_shows_nothing_any_more(browser: Browser, camera: Daem
         await page.get_by_role("button", name="Log out").click()
         await expect(page.get_by_label("Token")).to_be_visible()
         assert await page.locator("canvas").count() == 0
+
+
+async def test_best_shots_are_a_table_that_is_paged(browser: Browser) -> None:
+    """Eight rows at a time, the newest first; an older page stays when newer ones come."""
+    stage = Stage()
+    stage.view.enter()
+    for track in range(1, 21):
+        stage.release(track)
+
+    async with served(stage) as url, opened(browser, url, token=None) as page:
+        tracks = page.locator("#shots tr > :nth-child(3)")
+        await expect(tracks).to_have_text([f"#{number}" for number in range(20, 12, -1)])
+        await page.get_by_role("button", name="Older").press("Enter")
+        await expect(tracks).to_have_text([f"#{number}" for number in range(12, 4, -1)])
+        stage.release(21)
+        await expect(page.locator("#page")).to_have_text("10 to 17 of the last 21")
+        await expect(tracks).to_have_text([f"#{number}" for number in range(12, 4, -1)])
+        await page.get_by_role("button", name="Older").press("Enter")
+        await expect(page.get_by_role("button", name="Older")).to_be_disabled()
+        for _ in range(2):
+            await page.get_by_role("button", name="Newer").press("Enter")
+        await page.get_by_role("button", name="Newer").press("Enter")
+        await expect(tracks.first).to_have_text("#21")
+        assert await page.locator("#shots-table").get_attribute("class") == "one-zone"
+
+
+async def test_a_sparkline_uses_its_height(browser: Browser) -> None:
+    """Qualities of 41 to 44, of which 40 are wanted, are no flat line."""
+    stage = Stage()
+    stage.gate = GateSection(min_quality=40)
+    async with served(stage) as url, opened(browser, url, token=None) as page:
+        for index, quality in enumerate((41, 44, 42)):
+            stage.view.scored(scored(1, float(index), quality))
+        line = page.locator("#tracks .chart-line")
+        await expect(line).to_have_count(1)
+        drawn = (await line.get_attribute("points") or "").split()
+        heights = [float(point.split(",")[1]) for point in drawn]
+        assert max(heights) - min(heights) > 20, drawn
 
 
 async def test_without_leave_boxes_are_shown_and_no_picture(

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from streamgate.config import CameraConfig
 from streamgate.lab.replay.policies import Choices, choose
 from streamgate.lab.replay.recording import Recording, SeenScored
+from streamgate.values import ScoredFace
 
 __all__ = ["Evaluator", "Identities", "PolicyEvaluation", "TrackEvaluation", "TradePoint", "trade"]
 
@@ -118,6 +119,9 @@ class Evaluator:
         self, recordings: Sequence[Recording], config: CameraConfig, identities: Identities
     ) -> None:
         self._gate = config.gate
+        self._least = {
+            zone.name: zone.min_quality for zone in config.zones if zone.min_quality is not None
+        }
         self._tracks: dict[tuple[int, int], _Track] = {}
         for number, recording in enumerate(recordings):
             spans = _spans(recording)
@@ -160,7 +164,8 @@ class Evaluator:
         faces = {face.face.candidate.frame_index: face for face in seen if face.face is not None}
         best = max(face.face.quality for face in seen if face.face is not None)
         similarity = _similarity(faces, _template(seen))
-        worthy = best >= self._gate.min_quality and span[1] - span[0] >= self._gate.min_age_s
+        is_good = any(self._is_good(face.face) for face in seen if face.face is not None)
+        worthy = is_good and span[1] - span[0] >= self._gate.min_age_s
         return _Track(
             video=video,
             track_id=track_id,
@@ -171,6 +176,11 @@ class Evaluator:
             similarity_track=similarity,
             similarity_identity=dict(similarity),
         )
+
+    def _is_good(self, face: ScoredFace) -> bool:
+        zone = face.candidate.zone
+        least = self._gate.min_quality if zone is None else self._least.get(zone)
+        return face.quality >= (self._gate.min_quality if least is None else least)
 
     def _compare_identities(self, identities: Identities) -> None:
         people: dict[str, list[_Track]] = {}

@@ -75,6 +75,7 @@ class SeenScored:
         face: the scored face, without its crop; None if it was rejected.
         picture: its aligned crop as a JPEG file; empty if it was rejected.
         embedding: by the independent recogniser, float32 [E]; empty without one.
+        zone: name of the watch zone that the face is in, if it is in one.
     """
 
     tracked: TrackedFace
@@ -82,6 +83,7 @@ class SeenScored:
     face: ScoredFace | None = None
     picture: bytes = b""
     embedding: NDArray[np.float32] = dataclasses.field(default_factory=lambda: _NOTHING)
+    zone: str | None = None
 
     @property
     def track_id(self) -> int:
@@ -100,6 +102,7 @@ class Moment:
     began: tuple[TrackBeginning, ...] = ()
     confirmed: tuple[int, ...] = ()
     dismissed: tuple[int, ...] = ()
+    ignored: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -257,18 +260,19 @@ class Recorder:
                 face=faces[i],
                 picture=_jpeg(candidate.crop.image),
                 embedding=embeddings[i],
+                zone=candidate.zone,
             )
 
     def _moment(self, analysis: Analysis) -> Moment:
         seen = tuple(
             self._scored[analysis.frame_index, face.tracked.track_id]
             if face.candidate is not None
-            else SeenScored(face.tracked, face.rejection)
+            else SeenScored(face.tracked, face.rejection, zone=face.zone)
             for face in analysis.faces
         )
         return Moment(
             analysis.frame_index, analysis.captured_at, analysis.ended, seen,
-            analysis.began, analysis.confirmed, analysis.dismissed,
+            analysis.began, analysis.confirmed, analysis.dismissed, analysis.ignored,
         )  # fmt: skip
 
 
@@ -277,7 +281,7 @@ def _without_pictures(analysis: Analysis) -> Analysis:
     faces = tuple(
         face
         if face.candidate is None
-        else SeenFace(face.tracked, _without_picture(face.candidate), None)
+        else SeenFace(face.tracked, _without_picture(face.candidate), None, face.zone)
         for face in analysis.faces
     )
     return dataclasses.replace(analysis, faces=faces)

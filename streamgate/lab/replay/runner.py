@@ -102,6 +102,7 @@ def decision_lines(
         config_hash=loaded.config_hash,
         gate=config.gate,
         precheck=config.precheck,
+        zones=config.zones,
         outbox=None,
     )
     shots: dict[int, list[BestShot]] = {}

@@ -19,6 +19,7 @@ from streamgate.values import (
     ReleaseReason,
     SeenFace,
     TrackDecision,
+    TrackOutcome,
     TracksJoined,
 )
 
@@ -60,6 +61,7 @@ class _Simulation:
             max_pending=config.quality.max_pending,
             share=config.quality.score_share if share is None else share,
             identity=IdentityRules(visit_s=config.gate.visit_s),
+            zones=config.zones,
         )
         self._table = {
             (moment.index, seen.track_id): seen.face
@@ -81,7 +83,9 @@ class _Simulation:
             self._events += self._selector.tick(at)
             for seen in moment.seen:
                 number = seen.track_id
-                self._tracks[moment.index, number] = self._selector.track_of(number)
+                # Faces before their track is in a watch zone are nobody's choice.
+                if self._selector.may_count(number):
+                    self._tracks[moment.index, number] = self._selector.track_of(number)
         self._events += self._selector.end(ReleaseReason.STREAM_ENDED, at)
         self._score(at)
         return Run(
@@ -93,13 +97,17 @@ class _Simulation:
 
     def _visits(self) -> dict[tuple[int, int], int]:
         became = {e.join.track_id: e.track_id for e in self._events if isinstance(e, TracksJoined)}
-        visits = {e.track_id: e.visit for e in self._events if isinstance(e, TrackDecision)}
+        visits = {
+            e.track_id: e.visit
+            for e in self._events
+            if isinstance(e, TrackDecision) and e.outcome is not TrackOutcome.OUTSIDE_ZONES
+        }
         found = {}
         for sighting, seen_as in self._tracks.items():
             track = seen_as
             while track in became:
                 track = became[track]
-            # A false detection has no decision.
+            # A false detection has no decision, and what never entered a zone is no visit.
             if track in visits:
                 found[sighting] = visits[track]
         return found
@@ -113,7 +121,12 @@ class _Simulation:
 
 def _analysis(moment: Moment) -> Analysis:
     faces = tuple(
-        SeenFace(seen.tracked, None if seen.face is None else seen.face.candidate, seen.rejection)
+        SeenFace(
+            seen.tracked,
+            None if seen.face is None else seen.face.candidate,
+            seen.rejection,
+            seen.zone,
+        )
         for seen in moment.seen
     )
     # The time of the video serves as wall-clock time too, since its date is not known.

@@ -1,6 +1,8 @@
 // The live page: one stream of events, each of which tells a part of the state whole, so that
 // missing one does no harm. Everything is drawn from that state; nothing here decides anything.
 
+import { takeZones } from "./zones.js";
+
 const element = (id) => document.getElementById(id);
 const RETRY_MS = 5000;
 
@@ -16,8 +18,6 @@ let events = null;
 let retry = null;
 let paused = false;
 let pictures = false;
-let minQuality = 0;
-let wanted = "";
 let loading = null;
 let newest = null;
 let announced = 0;
@@ -59,19 +59,20 @@ function drawBoxes(faces) {
   element("boxes").replaceChildren(...faces.map((face) => {
     const [x, y, width, height] = face.box;
     const box = make("div", "box");
-    box.dataset.state = face.rejected ? "rejected" : face.quality === null ? "new" : grade(face.good);
+    box.dataset.state = face.outside ? "outside" : face.rejected ? "rejected" : face.quality === null ? "new" : grade(face.good);
     if (y < 0.1) box.dataset.place = "below";
     if (x > 0.6) box.dataset.side = "right";
     Object.assign(box.style, {
       left: `${100 * x}%`, top: `${100 * y}%`, width: `${100 * width}%`, height: `${100 * height}%`,
     });
-    box.append(make("span", "", `#${face.track} ${face.rejected ?? face.quality ?? ""}`.trim()));
+    // Outside the zones nothing of a face matters, so nothing is said about it.
+    if (!face.outside) box.append(make("span", "", `#${face.track} ${face.rejected ?? face.quality ?? ""}`.trim()));
     return box;
   }));
 }
 
 function describe(now) {
-  const faces = now.faces.map((face) => `track ${face.track}, ${face.rejected ?? `quality ${face.quality ?? "unknown"}`}`);
+  const faces = now.faces.map((face) => `track ${face.track}, ${face.outside ? "outside the zones" : face.rejected ?? `quality ${face.quality ?? "unknown"}`}`);
   element("canvas").setAttribute("aria-label", `Newest frame with ${now.faces.length} faces${faces.length ? `: ${faces.join("; ")}` : ""}`);
 }
 
@@ -81,6 +82,8 @@ function sizeCanvas(width, height) {
     canvas.width = width;
     canvas.height = height;
   }
+  // The stage has the picture's shape, so that boxes and zones lie where they belong.
+  element("stage").style.setProperty("--shape", String(width / height));
 }
 
 async function drawFrame() {
@@ -117,10 +120,8 @@ function forgetPictures() {
   const canvas = element("canvas");
   canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
   for (const face of document.querySelectorAll("#tracks img")) face.replaceWith(make("div", "blank", "hidden"));
-  for (const faces of document.querySelectorAll("#shots .faces")) {
-    faces.replaceChildren();
-    faces.hidden = true;
-  }
+  for (const face of document.querySelectorAll("#shots img")) face.remove();
+  element("shots-table").classList.add("bare");
   element("legend").hidden = true;
 }
 
@@ -165,22 +166,31 @@ function svg(tag, attributes) {
   return made;
 }
 
+// The part of the scale that a chart shows: what is in it, with some room, so that it uses its height.
+function reach(values) {
+  const least = Math.min(...values), most = Math.max(...values);
+  const room = Math.max(5, 0.15 * (most - least));
+  return [Math.max(0, least - room), Math.min(100, most + room)];
+}
+
 function drawChart(chart, track) {
   const last = track.points.at(-1)?.[0] ?? 0;
   const first = Math.min(track.points[0]?.[0] ?? 0, last - 5);
   const x = (at) => (100 * (at - first)) / (last - first);
-  const y = (quality) => 100 - quality;
+  const [low, high] = reach([...track.points.map(([, quality]) => quality), track.wanted]);
+  const y = (quality) => 100 - (100 * (quality - low)) / (high - low);
   const points = track.points.map(([at, quality]) => `${x(at).toFixed(1)},${y(quality).toFixed(1)}`);
+  const threshold = y(track.wanted);
   chart.replaceChildren(
     svg("line", { class: "chart-ground", x1: 0, x2: 100, y1: 100, y2: 100 }),
-    svg("line", { class: "chart-threshold", x1: 0, x2: 100, y1: y(minQuality), y2: y(minQuality) }),
+    svg("line", { class: "chart-threshold", x1: 0, x2: 100, y1: threshold, y2: threshold }),
     svg("polyline", { class: "chart-line", points: points.join(" ") }),
     // Lines without length have round ends: dots that the chart's proportions do not squash.
     svg("path", { class: "chart-dots", d: points.map((point) => `M${point}h0`).join("") }),
   );
   chart.setAttribute("aria-label", track.points.length === 0
     ? `Track ${track.id}: no face has been scored yet`
-    : `Quality of track ${track.id}: now ${track.quality}, best ${track.best}, wanted ${wanted}`);
+    : `Quality of track ${track.id}: now ${track.quality}, best ${track.best}, wanted ${track.limit}`);
 }
 
 function makeTrack() {
@@ -212,6 +222,8 @@ function drawTrack(item, track) {
     parts.push(make("span", grade(track.good), `best ${track.best}`));
   }
   if (track.forwarded) parts.push(make("span", "good", track.forwarded === 1 ? "forwarded" : `${track.forwarded} forwarded`));
+  if (track.outside) parts.push(make("span", "quiet", "outside the zones"));
+  if (track.zone) parts.push(make("span", "quiet", track.zone));
   if (track.rejection) parts.push(make("span", "bad", track.rejection));
   parts.push(make("span", "quiet", `${track.age_s.toFixed(0)} s`));
   item.children[1].replaceChildren(...parts);
@@ -233,55 +245,89 @@ function keep(list, wanted, key, create, draw) {
 }
 
 function takeTracks(state) {
-  minQuality = state.min_quality;
-  wanted = state.wanted;
   const enough = state.release === null ? "" : ` At ${state.release} a face is forwarded at once.`;
   const more = state.more ? ` ${state.more} more are followed.` : "";
-  setText(element("threshold"), `Quality in time; the dashed line is what is wanted: ${wanted}.${enough}${more}`);
+  setText(element("threshold"), `Quality in time; the dashed line is what is wanted: ${state.wanted}.${enough}${more}`);
   element("no-tracks").hidden = state.tracks.length > 0;
   keep(element("tracks"), state.tracks, (track) => track.id, makeTrack, drawTrack);
 }
 
 // Best shots
 
+const ROWS = 8;
+let shots = [];
+// The best shot at the top of the page that is shown; null on the first one, which shows the newest.
+let top = null;
+
 function makeShot() {
-  const item = make("li", "shot");
-  item.append(make("div", "faces"), make("p", "head"), make("p", "quiet"), make("ul", "sinks"));
-  return item;
+  const row = make("tr", "shot");
+  for (const className of ["face", "face", "", "", "", "why", "zoned", ""]) row.append(make("td", className));
+  row.children[7].append(make("ul", "sinks"));
+  return row;
 }
 
-function picture(source, alternative) {
+function picture(cell, source, alternative) {
+  if (cell.firstElementChild?.getAttribute("src") === source) return;
   const image = make("img");
   image.loading = "lazy";
   image.width = image.height = 112;
   image.alt = alternative;
   image.src = source;
-  return image;
+  cell.replaceChildren(image);
 }
 
-function drawShot(item, shot) {
-  const [faces, head, reason, sinks] = item.children;
-  if (shot.picture && !faces.children.length) {
-    faces.append(
-      picture(`live/shot/${shot.key}.jpg`, `Best shot of track ${shot.track}`),
-      picture(`live/heat/${shot.key}.jpg`, "The same face; bright where quality is lost"),
-    );
+function drawShot(row, shot) {
+  const [face, heat, track, time, quality, reason, zone, sinks] = row.children;
+  if (shot.picture) {
+    picture(face, `live/shot/${shot.key}.jpg`, `Best shot of track ${shot.track}`);
+    picture(heat, `live/heat/${shot.key}.jpg`, "The same face; bright where quality is lost");
+  } else if (face.firstElementChild || !face.textContent) {
+    face.replaceChildren(make("span", "quiet", "not kept"));
+    heat.replaceChildren();
   }
-  if (!shot.picture) faces.replaceChildren();
-  faces.hidden = !shot.picture;
-  head.replaceChildren(make("b", "", `#${shot.track}${shot.revision > 1 ? `, no. ${shot.revision}` : ""}`), make("b", "good", `quality ${shot.quality}`));
-  setText(reason, `${clock(shot.wall)}, ${shot.reason}`);
+  setText(track, `#${shot.track}${shot.revision > 1 ? `, no. ${shot.revision}` : ""}`);
+  setText(time, clock(shot.wall));
+  setText(quality, `${shot.quality}`);
+  setText(reason, shot.reason);
+  setText(zone, shot.zone ?? "");
   const states = Object.entries(shot.sinks);
-  sinks.replaceChildren(...(states.length ? states : [["no sink", ""]]).map(([name, state]) => {
+  sinks.firstElementChild.replaceChildren(...(states.length ? states : [["no sink", ""]]).map(([name, state]) => {
     const [className, words] = STATES[state] ?? ["", state];
     return make("li", `chip ${className}`, words ? `${name}: ${words}` : name);
   }));
 }
 
-function takeShots(state) {
-  element("no-shots").hidden = state.shots.length > 0;
-  keep(element("shots"), state.shots, (shot) => shot.key, makeShot, drawShot);
+function drawShots() {
+  const found = top === null ? 0 : shots.findIndex((shot) => shot.key === top);
+  // What was at the top has gone with the oldest.
+  const start = found < 0 ? Math.max(0, shots.length - ROWS) : found;
+  const shown = shots.slice(start, start + ROWS);
+  const table = element("shots-table");
+  table.hidden = shots.length === 0;
+  table.classList.toggle("bare", !shots.some((shot) => shot.picture));
+  table.classList.toggle("one-zone", !shots.some((shot) => shot.zone));
+  element("no-shots").hidden = shots.length > 0;
+  keep(element("shots"), shown, (shot) => shot.key, makeShot, drawShot);
+  element("pager").hidden = shots.length <= ROWS && start === 0;
+  element("newer").disabled = start === 0;
+  element("older").disabled = start + ROWS >= shots.length;
+  setText(element("page"), `${start + 1} to ${start + shown.length} of the last ${shots.length}`);
+  return start;
 }
+
+function turn(by) {
+  const start = Math.max(0, drawShots() + by * ROWS);
+  top = start === 0 ? null : shots[Math.min(start, shots.length - 1)].key;
+  drawShots();
+}
+
+function takeShots(state) {
+  ({ shots } = state);
+  drawShots();
+}
+
+element("newer").addEventListener("click", () => turn(-1));
+element("older").addEventListener("click", () => turn(1));
 
 // What happens
 
@@ -321,7 +367,7 @@ function open() {
   clearTimeout(retry);
   if (events || paused || document.hidden) return;
   events = new EventSource("live/events");
-  const take = { now: takeNow, tracks: takeTracks, shots: takeShots, events: takeEvents };
+  const take = { now: takeNow, tracks: takeTracks, shots: takeShots, events: takeEvents, zones: takeZones };
   for (const [name, draw] of Object.entries(take)) {
     events.addEventListener(name, (event) => draw(JSON.parse(event.data)));
   }

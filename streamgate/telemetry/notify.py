@@ -1,4 +1,4 @@
-"""Notifications to the service manager: the camera is ready, works, reloads its settings, stops.
+"""Notifications to the service manager: the process is ready, works, reloads its settings, stops.
 
 The protocol is that of `sd_notify(3)`: one datagram of `KEY=value` lines to the socket that
 `NOTIFY_SOCKET` names. Without that variable nothing is sent, so nothing here needs systemd.

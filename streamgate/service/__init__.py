@@ -1,0 +1,1 @@
+"""The scorer service: one device scores the faces of many cameras."""
