@@ -40,8 +40,9 @@ def _up(file: Path) -> None:
     with _connected(fleet, start=True) as cluster:
         from streamgate.fleet.overview import ensure_overview
 
-        _apply(cluster, wanted, only_show=False)
+        # First, so that it shows how the cameras start.
         url = ensure_overview(fleet.web, fleet.name)
+        _apply(cluster, wanted, only_show=False)
     click.echo(f"overview: {url}; Prometheus' service discovery: {url}/sd")
 
 

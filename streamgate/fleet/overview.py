@@ -29,7 +29,7 @@ __all__ = ["OverviewActor", "end_overview", "ensure_overview", "overview_app", "
 
 _KEPT_S = 2.0
 _ASK_S = 5.0
-_START_S = 30.0
+_START_S = 90.0
 _MOST_CONNECTIONS = 64
 
 Ask = Callable[[], list[dict[str, Any]]]

@@ -124,7 +124,7 @@ class Machines:
         done = subprocess.run(
             [sys.executable, "-m", "streamgate", "fleet", arguments[0], str(self.file),
              *arguments[1:]],
-            capture_output=True, text=True, timeout=120, check=False,
+            capture_output=True, text=True, timeout=180, check=False,
             # Where the files are checked, as on a machine.
             env={**os.environ, **QUICK, "MACHINE_DISK": str(self.folder)},
         )  # fmt: skip
