@@ -12,6 +12,7 @@ from pathlib import Path
 from streamgate.config.camera import CameraConfig
 from streamgate.config.fleet import CamerasSection, FleetConfig
 from streamgate.config.load import parse_config, read_text
+from streamgate.config.scorer_file import load_scorer_config
 from streamgate.errors import ConfigError
 from streamgate.fleet.spec import ProcessSpec
 
@@ -37,6 +38,7 @@ def wanted_processes(fleet: FleetConfig, folder: Path) -> tuple[dict[str, Proces
     for scorer in fleet.scorers:
         try:
             text = read_text(folder / scorer.path)
+            load_scorer_config(folder / scorer.path)
         except ConfigError as error:
             faults.append(str(error))
             continue

@@ -97,7 +97,7 @@ def test_cameras_without_a_lease_or_with_a_memory_outbox_are_told(tmp_path: Path
 def test_the_variable_of_the_scorer_is_known_when_files_are_read(tmp_path: Path) -> None:
     """`${STREAMGATE_SCORER}` is set where the process runs, not where the files are checked."""
     file = write(tmp_path, "one", scorers=[{"name": "gpu", "path": "scorer.yaml"}])
-    (tmp_path / "scorer.yaml").write_text("listen: []\n")
+    (tmp_path / "scorer.yaml").write_text("scorer: {name: gpu}\n")
     path = tmp_path / "cameras" / "one.yaml"
     path.write_text(path.read_text().replace("192.0.2.10", "192.0.2.10/${STREAMGATE_SCORER}"))
     found = wanted(file)
