@@ -18,13 +18,15 @@ from typing import Any, Self
 from tests import needs
 from tests.servers.broker import free_port
 
-START_S = 60.0
-# A node that is silent for three seconds is dead: tests do not wait for Ray's usual half minute.
+START_S = 150.0
+# A node that is silent for some ten seconds is dead: tests do not wait for Ray's usual half minute,
+# and a busy machine may be silent for a while.
 QUICK = {
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_timeout_ms": "1000",
-    "RAY_health_check_failure_threshold": "3",
+    "RAY_health_check_timeout_ms": "3000",
+    "RAY_health_check_failure_threshold": "4",
+    "RAY_raylet_start_wait_time_s": "150",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "OMP_NUM_THREADS": "1",
@@ -117,7 +119,9 @@ class Machines:
         shutil.rmtree(self.temporary, ignore_errors=True)
 
     def add_node(self, place: str) -> None:
-        self.node = Node(self.folder, place, f"--address={self.address}", f"--num-cpus={self.cpus}")
+        node = Node(self.folder, place, f"--address={self.address}", f"--num-cpus={self.cpus}")
+        self.node = node
+        wait_for(lambda: "Ray runtime started" in node.log.read_text(), "the node", node)
 
     def fleet(self, *arguments: str, ok: tuple[int, ...] = (0,)) -> str:
         """Run `streamgate fleet ...` and return what it said."""

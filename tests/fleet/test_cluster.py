@@ -130,11 +130,6 @@ class Site:
         assert all(len(found) == 1 for found in epochs.values())
 
 
-def node_log(site: Site) -> str:
-    node = site.cluster.node
-    return "" if node is None else node.log.read_text()
-
-
 def camera(site: Site, name: str, clip: Path) -> None:
     config = {
         "camera": {"name": name},
@@ -271,8 +266,7 @@ def test_a_killed_machines_cameras_come_back_and_nothing_accepted_is_lost(site: 
         file = site.cameras / f"{name}.yaml"
         file.write_text(file.read_text() + "# moved\n")
     names = set(site.processes())
-    # Once the new machine is there, what starts anew goes where there is room.
-    wait_for(lambda: "Ray runtime started" in node_log(site), "the machine")
+    # What starts anew goes where there is room.
     site.cluster.fleet("apply")
     wait_for(lambda: site.at("c") and site.give_frames(names), "frames", limit_s=150)
     node, moved = site.cluster.node, site.at("c")
