@@ -30,6 +30,7 @@ QUICK = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "OMP_NUM_THREADS": "1",
+    "PYTHONUNBUFFERED": "1",
 }
 
 
@@ -121,7 +122,7 @@ class Machines:
     def add_node(self, place: str) -> None:
         node = Node(self.folder, place, f"--address={self.address}", f"--num-cpus={self.cpus}")
         self.node = node
-        wait_for(lambda: "Ray runtime started" in node.log.read_text(), "the node", node)
+        wait_for(lambda: "will now block" in node.log.read_text(), "the node", node)
 
     def fleet(self, *arguments: str, ok: tuple[int, ...] = (0,)) -> str:
         """Run `streamgate fleet ...` and return what it said."""
