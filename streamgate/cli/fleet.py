@@ -164,6 +164,10 @@ def _read(file: Path) -> tuple[FleetConfig, dict[str, ProcessSpec]]:
 
 @contextmanager
 def _connected(fleet: FleetConfig, *, start: bool = False) -> Iterator[Fleet]:
+    if fleet.address == "local":
+        from streamgate.fleet.local import use_token
+
+        use_token(fleet)
     from streamgate.fleet.cluster import Fleet
 
     with Fleet.connected(fleet, start=start) as cluster:

@@ -29,6 +29,7 @@ except ModuleNotFoundError as error:
 
 from streamgate.config.fleet import FleetConfig
 from streamgate.fleet.actors import ProcessActor, options_of
+from streamgate.fleet.local import head_folder
 from streamgate.fleet.plan import Plan, make_plan
 from streamgate.fleet.spec import ProcessSpec, actor_name, split_name
 
@@ -38,6 +39,8 @@ OVERVIEW = "overview"
 _START_S = 60.0
 _AT_ONCE = 16
 _STATUS_S = 10.0
+_LOOPBACK = "127.0.0.2"
+"""Ray replaces 127.0.0.1 by an address that other machines reach, and this one not."""
 
 
 class Fleet:
@@ -176,14 +179,9 @@ def _handle(name: str) -> Any:
 # --- a head on this machine ---
 
 
-def _head_file(config: FleetConfig) -> Path:
-    root = config.state or Path.home() / ".local" / "state" / "streamgate"
-    return root / config.name / "head.json"
-
-
 def _local_head(config: FleetConfig, *, start: bool) -> str:
     """The address of the head that `fleet up` has started on this machine, started if wanted."""
-    file = _head_file(config)
+    file = head_folder(config) / "head.json"
     known = _read_head(file)
     if known is not None:
         return str(known["address"])
@@ -192,12 +190,12 @@ def _local_head(config: FleetConfig, *, start: bool) -> str:
             f"the fleet {config.name} does not run on this machine: streamgate fleet up"
         )
     with contextlib.closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
+        free.bind((_LOOPBACK, 0))
         port = free.getsockname()[1]
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     command = [
         sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block",
-        "--node-ip-address=127.0.0.1", f"--port={port}", "--include-dashboard=false",
+        f"--node-ip-address={_LOOPBACK}", f"--port={port}", "--include-dashboard=false",
         "--disable-usage-stats", "--include-log-monitor=false",
         "--object-store-memory=80000000", f"--num-cpus={max(64, os.cpu_count() or 1)}",
     ]  # fmt: skip
@@ -205,10 +203,10 @@ def _local_head(config: FleetConfig, *, start: bool) -> str:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
-    address = f"127.0.0.1:{port}"
+    address = f"{_LOOPBACK}:{port}"
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline and process.poll() is None:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        with suppress(OSError), socket.create_connection((_LOOPBACK, port), 1):
             break
         time.sleep(0.1)
     else:
@@ -237,7 +235,7 @@ def _started_at(pid: int) -> str:
 
 def stop_local_head(config: FleetConfig) -> bool:
     """End the head that `fleet up` has started on this machine; return whether there was one."""
-    file = _head_file(config)
+    file = head_folder(config) / "head.json"
     known = _read_head(file)
     file.unlink(missing_ok=True)
     if known is None:

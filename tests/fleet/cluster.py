@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -45,7 +44,8 @@ class Node:
                 [
                     sys.executable, "-m", "ray.scripts.scripts", "start", "--block",
                     "--include-log-monitor=false", "--object-store-memory=80000000",
-                    "--node-ip-address=127.0.0.1", f"--labels=place={place}", *arguments,
+                    # Not 127.0.0.1, which Ray replaces by an address that others reach.
+                    "--node-ip-address=127.0.0.2", f"--labels=place={place}", *arguments,
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 env={**os.environ, **QUICK, "MACHINE_DISK": str(self.disk)},
@@ -96,7 +96,7 @@ class Machines:
             needs.missing("Ray", "pip install 'streamgate[fleet]'")
         self.folder = folder
         self.port = free_port()
-        self.address = f"127.0.0.1:{self.port}"
+        self.address = f"127.0.0.2:{self.port}"
         self.temporary = Path(f"/tmp/sgray{self.port}")  # Ray's sockets want short paths
         self.cpus = cpus
         self.head: Node | None = None
@@ -109,7 +109,8 @@ class Machines:
             f"--temp-dir={self.temporary}",
             f"--num-cpus={self.cpus}",
         )  # fmt: skip
-        wait_for(lambda: connects(self.port), "the head", self.head)
+        head = self.head
+        wait_for(lambda: "will now block" in head.log.read_text(), "the head", head)
         self.add_node("b")
         return self
 
@@ -140,13 +141,6 @@ class Machines:
         """How each process is, by name."""
         said = self.fleet("status", "--format", "json", ok=(0, 1))
         return {one["name"]: one for one in json.loads(said)}
-
-
-def connects(port: int) -> bool:
-    with contextlib.suppress(OSError):
-        socket.create_connection(("127.0.0.1", port), 1).close()
-        return True
-    return False
 
 
 def wait_for(
