@@ -75,5 +75,9 @@ if __name__ == "__main__":
     # `make bench ARGS=camera` measures a camera instead of the engine.
     if sys.argv[1:2] == ["camera"]:
         camera.main(sys.argv[2:])
+    elif sys.argv[1:2] == ["fleet"]:
+        from bench import fleet
+
+        fleet.main(sys.argv[2:])
     else:
         main()

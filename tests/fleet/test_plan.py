@@ -78,10 +78,10 @@ def test_two_files_of_one_camera_are_refused(tmp_path: Path) -> None:
 def test_a_fault_in_the_fleets_own_file_has_its_line(tmp_path: Path) -> None:
     """An unknown key, and a place that is none."""
     file = tmp_path / "fleet.yaml"
-    file.write_text("name: site\ncameras:\n  - {path: a, plase: b}\nports: [5, 4]\n")
+    file.write_text("name: site\ncameras:\n  - {path: a, placed: b}\nports: [5, 4]\n")
     with pytest.raises(ConfigError) as caught:
         load_fleet(file)
-    assert "fleet.yaml:3: cameras[0].plase" in str(caught.value)
+    assert "fleet.yaml:3: cameras[0].placed" in str(caught.value)
     assert "fleet.yaml:4: ports" in str(caught.value)
 
 
