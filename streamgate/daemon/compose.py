@@ -42,6 +42,7 @@ from streamgate.pipeline import (
 from streamgate.pipeline.slot import LatestSlot
 from streamgate.ports import Clock, FrameSource, ShotOutbox, WebRtcIngest
 from streamgate.quality import Calibration
+from streamgate.quality.non_faces import load_non_faces
 from streamgate.quality.start import CameraScorer, start_scorer
 from streamgate.quality.threshold import with_threshold
 from streamgate.selection.decision_record import DecidedUnder
@@ -98,8 +99,11 @@ async def compose(
         config.gate,
         max_pending=config.quality.max_pending,
         share=config.quality.score_share,
-        identity=IdentityRules(visit_s=config.gate.visit_s),
+        identity=IdentityRules.of(config.gate.visit_s, scorer.identity),
         zones=config.zones,
+        non_faces=load_non_faces(
+            config.quality.weights, scorer.model_hash, config.quality.max_non_face_similarity
+        ),
     )
     outbox = build_outbox(config, metrics, clock)
     listeners = Listeners(

@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
+from streamgate.lab.evaluation.identification import Interval
 from streamgate.lab.replay.evaluation import PolicyEvaluation, TradePoint
+from streamgate.lab.replay.people import PeopleEvaluation
 from streamgate.lab.replay.plots import draw_course, draw_regrets, draw_trade
 from streamgate.lab.replay.policies import Choices
 from streamgate.lab.replay.recording import Recording, SeenScored
@@ -44,6 +46,7 @@ class Findings:
     Attributes:
         choices: of each policy, one for each recording.
         recogniser: what similarity was measured with.
+        people: the same by people, where it is known who is seen.
     """
 
     camera: str
@@ -54,6 +57,7 @@ class Findings:
     choices: dict[str, Sequence[Choices]]
     evaluations: Sequence[PolicyEvaluation]
     trade: Sequence[TradePoint]
+    people: Sequence[PeopleEvaluation] = ()
 
 
 def as_json(findings: Findings) -> str:
@@ -68,6 +72,7 @@ def as_json(findings: Findings) -> str:
         "videos": [_video(recording) for recording in findings.recordings],
         "policies": [asdict(evaluation) for evaluation in findings.evaluations],
         "trade": [asdict(point) for point in findings.trade],
+        "people": [asdict(evaluation) for evaluation in findings.people],
     }
     return json.dumps(content, indent=1) + "\n"
 
@@ -78,6 +83,8 @@ def as_html(findings: Findings) -> str:
         _head(findings),
         "<h2>Policies</h2>", _table(findings.evaluations), draw_regrets(findings.evaluations),
     ]  # fmt: skip
+    if findings.people:
+        sections += ["<h2>People</h2>", _people(findings.people)]
     if findings.trade:
         sections += [
             "<h2>Regret by the share of faces scored</h2>",
@@ -145,6 +152,31 @@ def _table(evaluations: Sequence[PolicyEvaluation]) -> str:
         for evaluation in evaluations
     )
     return f"<table class=policies><tr>{titles}</tr>{rows}</table>{_TABLE_TEXT}"
+
+
+def _people(evaluations: Sequence[PeopleEvaluation]) -> str:
+    titles = "".join(
+        f"<th>{name}</th>"
+        for name in ("policy", "missed", "surplus", "unknown", "regret", "loss of similarity")
+    )
+    rows = "".join(
+        f"<tr><td>{one.policy}</td><td>{one.missed} of {one.people}</td><td>{one.surplus}</td>"
+        f"<td>{one.unknown}</td><td>{_spread(one.regret_quality, 1)}</td>"
+        f"<td>{_spread(one.loss_similarity, 3)}</td></tr>"
+        for one in evaluations
+    )
+    first = evaluations[0]
+    return (
+        f"<table>{titles}{rows}</table><p class=note>{first.names} people, each once in every "
+        "video; 95 % intervals are bootstrapped over people. Tracks of labelled faces: "
+        f"{first.tracks}, purity {first.purity:.4f}, {first.false_joins} with two people, "
+        f"{first.false_splits} more than people have.</p>"
+    )
+
+
+def _spread(interval: Interval, digits: int) -> str:
+    low, high = interval.low, interval.high
+    return f"{interval.value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _tracks(findings: Findings) -> list[str]:
