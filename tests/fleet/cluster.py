@@ -17,7 +17,7 @@ from typing import Any, Self
 from tests import needs
 from tests.servers.broker import free_port
 
-START_S = 150.0
+START_S = float(os.environ.get("STREAMGATE_RAY_START_S", "150"))
 # A node that is silent for some ten seconds is dead: tests do not wait for Ray's usual half minute,
 # and a busy machine may be silent for a while.
 QUICK = {
@@ -104,15 +104,21 @@ class Machines:
         self.file = folder / "fleet.yaml"
 
     def __enter__(self) -> Self:
-        self.head = Node(
+        try:
+            self._start()
+        except BaseException:
+            # What has been started must not outlive the test.
+            self.__exit__()
+            raise
+        return self
+
+    def _start(self) -> None:
+        head = self.head = Node(
             self.folder, "a", "--head", f"--port={self.port}", "--include-dashboard=false",
-            f"--temp-dir={self.temporary}",
-            f"--num-cpus={self.cpus}",
+            f"--temp-dir={self.temporary}", f"--num-cpus={self.cpus}",
         )  # fmt: skip
-        head = self.head
         wait_for(lambda: "will now block" in head.log.read_text(), "the head", head)
         self.add_node("b")
-        return self
 
     def __exit__(self, *_exc: object) -> None:
         for node in (self.node, self.head):
