@@ -400,7 +400,7 @@ async def _fresh_sinks(now: CameraConfig, config: CameraConfig) -> list[Sink]:
     try:
         for section in config.delivery.sinks:
             if not _is_same(before.get(section.name), section):
-                made.append(build_sink(section))
+                made.append(build_sink(section, config.camera.name))
     except BaseException:
         for sink in made:
             await sink.close()
