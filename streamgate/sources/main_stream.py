@@ -23,7 +23,7 @@ from av.video.stream import VideoStream
 
 from streamgate.errors import StreamgateError
 from streamgate.ports import Clock
-from streamgate.sources.bitstream import reader_for
+from streamgate.sources.bitstream import PictureReader, reader_for
 from streamgate.sources.clock import CaptureClock
 from streamgate.sources.convert import RgbConverter, VideoPixels
 from streamgate.sources.decoder import GatedDecoder, TooManyPixelsError
@@ -71,12 +71,12 @@ class TakenPicture:
 @dataclass(frozen=True, slots=True)
 class _Coded:
     packet: Packet[VideoStream]
-    said: CodedPicture
     captured_at: float
 
     @property
     def can_begin(self) -> bool:
-        return self.said.is_keyframe or self.said.recovers
+        """By the demuxer's word: reading every packet that is never decoded would cost as much."""
+        return bool(self.packet.is_keyframe)
 
 
 class MainStream:
@@ -215,7 +215,7 @@ class MainStream:
         log.info("main stream connected", address=self._camera.address,
                  stream=f"{codec.name} {codec.width}×{codec.height}")  # fmt: skip
         decoding = threading.Thread(
-            target=self._decode_all, args=(decoder, converter, aspect), name="main-decode",
+            target=self._decode_all, args=(decoder, reader, converter, aspect), name="main-decode",
             daemon=True,
         )  # fmt: skip
         decoding.start()
@@ -228,12 +228,7 @@ class MainStream:
                 arrived_at = self._clock.monotonic()
                 pts_s = _seconds(packet)
                 capture.observe(pts_s, arrived_at)
-                said = (
-                    CodedPicture(b"", is_keyframe=packet.is_keyframe)
-                    if reader is None
-                    else reader.read(bytes(packet))
-                )
-                self._keep(_Coded(packet, said, capture.captured_at(pts_s, arrived_at)))
+                self._keep(_Coded(packet, capture.captured_at(pts_s, arrived_at)))
         finally:
             with self._news:
                 self._open = False
@@ -270,18 +265,26 @@ class MainStream:
     # The thread that decodes
 
     def _decode_all(
-        self, decoder: GatedDecoder, converter: RgbConverter, aspect: PixelAspect
+        self,
+        decoder: GatedDecoder,
+        reader: PictureReader | None,
+        converter: RgbConverter,
+        aspect: PixelAspect,
     ) -> None:
         try:
             while (taken := self._take()) is not None:
                 coded, follows, wanted_at = taken
-                is_old = coded.captured_at < wanted_at - TOLERANCE_S
-                if is_old and not coded.said.is_reference:
-                    continue
-                coded.packet.opaque = coded.captured_at
-                decoded = decoder.decode(
-                    coded.packet, coded.said, now=self._clock.monotonic(), follows=follows
+                packet = coded.packet
+                said = (
+                    CodedPicture(b"", is_keyframe=packet.is_keyframe)
+                    if reader is None
+                    else reader.read(bytes(packet))
                 )
+                is_old = coded.captured_at < wanted_at - TOLERANCE_S
+                if is_old and not said.is_reference and not said.is_keyframe:
+                    continue
+                packet.opaque = coded.captured_at
+                decoded = decoder.decode(packet, said, now=self._clock.monotonic(), follows=follows)
                 for picture in decoded.pictures:
                     at = picture.opaque if isinstance(picture.opaque, float) else coded.captured_at
                     self._show(picture, at, converter, aspect)
