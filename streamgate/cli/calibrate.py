@@ -40,6 +40,12 @@ _FILE = click.Path(path_type=Path)
     show_default=True,
     help="Share of the crops to degrade as cameras do, so that the scale distinguishes poor faces.",
 )
+@click.option(
+    "--non-faces",
+    is_flag=True,
+    help="Write instead what pictures without a face look like to the network; the gate then "
+    "rejects what the detector took for a face.",
+)
 @click.option("--from-sketch", type=_FILE, help="File that a daemon writes as quality.sketch.")
 @options.weights
 @options.group
@@ -71,6 +77,7 @@ def command(
     identity_split: str | None,
     full_crops: bool,
     spoiled: float,
+    non_faces: bool,
     from_sketch: Path | None,
     weights: str,
     group: str,
@@ -95,6 +102,11 @@ def command(
     """
     if (images is None) == (from_sketch is None):
         raise click.UsageError("give either --images or --from-sketch")
+    if non_faces:
+        if images is None or errors or labels:
+            raise click.UsageError("--non-faces needs --images, and neither --errors nor --labels")
+        _learn_non_faces(images, split, weights=weights, device=device, source=source, out=out)
+        return
     target = _target(weights, out)
     if from_sketch is not None and (errors or labels):
         raise click.UsageError("--errors needs --images: a sketch knows no faces")
@@ -143,3 +155,30 @@ def _target(weights: str, out: Path | None) -> Path:
     from streamgate.quality.calibration import calibration_path
 
     return calibration_path(Path(weights))
+
+
+def _learn_non_faces(
+    images: Path,
+    split: str | None,
+    *,
+    weights: str,
+    device: str,
+    source: str | None,
+    out: Path | None,
+) -> None:
+    if out is None:
+        _target(weights, out)
+    from streamgate.lab.crops import read_crops
+    from streamgate.lab.non_faces import learn_non_faces
+    from streamgate.quality import Scorer
+    from streamgate.quality.non_faces import non_faces_path, save_non_faces
+
+    target = out or non_faces_path(weights)
+    scorer = Scorer.load(weights, device=device, calibration=None)
+    crops = read_crops(images, split=split, skip=lambda text: click.echo(f"left out: {text}"))
+    centre, count = learn_non_faces(scorer, crops)
+    save_non_faces(
+        centre, target, weights_sha256=scorer.model_hash, count=count,
+        source=source or f"pictures made without a face, some from pieces of {images.name}",
+    )  # fmt: skip
+    click.echo(f"wrote {target}, from {count} pictures without a face")

@@ -95,5 +95,6 @@ __all__ = [
     "WebSection",
     "WhepSection",
     "WhipSection",
+    "ZoneSection",
     "load_config",
 ]

@@ -42,6 +42,7 @@ from streamgate.pipeline import (
 from streamgate.pipeline.slot import LatestSlot
 from streamgate.ports import Clock, FrameSource, ShotOutbox, WebRtcIngest
 from streamgate.quality import Calibration
+from streamgate.quality.non_faces import load_non_faces
 from streamgate.quality.start import CameraScorer, start_scorer
 from streamgate.quality.threshold import with_threshold
 from streamgate.selection.decision_record import DecidedUnder
@@ -100,6 +101,9 @@ async def compose(
         share=config.quality.score_share,
         identity=IdentityRules.of(config.gate.visit_s, scorer.identity),
         zones=config.zones,
+        non_faces=load_non_faces(
+            config.quality.weights, scorer.model_hash, config.quality.max_non_face_similarity
+        ),
     )
     outbox = build_outbox(config, metrics, clock)
     listeners = Listeners(

@@ -15,7 +15,6 @@ import sys
 import tempfile
 from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,6 +36,8 @@ from streamgate.config import (
     WhipSection,
 )
 from streamgate.config.section import secrets_of
+from streamgate.daemon.online_services import ask_services
+from streamgate.daemon.online_step import Step
 from streamgate.daemon.source import build_source
 from streamgate.delivery.sinks.http import HttpSink
 from streamgate.delivery.sinks.secure import plain, tls_context
@@ -57,23 +58,6 @@ _SINK_S = 10.0
 _LOOK_EVERY_S = 0.1
 _LONGEST_TEXT = 300
 _SHORTEST_PATH = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What was asked, and what came of it.
-
-    Attributes:
-        name: what was asked.
-        ok: whether the daemon can rely on it.
-        told: what came of it.
-        remedy: what to do; empty where there is nothing to do.
-    """
-
-    name: str
-    ok: bool
-    told: str
-    remedy: str = ""
 
 
 class _FailedError(Exception):
@@ -142,7 +126,7 @@ async def _ask_all(
         )
     )
     steps = await _ask_source(config, logged, picture_s)
-    return [*steps, *await sinks]
+    return [*steps, *await ask_services(config.quality), *await sinks]
 
 
 async def _ask_source(

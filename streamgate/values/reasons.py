@@ -79,6 +79,8 @@ class Rejection(StrEnum):
     NODDING = "nodding"
     TILTED = "tilted"
     NOT_ALIGNABLE = "not_alignable"
+    IMPLAUSIBLE = "implausible"
+    """Eyes, nose and mouth lie to each other as in no face."""
     TOO_DARK = "too_dark"
     TOO_BRIGHT = "too_bright"
     FLAT = "flat"

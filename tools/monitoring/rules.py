@@ -396,6 +396,17 @@ def _process_alerts(timing: Timing) -> list[Alert]:
             "a GPU, check `nvidia-smi` and the kernel's log, then restart the process.",
         ),
         Alert(
+            "StreamgateScorerServiceLost",
+            "critical",
+            expr=f"max by (job, instance, camera) ({q.metric('streamgate_remote_scorer_up')}) == 0",
+            for_s=timing.at_once_s,
+            summary="No scorer service answers camera {{ $labels.camera }}",
+            description="Its faces are skipped, or scored by the camera itself where "
+            "quality.on_loss is local. The best faces so far are still forwarded.",
+            action="Look at the service: its log, `streamgate_scorer_service_serving` and the "
+            "network. `streamgate check --online FILE` says why it does not answer.",
+        ),
+        Alert(
             "StreamgateReloadRefused",
             "warning",
             expr=f"{q.metric('streamgate_config_last_reload_successful')} == 0",

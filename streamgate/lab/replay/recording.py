@@ -25,6 +25,7 @@ from streamgate.errors import StreamgateError
 from streamgate.lab.replay.prefetch import DetectionPrefetch
 from streamgate.pipeline.slot import LatestSlot
 from streamgate.ports import Clock, FrameAnalyser, QualityScorer
+from streamgate.selection.non_faces import NonFaces
 from streamgate.sources.file import FileSource
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import (
@@ -117,12 +118,14 @@ class Recording:
             face; None where each of the tracker's numbers is a visit. Ghosts have none.
         identity: from which cosines on faces are of one person, where the weights' calibration
             says so.
+        non_faces: by which the gate tells what is no face.
     """
 
     path: Path
     moments: tuple[Moment, ...]
     visits: Mapping[tuple[int, int], int] | None = None
     identity: IdentityThresholds | None = None
+    non_faces: NonFaces | None = None
 
     def visit_of(self, moment: Moment, seen: SeenScored) -> int | None:
         """Return the visit that a sighting belongs to; None for a false detection."""

@@ -62,6 +62,7 @@ class _Simulation:
             share=config.quality.score_share if share is None else share,
             identity=IdentityRules.of(config.gate.visit_s, recording.identity),
             zones=config.zones,
+            non_faces=recording.non_faces,
         )
         self._table = {
             (moment.index, seen.track_id): seen.face
