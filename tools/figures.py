@@ -43,18 +43,16 @@ def filled(text: str) -> str:
     """
     bench = _ROOT / "bench"
     quality, policies = _read(bench / "quality" / "results.json"), _read(POLICIES)
-    camera = _read(CAMERA)
+    camera, kinds = _read(CAMERA), _read(KINDS)
     blocks = {
         "bench": speed_tables(_read(bench / "results.json")),
         "bench-cuda": speed_tables(_read(bench / "results-cuda.json")),
         "precision": precision_table(_read(PRECISION)),
         "quality": quality_tables(quality) + f"\n`{quality['command']}`",
+        "kinds": kinds_table(kinds) + f"\n`{kinds['command']}`",
         "camera": camera_table(camera) + f"\n`{camera['command']}`",
         "policies": policy_table(policies) + f"\n`{policies['command']}`",
     }
-    if KINDS.exists():
-        kinds = _read(KINDS)
-        blocks["kinds"] = kinds_table(kinds) + f"\n`{kinds['command']}`"
     for name, block in blocks.items():
         text = _fill(text, name, block)
     return text
