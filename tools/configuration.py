@@ -104,8 +104,8 @@ _UNITS = {
 }
 # What daemon/reload.py takes over; a test compares the two.
 LIVE = (
-    "zones", "detector", "tracker", "precheck", "gate", "quality.max_pending", "quality.score_share",
-    "delivery", "web.show_pictures", "log",
+    "zones", "detector", "tracker", "precheck", "gate", "quality.max_pending",
+    "quality.score_share", "delivery", "web.show_pictures", "log",
 )  # fmt: skip
 NOT_LIVE = ("detector.model", "delivery.outbox", "delivery.decision_log")
 

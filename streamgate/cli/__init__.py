@@ -24,6 +24,7 @@ _COMMANDS = {
     "run": ("streamgate.cli.run", "Run the gate for one camera."),
     "serve": ("streamgate.cli.serve", "Score faces for many cameras."),
     "outbox": ("streamgate.cli.outbox", "Inspect and change what waits in the outbox."),
+    "decisions": ("streamgate.cli.decisions", "Check a decision log."),
     "recognise": ("streamgate.cli.recognise", "Name the people in incoming best shots."),
     "demo": ("streamgate.cli.demo", "Show the gate at work on a synthetic camera."),
     "models": ("streamgate.cli.models", "List, fetch and verify models."),

@@ -24,6 +24,11 @@ _FILE = click.Path(path_type=Path)
     "--split", help="Use only the crops that have this value in the column `split` of the index."
 )
 @click.option(
+    "--identity-split",
+    help="Learn how alike two people are from the crops with this value of `split` instead; best "
+    "from people that the network was not trained on.",
+)
+@click.option(
     "--full-crops",
     is_flag=True,
     help="Use each crop a second time with its black border filled and, if it is grey, in colour.",
@@ -69,6 +74,7 @@ def command(
     *,
     images: Path | None,
     split: str | None,
+    identity_split: str | None,
     full_crops: bool,
     spoiled: float,
     non_faces: bool,
@@ -90,6 +96,7 @@ def command(
     """Fit quality 0-100: the percentage of a set of faces that scores worse.
 
     The set is a folder or archive of crops (--images), or a camera's own scores (--from-sketch).
+    Where it is known who is seen, the file also says how alike faces must be to be of one person.
     The file belongs to the weights; name it in quality.calibration unless it lies beside them.
     Exit code 1 if a crop could not be read; the scale is then fitted to the others.
     """
@@ -119,7 +126,9 @@ def command(
         )
         judge = None if recogniser is None else OnnxRecogniser(recogniser, preprocessing)
         judging = Judging(fmr, judge)
-    reference = Reference(images, split, labels, full_crops, spoiled, source)
+    reference = Reference(
+        images, split, labels, full_crops, spoiled, source, identity_split=identity_split
+    )
     skipped: list[str] = []
 
     def skip(text: str) -> None:

@@ -71,6 +71,13 @@ class DetectorSection(Section):
         description="Detections a second while something moves or a face is tracked. Fewer cost "
         "less, but leave fewer faces to choose from.",
     )
+    newcomer_s: Seconds = Field(
+        default=0.5,
+        le=60,
+        description="For how long after somebody was first seen faces are detected in every frame, "
+        "seconds. People who pass quickly are in few frames, and cannot be followed between "
+        "distant ones.",
+    )
 
 
 class TrackerSection(Section):

@@ -99,7 +99,7 @@ async def compose(
         config.gate,
         max_pending=config.quality.max_pending,
         share=config.quality.score_share,
-        identity=IdentityRules(visit_s=config.gate.visit_s),
+        identity=IdentityRules.of(config.gate.visit_s, scorer.identity),
         zones=config.zones,
         non_faces=load_non_faces(
             config.quality.weights, scorer.model_hash, config.quality.max_non_face_similarity
@@ -117,7 +117,7 @@ async def compose(
     dispatcher = Dispatcher(
         config.delivery,
         outbox=outbox,
-        sinks=[build_sink(section) for section in config.delivery.sinks],
+        sinks=[build_sink(section, config.camera.name) for section in config.delivery.sinks],
         metrics=metrics,
         clock=clock,
         on_outcome=listeners.delivered,

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any, Literal
 
 import structlog
+from aiohttp import web
 
 from streamgate.config import LoadedConfig, WhipSection
 from streamgate.daemon.compose import Camera, compose
@@ -109,25 +110,7 @@ async def _serve(
     forced_exit.lost = lambda: _account(camera)
     forced_exit.doing = "running"
     if config.web.enabled:
-        guard = Guard(config.web, config.camera.name)
-        app = build_app(
-            camera.metrics,
-            lambda: health_of(camera),
-            guard=guard,
-            protect_metrics=config.web.protect_metrics,
-            limits=Limits(
-                Limits.within_descriptors(config.web.max_connections + config.web.max_viewers)
-            ),
-        )
-        if camera.live is not None:
-            add_live_routes(
-                app, camera.live, guard=guard, settings=config.web, health=lambda: health_of(camera)
-            )
-            store = ZoneFile(reloader.path, reloader.now) if reloader.path.is_file() else None
-            add_zone_routes(app, guard=guard, zones=camera.live.sources.zones, store=store)
-        if camera.ingest is not None and isinstance(config.source, WhipSection):
-            add_whip_routes(app, camera.ingest, config.source, camera.metrics)
-        await stack.enter_async_context(serve(app, config.web))
+        await stack.enter_async_context(serve(_web_app(camera, reloader), config.web))
     async with asyncio.TaskGroup() as group:
         # It outlives delivery, which needs the lease to the end.
         leasing = group.create_task(_keep_lease(camera))
@@ -172,6 +155,30 @@ async def _serve(
 async def _keep_lease(camera: Camera) -> None:
     if camera.lease is not None:
         await camera.lease.run()
+
+
+def _web_app(camera: Camera, reloader: Reloader) -> web.Application:
+    """Metrics, health checks, and the pages that the camera has."""
+    config = camera.config
+    guard = Guard(config.web, config.camera.name)
+    app = build_app(
+        camera.metrics,
+        lambda: health_of(camera),
+        guard=guard,
+        protect_metrics=config.web.protect_metrics,
+        limits=Limits(
+            Limits.within_descriptors(config.web.max_connections + config.web.max_viewers)
+        ),
+    )
+    if camera.live is not None:
+        add_live_routes(
+            app, camera.live, guard=guard, settings=config.web, health=lambda: health_of(camera)
+        )
+        store = ZoneFile(reloader.path, reloader.now) if reloader.path.is_file() else None
+        add_zone_routes(app, guard=guard, zones=camera.live.sources.zones, store=store)
+    if camera.ingest is not None and isinstance(config.source, WhipSection):
+        add_whip_routes(app, camera.ingest, config.source, camera.metrics)
+    return app
 
 
 async def _read(camera: Camera) -> SourceError | None:

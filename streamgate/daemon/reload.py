@@ -41,8 +41,9 @@ _LONGEST_RELOAD_S = 20.0
 def in_use_after(now: CameraConfig, wanted: CameraConfig) -> CameraConfig:
     """Return the wanted settings, except those that a running camera cannot change.
 
-    Thresholds, zones, sinks and the log change at once; the source, models, the outbox and the web server
-    are what they were. This function is the whole rule: what it does not take over needs a restart.
+    Thresholds, zones, sinks and the log change at once; the source, models, the outbox and the web
+    server are what they were. This function is the whole rule: what it does not take over needs a
+    restart.
     """
     return now.model_copy(
         update={
@@ -142,7 +143,7 @@ class Reloader:
 
     async def now(self) -> str:
         """Ask for a reload and wait for its outcome; at most for as long as is reasonable."""
-        outcome = asyncio.get_running_loop().create_future()
+        outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._waiting.append(outcome)
         self._asked.set()
         try:
@@ -273,7 +274,7 @@ async def _fresh_sinks(now: CameraConfig, config: CameraConfig) -> list[Sink]:
     try:
         for section in config.delivery.sinks:
             if not _is_same(before.get(section.name), section):
-                made.append(build_sink(section))
+                made.append(build_sink(section, config.camera.name))
     except BaseException:
         for sink in made:
             await sink.close()

@@ -66,6 +66,14 @@ def _told() -> Iterator[None]:
         raise PictureError(f"a picture cannot be converted: {error}") from None
 
 
+def _without_copy(rgb: av.VideoFrame) -> Image:
+    """Return an RGB picture's own memory, uint8 [H, W, 3]; it lives as long as the array."""
+    (plane,) = rgb.planes
+    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: rgb.height]
+    image = rows[:, : 3 * rgb.width].reshape(rgb.height, rgb.width, 3)
+    return np.ascontiguousarray(image)
+
+
 class RgbConverter:
     """Converts the pictures of one connection; it keeps the scaler between them.
 
@@ -77,6 +85,7 @@ class RgbConverter:
         # A scaler belongs to one size and format at a time, and to one thread.
         self._reformatter = VideoReformatter()
         self._grey = VideoReformatter()
+        self._sampler = VideoReformatter()
         self._lock = threading.Lock()
         self._max_pixels = max_pixels
 
@@ -98,6 +107,19 @@ class RgbConverter:
                 picture, width, height, format="gray", interpolation=Interpolation.AREA, threads=1
             )
             return np.asarray(grey.to_ndarray(), np.uint8)
+
+    def sampled(self, picture: av.VideoFrame, step: int) -> Image:
+        """Return one pixel of `step` in each direction, RGB uint8 [H / step, W / step, 3].
+
+        Raises:
+            PictureError: it cannot be converted.
+        """
+        width, height = max(1, picture.width // step), max(1, picture.height // step)
+        with self._lock, _told():
+            few = self._sampler.reformat(
+                picture, width, height, format="rgb24", interpolation=Interpolation.POINT, threads=1
+            )
+            return np.asarray(few.to_ndarray(), np.uint8)
 
     def image(self, picture: av.VideoFrame, pixel_aspect: Fraction | float | None = None) -> Image:
         """Return RGB uint8 [H, W, 3], read-only, turned as the stream's display matrix says.
@@ -121,7 +143,7 @@ class RgbConverter:
                 interpolation=None if is_square else Interpolation.BICUBIC,
                 threads=1,
             )
-            image = np.asarray(rgb.to_ndarray(), np.uint8)
+            image = _without_copy(rgb)
         turns = _turns(picture)
         if turns:
             image = np.ascontiguousarray(np.rot90(image, turns))
@@ -166,6 +188,10 @@ class VideoPixels:
                 self._rgb = self._converter.image(self._picture, self._pixel_aspect)
                 self._on_convert(time.perf_counter() - began)
             return self._rgb
+
+    def sampled(self, step: int) -> Image:
+        """Return one pixel of `step` in each direction, RGB, not turned."""
+        return self._converter.sampled(self._picture, step)
 
     def luma(self, width: int, height: int) -> NDArray[np.uint8]:
         """Return a small grey picture, uint8 [height, width], not turned."""

@@ -140,6 +140,8 @@ class LookReason(StrEnum):
     DUE = "due"
     """The longest time without a look was over."""
     MOTION = "motion"
+    NEWCOMER = "newcomer"
+    """Somebody was first seen a moment ago."""
     TRACKS = "tracks"
     """Somebody is followed."""
 

@@ -80,7 +80,8 @@ async def record(
                     embedder=embedder,
                     on_frame=lambda at, video=video: on_frame(video, at),  # type: ignore[misc] # mypy cannot infer a lambda with a default
                 )
-                table = replace(await recorder.record(video, SystemClock()), non_faces=non_faces)
+                table = await recorder.record(video, SystemClock())
+                table = replace(table, identity=scorer.identity, non_faces=non_faces)
                 visits = simulate(table, barred.config).visits
                 recordings.append(replace(table, visits=visits))
         return recordings, barred, scorer.model_hash

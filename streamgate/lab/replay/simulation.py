@@ -60,7 +60,7 @@ class _Simulation:
             config.gate,
             max_pending=config.quality.max_pending,
             share=config.quality.score_share if share is None else share,
-            identity=IdentityRules(visit_s=config.gate.visit_s),
+            identity=IdentityRules.of(config.gate.visit_s, recording.identity),
             zones=config.zones,
             non_faces=recording.non_faces,
         )
