@@ -80,6 +80,11 @@ if __name__ == "__main__":
         "people": people.main,
         "service": service.main,
     }
+    if sys.argv[1:2] == ["fleet"]:
+        # It needs Ray.
+        from bench import fleet
+
+        parts["fleet"] = fleet.main
     part = parts.get(sys.argv[1]) if len(sys.argv) > 1 else None
     if part is None:
         main()

@@ -43,7 +43,7 @@ from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Discontinuity, Image
 from streamgate.values.redaction import redact
 
-__all__ = ["Step", "as_table", "ask_all"]
+__all__ = ["Step", "as_table", "ask_all", "trouble_in"]
 
 log = structlog.get_logger(__name__)
 
@@ -151,7 +151,7 @@ async def _picture(
     waiting = asyncio.create_task(_first_image(slot))
     try:
         async with asyncio.timeout(picture_s):
-            while not waiting.done() and not reading.done() and _trouble(logged) is None:
+            while not waiting.done() and not reading.done() and trouble_in(logged) is None:
                 await asyncio.wait(
                     {reading, waiting},
                     timeout=_LOOK_EVERY_S,
@@ -176,7 +176,7 @@ async def _picture(
         raise _FailedError(str(failure), "see source in the configuration")
     if failure is not None:
         raise failure
-    told, _, remedy = (_trouble(logged) or "no picture has come").partition(": ")
+    told, _, remedy = (trouble_in(logged) or "no picture has come").partition(": ")
     raise _FailedError(told, remedy)
 
 
@@ -187,7 +187,7 @@ async def _first_image(slot: LatestSlot) -> Image | None:
     return None
 
 
-def _trouble(logged: Sequence[Mapping[str, Any]]) -> str | None:
+def trouble_in(logged: Sequence[Mapping[str, Any]]) -> str | None:
     """The first reason for which the source was lost or could not be opened."""
     return next((str(entry["error"]) for entry in list(logged) if "error" in entry), None)
 

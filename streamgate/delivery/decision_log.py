@@ -80,7 +80,7 @@ class DecisionLog:
         self._held: deque[bytes] = deque(maxlen=_HELD_LINES)
         self._trouble: str | None = None
 
-    def adopt(self, config: CameraConfig, config_hash: str) -> None:
+    def adopt(self, config: CameraConfig, config_hash: str, profile: str) -> None:
         """Use other settings from the next line on."""
         self._under = replace(
             self._under,
@@ -88,6 +88,7 @@ class DecisionLog:
             precheck=config.precheck,
             zones=config.zones,
             config_hash=config_hash,
+            profile=profile,
             sinks=tuple(sink.name for sink in config.delivery.sinks),
         )
 

@@ -265,7 +265,7 @@ async def test_a_reload_changes_the_lines_that_follow(tmp_path: Path) -> None:
     )
     log, _ = log_at(tmp_path / "d.jsonl", Outbox())
     await log.decided(decision(1))
-    log.adopt(config, "c" * 64)
+    log.adopt(config, "c" * 64, "night")
     await log.decided(decision(2))
     first, second = lines(tmp_path / "d.jsonl")
     assert (first["gate"]["min_quality"], second["gate"]["min_quality"]) == (30, 55)
