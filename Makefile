@@ -53,6 +53,7 @@ check: setup-dev
 # The pages, dashboards and rules that are made from code; tests compare them with it.
 docs: setup-dev
 	$(BIN)/python -m tools.configuration
+	$(BIN)/python -m tools.commands
 	$(BIN)/python -m tools.monitoring
 	$(BIN)/python -m tools.figures
 	$(BIN)/python -m tools.scorer_page

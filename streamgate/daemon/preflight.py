@@ -100,8 +100,19 @@ def preflight(loaded: LoadedConfig, *, models: bool = True) -> list[Finding]:
     for check in (*_CHECKS, *(_MODEL_CHECKS if models else ())):
         for severity, path, got, wanted in check(loaded.config):
             findings.append(Finding(severity, loaded.fault(path, _line(got), _line(wanted))))
+    findings += _of_profiles(loaded)
     findings.sort(key=lambda finding: finding.fault.line)
     return findings
+
+
+def _of_profiles(loaded: LoadedConfig) -> Iterator[Finding]:
+    """What the sinks of profiles lack."""
+    for name in loaded.config.profiles:
+        if ("profiles", name, "delivery", "sinks") not in loaded.lines:
+            continue
+        for severity, path, got, wanted in _sinks(loaded.config.under(name)):
+            fault = loaded.fault(("profiles", name, *path), _line(got), _line(wanted))
+            yield Finding(severity, fault)
 
 
 def require_startable(loaded: LoadedConfig) -> list[Fault]:
@@ -461,6 +472,12 @@ def _quality(config: CameraConfig) -> Iterator[_Found]:
         yield Severity.REFUSED, ("quality", name), str(error), wanted
         return
     yield from _threshold(config.gate, scorer._calibration)
+    for name in config.profiles:
+        gate = config.under(name).gate
+        if gate != config.gate:
+            for severity, path, got, wanted in _threshold(gate, scorer._calibration):
+                if path[0] == "gate":
+                    yield severity, ("profiles", name, *path), got, wanted
 
 
 def _threshold(gate: GateSection, calibration: Calibration | None) -> Iterator[_Found]:

@@ -13,6 +13,8 @@ __all__ = ["Alert", "Record", "alerts", "groups", "records"]
 
 JOB = "streamgate"
 _SELECTOR = f'job="{JOB}"'
+# Who passes outside the watch zones tells nothing about the camera.
+_COUNTING = 'outcome!="outside_zones"'
 _ON = "on (job, instance, camera)"
 _DAYS = range(1, 8)
 _LEAST_DAYS = 3
@@ -58,11 +60,11 @@ def records(timing: Timing = FLEET) -> list[Record]:
         Record("camera:streamgate_faces_shed:ratio", q.shed()),
         Record("camera:streamgate_outbox_shots:sum", q.waiting()),
         Record(
-            "camera:streamgate_tracks_decided:increase_hour", q.decided(hour)
+            "camera:streamgate_tracks_decided:increase_hour", q.decided(hour, _COUNTING)
         ),
         Record(
             "camera:streamgate_tracks_unusable:ratio_hour",
-            q.decided(hour, 'outcome="all_rejected"') + "\n/\n" + q.decided(hour),
+            q.decided(hour, 'outcome="all_rejected"') + "\n/\n" + q.decided(hour, _COUNTING),
         ),
         Record(
             "camera:streamgate_faces_detected:increase_hour",

@@ -32,7 +32,7 @@ from streamgate.quality.remote.fallback import LocalFallback
 from streamgate.quality.remote.tensors import RawScores, RemoteModel, decode_scores, encode_crops
 from streamgate.quality.scorer import Explanation, check_crops
 from streamgate.telemetry.metrics import Metrics
-from streamgate.values import Image, Scores
+from streamgate.values import IdentityThresholds, Image, Scores
 from streamgate.values.backoff import Backoff, pause_s
 from streamgate.values.reasons import ServiceFault
 
@@ -141,6 +141,11 @@ class RemoteScorer:
     def calibration(self) -> Calibration | None:
         """What quality means, where that is known."""
         return self._expected.calibration
+
+    @property
+    def identity(self) -> IdentityThresholds | None:
+        """From which cosines on faces are of one person, where that is known."""
+        return self._expected.identity
 
     @property
     def doubt(self) -> str | None:
