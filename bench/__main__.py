@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,12 +75,17 @@ def main() -> None:
 
 if __name__ == "__main__":
     # `make bench ARGS=camera` measures a camera instead of the engine, and so on.
-    parts = {
+    parts: dict[str, Callable[[Sequence[str]], object]] = {
         "camera": camera.main,
         "looking": looking.main,
         "people": people.main,
         "service": service.main,
     }
+    if sys.argv[1:2] == ["fleet"]:
+        # It needs Ray.
+        from bench import fleet
+
+        parts["fleet"] = fleet.main
     part = parts.get(sys.argv[1]) if len(sys.argv) > 1 else None
     if part is None:
         main()

@@ -24,6 +24,7 @@ _COMMANDS = {
     "schema": ("streamgate.cli.schema", "Print the JSON Schema of the configuration."),
     "run": ("streamgate.cli.run", "Run the gate for one camera."),
     "profile": ("streamgate.cli.profile", "Show or change the profile of a running camera."),
+    "fleet": ("streamgate.cli.fleet", "Run many cameras on a cluster of machines."),
     "serve": ("streamgate.cli.serve", "Score faces for many cameras."),
     "outbox": ("streamgate.cli.outbox", "Inspect and change what waits in the outbox."),
     "decisions": ("streamgate.cli.decisions", "Check a decision log."),

@@ -26,7 +26,7 @@ from streamgate.config.profiles import DEFAULT_PROFILE
 from streamgate.errors import ConfigError
 from streamgate.values.redaction import redact
 
-__all__ = ["LoadedConfig", "load_config", "load_part", "parse_config"]
+__all__ = ["LoadedConfig", "load_config", "load_part", "parse_config", "read_text"]
 
 MAX_BYTES = 1_000_000
 _MOST_VALUES = 50_000
@@ -121,7 +121,7 @@ def load_part(
     Raises:
         ConfigError: the message lists every fault of the section, one a line.
     """
-    text = _text(path)
+    text = read_text(path)
     node = _compose(text, path)
     for key in at:
         pairs = node.value if isinstance(node, yaml.MappingNode) else ()
@@ -156,10 +156,15 @@ def load_config(path: Path, environment: Mapping[str, str] | None = None) -> Loa
     Raises:
         ConfigError: the message lists every fault, one a line.
     """
-    return parse_config(_text(path), path, os.environ if environment is None else environment)
+    return parse_config(read_text(path), path, os.environ if environment is None else environment)
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Read a configuration's text.
+
+    Raises:
+        ConfigError: it cannot be read, or it is larger than any.
+    """
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:

@@ -21,7 +21,7 @@ from streamgate.telemetry.exposition import CachedExposition
 from streamgate.web.auth import Guard
 from streamgate.web.connections import Connections, Limits, open_listeners
 
-__all__ = ["Health", "build_app", "serve"]
+__all__ = ["Health", "bounded_app", "build_app", "serve"]
 
 log = structlog.get_logger(__name__)
 
@@ -114,6 +114,20 @@ def build_app(
         now = health()
         return _answer(now, ok=now.ready)
 
+    app = bounded_app(guard, limits or Limits(_MOST_CONNECTIONS))
+    app.router.add_get("/metrics", serve_metrics)
+    app.router.add_get("/healthz", serve_alive)
+    app.router.add_get("/readyz", serve_ready)
+    return app
+
+
+def bounded_app(guard: Guard | None, limits: Limits) -> web.Application:
+    """Return an application without routes: connections are bounded, names of hosts are checked.
+
+    Args:
+        guard: knows by which names the server may be asked.
+    """
+
     @web.middleware
     async def check_host(request: web.Request, handler: _Handler) -> web.StreamResponse:
         if guard is not None and not request.path.startswith(_CHECKED_ELSEWHERE):
@@ -122,13 +136,10 @@ def build_app(
                 return refusal
         return await handler(request)
 
-    connections = Connections(limits or Limits(_MOST_CONNECTIONS))
+    connections = Connections(limits)
     app = web.Application(client_max_size=1 << 20, middlewares=[connections.middleware, check_host])
     app[_CONNECTIONS] = connections
     app.on_response_prepare.append(_add_headers)
-    app.router.add_get("/metrics", serve_metrics)
-    app.router.add_get("/healthz", serve_alive)
-    app.router.add_get("/readyz", serve_ready)
     return app
 
 

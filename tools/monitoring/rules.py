@@ -111,6 +111,7 @@ def alerts(timing: Timing = FLEET) -> list[Alert]:
         *_camera_alerts(timing),
         *_sight_alerts(timing),
         *_delivery_alerts(timing),
+        *_lease_alerts(timing),
         *_process_alerts(timing),
     ]
 
@@ -268,7 +269,7 @@ def _delivery_alerts(timing: Timing) -> list[Alert]:
     q = Queries(_SELECTOR, duration(timing.window_s))
     trend, hour = duration(timing.trend_s), duration(timing.hour_s)
     dropped = "streamgate_outbox_dropped_total"
-    lost = q.increase(dropped, hour, 'reason!~"refused|purged"', by=("sink", "reason"))
+    lost = q.increase(dropped, hour, 'reason!~"refused|purged|no_lease"', by=("sink", "reason"))
     refused = q.increase(dropped, hour, 'reason="refused"', by=("sink",))
     return [
         Alert(
@@ -356,6 +357,25 @@ def _delivery_alerts(timing: Timing) -> list[Alert]:
             "deleted or replaced; it is written anew. io, readonly, open: mount options, errors "
             "and who owns the file of delivery.outbox.path. What is held is written when the file "
             "can be.",
+        ),
+    ]
+
+
+def _lease_alerts(timing: Timing) -> list[Alert]:
+    q = Queries(_SELECTOR, duration(timing.window_s))
+    return [
+        Alert(
+            "StreamgateLeaseNotHeld",
+            "critical",
+            expr=f"{q.metric('streamgate_lease_held')} == 0",
+            for_s=timing.at_once_s,
+            summary="Camera {{ $labels.camera }} does not hold its lease",
+            description="It delivers nothing; what it has accepted waits in its outbox. Either the "
+            "server of the leases cannot be used (streamgate_lease_server_up is 0), or another "
+            "process holds the lease.",
+            action="The log says which. Where the server is away, mend it: delivery goes on by "
+            "itself. Where another process holds the lease, one of the two is not wanted: end it. "
+            "See docs/fleet.md.",
         ),
     ]
 
