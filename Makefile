@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Which tests, by their marks: make test MARKS="not slow"
+MARKS ?=
 # Set CI=true to make a missing test server a failure instead of a skip.
 
 .PHONY: setup setup-dev demo test coverage newest check docs bench clean
@@ -25,7 +27,8 @@ test: setup-dev
 	tools/test_servers.sh
 	tools/test_peer.sh
 	tools/test_kafka.sh $(BIN)/python
-	$(BIN)/pytest $(ARGS)
+	tools/test_triton.sh $(BIN)/python
+	tools/tests.sh $(BIN)/pytest "$(MARKS)" $(ARGS)
 
 # The tests with branch coverage: pure Python takes three quarters more CPU time.
 coverage: setup-dev
@@ -34,7 +37,7 @@ coverage: setup-dev
 	status=0; $(BIN)/coverage run -m pytest $(ARGS) || status=$$?; \
 	$(BIN)/coverage report && exit $$status
 
-# The tests except the slowest with the newest Python, where there is one, and their coverage.
+# The tests except the slowest with the newest Python, where there is one.
 newest:
 	tools/test_newest.sh "$(VENV)"
 
@@ -50,8 +53,10 @@ check: setup-dev
 # The pages, dashboards and rules that are made from code; tests compare them with it.
 docs: setup-dev
 	$(BIN)/python -m tools.configuration
+	$(BIN)/python -m tools.commands
 	$(BIN)/python -m tools.monitoring
 	$(BIN)/python -m tools.figures
+	$(BIN)/python -m tools.scorer_page
 
 bench: setup-dev
 	$(BIN)/python -m bench $(ARGS)

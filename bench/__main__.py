@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from bench import camera
+from bench import camera, looking, people, service
 from bench.machine import describe
 from bench.memory import peak_mb
 from bench.networks import BACKBONES, weights_path
@@ -31,26 +31,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--backbones", nargs="+", choices=BACKBONES, default=BACKBONES)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--threads", type=int, nargs="+", default=[torch.get_num_threads()])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--fused", action="store_true", help="torch.compile too; takes minutes")
     parser.add_argument(
         "--output", type=Path, help="default: the results that docs/measurements.md shows"
     )
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         paths = {name: weights_path(name, folder) for name in arguments.backbones}
         speeds = []
         for backbone in arguments.backbones:
-            sys.stderr.write(f"{backbone}: {arguments.rounds} rounds\n")
-            speeds.append(
-                measure(
+            # The last number of threads is that of the memory.
+            for threads in arguments.threads:
+                torch.set_num_threads(threads)
+                sys.stderr.write(f"{backbone}: {arguments.rounds} rounds, {threads} threads\n")
+                speed = measure(
                     backbone, folder, rounds=arguments.rounds, device=arguments.device,
                     fused=arguments.fused,
-                )
-            )  # fmt: skip
+                )  # fmt: skip
+                speeds.append(speed)
         memory = {
             backbone: {
                 f"{way}@{batch}": peak_mb(path, way, batch, arguments.device)
@@ -72,8 +73,20 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # `make bench ARGS=camera` measures a camera instead of the engine.
-    if sys.argv[1:2] == ["camera"]:
-        camera.main(sys.argv[2:])
-    else:
+    # `make bench ARGS=camera` measures a camera instead of the engine, and so on.
+    parts = {
+        "camera": camera.main,
+        "looking": looking.main,
+        "people": people.main,
+        "service": service.main,
+    }
+    if sys.argv[1:2] == ["fleet"]:
+        # It needs Ray.
+        from bench import fleet
+
+        parts["fleet"] = fleet.main
+    part = parts.get(sys.argv[1]) if len(sys.argv) > 1 else None
+    if part is None:
         main()
+    else:
+        part(sys.argv[2:])

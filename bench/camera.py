@@ -1,8 +1,9 @@
 """`make bench ARGS=camera`: what a camera costs, against decoding alone, in one run.
 
-Films of an empty room, of one person and of eight are played in real time, once by a process that
-only decodes them (one thread) and once by `streamgate run`. CPU time is read from the kernel, so a
-busy machine lengthens the run and hardly changes the figures.
+Films of an empty room, of one person and of eight are played in real time, at the same time by a
+process that only decodes them (one thread) and by `streamgate run`. CPU time is read from the
+kernel, so a busy machine changes the figures little. A film is some seconds that follow each other
+without a seam: its end, at which a camera begins anew, is not reached.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -30,17 +32,21 @@ from streamgate.models.registry import path_of
 from streamgate.sources.record import write_video
 from streamgate.values import Image
 
-__all__ = ["RESULTS", "main", "table"]
+__all__ = ["RESULTS", "main", "many_table", "table"]
 
 RESULTS = Path(__file__).parent / "camera.json"
 SIZES = {"720p": (1280, 720), "1080p": (1920, 1080)}
 PEOPLE = (0, 1, 8)
 RATE = 25
 _FILM_S = 12
+_REPEATED = 15
+_NOISE = 2.0
+_LITTLE_NOISE = 1.0
+_IDLE = "720p, nobody"
+_QUIET = "720p, nobody, half of the noise"
 _SETTLE_S = 5.0
 _TICKS = 100.0
-_HEADS = {"photo-astronaut": (60, 20, 320, 260), "photo-hopper": (120, 60, 420, 400)}
-"""Left, top, right and bottom of the head in a photograph, pixels."""
+_LONGEST_S = 3600
 _DECODE = """
 import sys, time, av
 path, seconds = sys.argv[1], float(sys.argv[2])
@@ -65,6 +71,8 @@ class Cost:
         cores: CPU time, as a part of one core.
         resident_mb, private_dirty_mb: memory.
         looked_at: share of the frames in which faces were looked for; None for decoding alone.
+        looks_per_s: how often faces were looked for.
+        dropped: frames that were due, and made way for a newer one unseen.
         age_p99_s: 99 of 100 frames were younger when they were analysed, seconds.
         start_s: from the start of the process to the first frame analysed, seconds.
     """
@@ -73,22 +81,27 @@ class Cost:
     resident_mb: float
     private_dirty_mb: float
     looked_at: float | None = None
+    looks_per_s: float | None = None
+    dropped: int | None = None
     age_p99_s: float | None = None
     start_s: float | None = None
     torch_is_loaded: bool = False
 
 
-def film(path: Path, people: int, size: tuple[int, int]) -> None:
+def film(path: Path, people: int, size: tuple[int, int], noise: float = _NOISE) -> None:
     """Film a room with so many people who sway, as a sensor with some noise sees it."""
-    write_video(path, _pictures(people, size), RATE)
+    once = path.with_suffix(".once.mkv")
+    write_video(once, _pictures(people, size, noise), RATE)
+    _repeat(once, path)
+    once.unlink()
 
 
-def _pictures(people: int, size: tuple[int, int]) -> Iterator[Image]:
+def _pictures(people: int, size: tuple[int, int], level: float) -> Iterator[Image]:
     width, height = size
     chance = np.random.default_rng(1)
     across, down = np.meshgrid(np.linspace(90, 150, width), np.linspace(0, 40, height))
-    room = np.repeat((across + down)[..., None], 3, axis=2)
-    noise = [chance.normal(0, 2.0, (height, width, 1)) for _ in range(8)]
+    room = np.repeat((across + down)[..., None], 3, axis=2).astype(np.int16)
+    noise = [chance.normal(0, level, (height, width, 1)).round().astype(np.int16) for _ in range(8)]
     portraits = _portraits(height)
     for number in range(RATE * _FILM_S):
         shown = room.copy()
@@ -102,7 +115,27 @@ def _pictures(people: int, size: tuple[int, int]) -> Iterator[Image]:
         yield np.clip(shown + noise[number % len(noise)], 0, 255).astype(np.uint8)
 
 
-def _portraits(height: int) -> list[NDArray[np.float64]]:
+def _repeat(once: Path, path: Path) -> None:
+    """Let a film follow itself, without decoding it."""
+    with av.open(str(path), "w") as out:
+        stream, begins = None, 0
+        for _ in range(_REPEATED):
+            with av.open(str(once)) as container:
+                pictures = container.streams.video[0]
+                stream = stream or out.add_stream_from_template(pictures)
+                ends = begins
+                for packet in container.demux(pictures):
+                    if packet.pts is None:
+                        continue
+                    packet.pts += begins
+                    packet.dts = packet.pts
+                    ends = max(ends, packet.pts + round(1 / RATE / packet.time_base))
+                    packet.stream = stream
+                    out.mux(packet)
+                begins = ends
+
+
+def _portraits(height: int) -> list[NDArray[np.int16]]:
     """Two heads of a public photograph each, an eighth of the picture high."""
     found = []
     for name, box in (
@@ -114,26 +147,22 @@ def _portraits(height: int) -> list[NDArray[np.float64]]:
         left, top, right, bottom = box
         head = cv2.cvtColor(picture[top:bottom, left:right], cv2.COLOR_BGR2RGB)
         scale = 0.36 * height / head.shape[0]
-        found.append(cv2.resize(head, (0, 0), fx=scale, fy=scale).astype(np.float64))
+        found.append(cv2.resize(head, (0, 0), fx=scale, fy=scale).astype(np.int16))
     return found
 
 
-def _paste(canvas: NDArray[np.float64], picture: NDArray[np.float64], left: int, top: int) -> None:
+def _paste(canvas: NDArray[np.int16], picture: NDArray[np.int16], left: int, top: int) -> None:
     x1, x2 = max(0, left), min(canvas.shape[1], left + picture.shape[1])
     y2 = min(canvas.shape[0], top + picture.shape[0])
     if x1 < x2:
         canvas[top:y2, x1:x2] = picture[: y2 - top, x1 - left : x2 - left]
 
 
-def decoding(path: Path, seconds: float) -> Cost:
-    """Measure a process that decodes a film in real time and does nothing with it."""
-    with _started([sys.executable, "-c", _DECODE, str(path), str(seconds + 2 * _SETTLE_S)]) as one:
-        time.sleep(_SETTLE_S)
-        return _watched([one], seconds)[0]
+def cameras(path: Path, count: int, seconds: float, folder: Path) -> tuple[Cost, list[Cost]]:
+    """Measure a process that decodes a film and does nothing with it, and so many cameras.
 
-
-def cameras(path: Path, count: int, seconds: float, folder: Path) -> list[Cost]:
-    """Measure so many cameras that play a film at once, each a process."""
+    All of them play it at once, each is a process.
+    """
     began = time.monotonic()
     running = []
     for number in range(count):
@@ -148,18 +177,21 @@ def cameras(path: Path, count: int, seconds: float, folder: Path) -> list[Cost]:
     try:
         ports = [_port(folder / f"camera-{number}.log") for number in range(count)]
         starts = [_first_frame(port, began) for port in ports]
+        running.append(_started([sys.executable, "-c", _DECODE, str(path), str(_LONGEST_S)]))
         time.sleep(_SETTLE_S)
         before = [_metrics(port) for port in ports]
-        costs = _watched([one.process for one in running], seconds)
+        *costs, alone = _watched([one.process for one in running], seconds)
         after = [_metrics(port) for port in ports]
     finally:
         for one in running:
             one.__exit__(None, None, None)
-    return [
+    return alone, [
         Cost(
             **{
                 **asdict(cost),
                 "looked_at": _looked_at(earlier, later),
+                "looks_per_s": _grown(earlier, later, "frames_looked_at_total") / seconds,
+                "dropped": round(_grown(earlier, later, "frames_dropped_total")),
                 "age_p99_s": _quantile(earlier, later, 0.99),
                 "start_s": start,
             }
@@ -238,9 +270,13 @@ def _sum(metrics: dict[str, float], name: str) -> float:
     return sum(value for key, value in metrics.items() if key.startswith(f"streamgate_{name}"))
 
 
+def _grown(before: dict[str, float], after: dict[str, float], name: str) -> float:
+    return _sum(after, name) - _sum(before, name)
+
+
 def _looked_at(before: dict[str, float], after: dict[str, float]) -> float:
-    looked = _sum(after, "frames_looked_at_total") - _sum(before, "frames_looked_at_total")
-    passed = _sum(after, "frames_passed_total") - _sum(before, "frames_passed_total")
+    looked = _grown(before, after, "frames_looked_at_total")
+    passed = _grown(before, after, "frames_passed_total")
     return looked / max(1.0, looked + passed)
 
 
@@ -257,7 +293,7 @@ def _quantile(before: dict[str, float], after: dict[str, float], share: float) -
 
 
 def table(results: dict[str, Any]) -> str:
-    """The results as Markdown."""
+    """What one camera costs, as Markdown."""
     machine = results["machine"]
     lines = [
         f"{machine['processor'].split(' Processor')[0]}, {machine['cores']} cores, "
@@ -274,17 +310,30 @@ def table(results: dict[str, Any]) -> str:
             f"| {camera['cores'] / alone['cores']:.2f} | {camera['resident_mb']:.0f} "
             f"({camera['private_dirty_mb']:.0f}) | {camera['looked_at']:.0%} |"
         )
-    lines += [
+    return "\n".join(lines) + "\n"
+
+
+def many_table(results: dict[str, Any]) -> str:
+    """What several cameras on one host cost, as Markdown."""
+    machine = results["machine"]
+    lines = [
+        f"{machine['processor'].split(' Processor')[0]}, {machine['cores']} cores; film "
+        f"“{results['many_film']}”, {results['seconds']:g} s a measurement.",
         "",
-        "| idle 720p cameras at once | cores each | 99 % of frames younger than "
-        "| first frame after |",
-        "|---|---|---|---|",
+        "| cameras | cores each | beside decoding alone | 99 % of frames younger than "
+        "| looks a second, least | frames dropped | private dirty memory each, MB |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for count, costs in results["many"].items():
+    for count, row in results["many"].items():
+        costs, alone = row["cameras"], row["decoding"]
         cores = sum(cost["cores"] for cost in costs) / len(costs)
-        age = max(cost["age_p99_s"] for cost in costs)
-        start = max(cost["start_s"] for cost in costs)
-        lines.append(f"| {count} | {cores:.3f} | {age:g} s | {start:.1f} s |")
+        lines.append(
+            f"| {count} | {cores:.3f} | × {cores / alone['cores']:.2f} "
+            f"| {max(cost['age_p99_s'] for cost in costs):g} s "
+            f"| {min(cost['looks_per_s'] for cost in costs):.2f} "
+            f"| {sum(cost['dropped'] for cost in costs)} "
+            f"| {max(cost['private_dirty_mb'] for cost in costs):.0f} |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -296,29 +345,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        single: dict[str, Any] = {}
+        films = {}
         for size, pixels in SIZES.items():
             for people in PEOPLE:
                 name = f"{size}, {'nobody' if not people else f'{people} in the picture'}"
-                path = folder / f"{size}-{people}.mkv"
-                film(path, people, pixels)
-                sys.stderr.write(f"{name}\n")
-                single[name] = {
-                    "decoding": asdict(decoding(path, given.seconds)),
-                    "camera": asdict(cameras(path, 1, given.seconds, folder)[0]),
-                }
+                films[name] = people, pixels, _NOISE
+        films[_QUIET] = 0, SIZES["720p"], _LITTLE_NOISE
+        single: dict[str, Any] = {}
+        paths = {name: folder / f"{number}.mkv" for number, name in enumerate(films)}
+        for name, (people, pixels, noise) in films.items():
+            sys.stderr.write(f"{name}\n")
+            film(paths[name], people, pixels, noise)
+            alone, costs = cameras(paths[name], 1, given.seconds, folder)
+            single[name] = {"decoding": asdict(alone), "camera": asdict(costs[0])}
         many = {}
         for count in given.many:
             sys.stderr.write(f"{count} idle cameras\n")
-            costs = cameras(folder / "720p-0.mkv", count, given.seconds, folder)
-            many[str(count)] = [asdict(cost) for cost in costs]
+            alone, costs = cameras(paths[_IDLE], count, given.seconds, folder)
+            many[str(count)] = {
+                "decoding": asdict(alone),
+                "cameras": [asdict(cost) for cost in costs],
+            }
     results = {
         "command": "python -m bench camera",
         "date": datetime.now(UTC).date().isoformat(),
         "machine": describe("cpu"),
         "seconds": given.seconds,
         "single": single,
+        "many_film": _IDLE,
         "many": many,
     }
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    sys.stdout.write(table(results))
+    sys.stdout.write(f"{table(results)}\n{many_table(results)}")

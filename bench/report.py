@@ -16,19 +16,23 @@ def tables(results: Mapping[str, Any]) -> str:
     accelerator = f"{machine['accelerator']}; " if "accelerator" in machine else ""
     head = (
         f"{accelerator}{machine['processor']}, {machine['cores']} cores, "
-        f"{machine['instructions']}, {machine['threads']} threads, torch {machine['torch']}; "
+        f"{machine['instructions']}, torch {machine['torch']}, "
+        f"onnxruntime {machine.get('onnxruntime', 'not used')}; "
         f"`{results['command'].strip()}`, median of {results['rounds']} interleaved rounds.\n"
     )
     parts = [head]
     for speed in results["speed"]:
-        parts.append(_speed(speed, results["peak_memory_mb"][speed["backbone"]]))
+        # Memory hardly depends on the threads.
+        memory = results["peak_memory_mb"].get(speed["backbone"])
+        parts.append(_speed(speed, memory if speed["threads"] == machine["threads"] else None))
     return "\n".join(parts)
 
 
-def _speed(speed: Mapping[str, Any], memory: Mapping[str, float]) -> str:
+def _speed(speed: Mapping[str, Any], memory: Mapping[str, float] | None) -> str:
     batches = list(speed["forward_ms"])
     lines = [
-        f"**{_NAMES.get(speed['backbone'], speed['backbone'])}** ({speed['gflop']} GFLOP a face)",
+        f"**{_NAMES.get(speed['backbone'], speed['backbone'])}** ({speed['gflop']} GFLOP a face), "
+        f"{speed['threads']} thread{'s' if speed['threads'] > 1 else ''}",
         "",
         "| | "
         + " | ".join(f"faces/s, batch {b}" for b in batches)
@@ -50,7 +54,7 @@ def _speed(speed: Mapping[str, Any], memory: Mapping[str, float]) -> str:
     for name, milliseconds in speed.get("variants_ms", {}).items():
         rates = [f"{1e3 / milliseconds[b]:.1f}" for b in batches]
         speedups = [f"{speed['published_ms'] / milliseconds[b]:.1f}" for b in batches]
-        lines.append("| " + " | ".join([f"`block4`, {name}", *rates, *speedups]) + " |")
+        lines.append("| " + " | ".join([name, *rates, *speedups]) + " |")
     published = f"{1e3 / speed['published_ms']:.1f}"
     blank = [""] * (len(batches) - 1)
     lines.append(
@@ -58,7 +62,8 @@ def _speed(speed: Mapping[str, Any], memory: Mapping[str, float]) -> str:
         + " | ".join(["published way, one face at a time", published, *blank, "1.0", *blank])
         + " |"
     )
-    lines += ["", _sentence(speed, batches), "", _memory(memory), ""]
+    lines += ["", _sentence(speed, batches), ""]
+    lines += [] if memory is None else [_memory(memory), ""]
     return "\n".join(lines)
 
 

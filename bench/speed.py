@@ -11,16 +11,20 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from bench.networks import flops, reload, weights_path
 from bench.published import Published
 from streamgate.models.onnx_format import GraphBuilder
 from streamgate.models.runtime import open_graph
 from streamgate.quality import GROUPS, Group, Scorer
+from streamgate.quality.choice import Precision
+from streamgate.quality.device import Device
+from streamgate.quality.engine import Engine
 from streamgate.quality.grafiqs import Grafiqs
 from streamgate.quality.graph_operations import GraphOperations
 from streamgate.quality.layout import INPUT_SIZE
@@ -34,18 +38,24 @@ _BATCH_SIZES = {"cpu": (1, 8, 32), "cuda": (1, 8, 32, 128)}
 # Large enough to be as fast as a product can be, and no larger.
 _MATRIX = {"cpu": 2048, "cuda": 8192}
 _VARIANTS: Mapping[str, Mapping[str, Any]] = {
-    "cuda_graphs": {"cuda_graphs": True},
-    "tf32": {"precision": "tf32"},
-    "tf32, cuda_graphs": {"precision": "tf32", "cuda_graphs": True},
-    "float16": {"precision": "float16"},
-    "float16, cuda_graphs": {"precision": "float16", "cuda_graphs": True},
-    "bfloat16, cuda_graphs": {"precision": "bfloat16", "cuda_graphs": True},
+    "`block4`, cuda_graphs": {"cuda_graphs": True},
+    "`block4`, tf32": {"precision": "tf32"},
+    "`block4`, tf32, cuda_graphs": {"precision": "tf32", "cuda_graphs": True},
+    "`block4`, float16": {"precision": "float16"},
+    "`block4`, float16, cuda_graphs": {"precision": "float16", "cuda_graphs": True},
+    "`block4`, bfloat16, cuda_graphs": {"precision": "bfloat16", "cuda_graphs": True},
 }
 _FUSED: Mapping[str, Mapping[str, Any]] = {
-    "fuse": {"fuse": True},
-    "fuse, cuda_graphs": {"fuse": True, "cuda_graphs": True},
-    "fuse, float16, cuda_graphs": {"fuse": True, "precision": "float16", "cuda_graphs": True},
+    "`block4`, fuse": {"fuse": True},
+    "`block4`, fuse, cuda_graphs": {"fuse": True, "cuda_graphs": True},
+    "`block4`, fuse, float16, cuda_graphs": {
+        "fuse": True,
+        "precision": "float16",
+        "cuda_graphs": True,
+    },
 }
+_IN_TORCH = {f"`{group}`, in torch": group for group in (Group.BLOCK4, Group.IMAGE)}
+_Crops: TypeAlias = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +64,7 @@ class Speed:
 
     Attributes:
         backbone: its name.
+        threads: that computed; of a CUDA device's host.
         gflop: of one forward pass of one picture, convolutions only.
         matrix_gflops: rate of the matrix product.
         published_ms: one picture, the published way.
@@ -63,10 +74,12 @@ class Speed:
         forward_share: its rate over the matrix product's, by batch size.
         modules_share: the same for torch's own modules in channels-last order.
         block4_over_forward: `block4` with embedding over the trunk alone, by batch size.
-        variants_ms: `block4` by option of the scorer that CUDA has, and batch size, per picture.
+        variants_ms: other ways to score, by name and batch size, per picture: options that CUDA
+            has, and on a CPU the same maths in torch.
     """
 
     backbone: str
+    threads: int
     gflop: float
     matrix_gflops: float
     published_ms: float
@@ -86,6 +99,8 @@ def measure(backbone: str, folder: Path, *, rounds: int, device: str, fused: boo
     operations = flops(weights)
     batch_sizes = _BATCH_SIZES[device]
     variants = {**_VARIANTS, **(_FUSED if fused else {})} if device == "cuda" else {}
+    if device == "cpu":
+        variants = {name: {} for name in _IN_TORCH}
     seconds = _rounds(_tasks(path, device, variants), rounds, device)
     product_flops = 2 * _MATRIX[device] ** 3
     matrix = np.array(seconds["matrix"])
@@ -100,6 +115,7 @@ def measure(backbone: str, folder: Path, *, rounds: int, device: str, fused: boo
 
     return Speed(
         backbone=backbone,
+        threads=torch.get_num_threads(),
         gflop=round(operations / 1e9, 2),
         matrix_gflops=round(product_flops / median(matrix) / 1e9, 1),
         published_ms=_ms(published),
@@ -115,9 +131,7 @@ def measure(backbone: str, folder: Path, *, rounds: int, device: str, fused: boo
             str(b): round(median(per_picture("block4", b) / per_picture("forward", b)), 3)
             for b in batch_sizes
         },
-        variants_ms={
-            v: {str(b): _ms(per_picture(f"block4, {v}", b)) for b in batch_sizes} for v in variants
-        },
+        variants_ms={v: {str(b): _ms(per_picture(v, b)) for b in batch_sizes} for v in variants},
     )
 
 
@@ -148,10 +162,21 @@ def _tasks(
         for batch in batch_sizes:
             tasks[f"{group}@{batch}"] = partial(scorer.score_groups, crops[:batch], [group])
     for name, options in variants.items():
-        variant = Scorer.load(path, device=device, batch_size=most, **options)
+        if device == "cpu":
+            score = _in_torch(path, _IN_TORCH[name], most)
+        else:
+            score = Scorer.load(path, device=device, batch_size=most, **options).score
         for batch in batch_sizes:
-            tasks[f"block4, {name}@{batch}"] = partial(variant.score, crops[:batch])
+            tasks[f"{name}@{batch}"] = partial(score, crops[:batch])
     return tasks
+
+
+def _in_torch(path: Path, group: Group, batch_size: int) -> Callable[[_Crops], object]:
+    """Return the same maths in torch's operators, as CUDA computes it, on the CPU."""
+    engine = Engine(
+        load_weights(path), Device(torch.device("cpu"), Precision.FLOAT32), batch_size=batch_size
+    )
+    return lambda crops: engine.submit(crops, group).result()
 
 
 def _cuda_trunk(weights: Weights) -> Callable[[torch.Tensor], object]:

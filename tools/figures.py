@@ -1,7 +1,7 @@
-"""Fill the tables of docs/measurements.md with the committed results, between their marks.
+"""Fill the tables of the pages in docs/ with the committed results.
 
-    python -m tools.figures           # write the page
-    python -m tools.figures --check   # change nothing; fail if the page is out of date
+    python -m tools.figures           # write the pages
+    python -m tools.figures --check   # change nothing; fail if one is out of date
 
 Figures typed by hand go stale. These come from the JSON files under `bench/` and name the command
 that made them.
@@ -12,48 +12,57 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.camera import RESULTS as CAMERA
-from bench.camera import table as camera_table
-from bench.precision import RESULTS as PRECISION
-from bench.precision import table as precision_table
-from bench.quality.policies import RESULTS as POLICIES
-from bench.quality.policies import table as policy_table
+from bench import camera, looking, people, precision, service
+from bench.quality import expectations, kinds, policies
 from bench.quality.report import tables as quality_tables
 from bench.report import tables as speed_tables
 
-__all__ = ["PAGE", "filled", "main"]
+__all__ = ["PAGES", "filled", "main"]
 
 _ROOT = Path(__file__).parent.parent
-PAGE = _ROOT / "docs" / "measurements.md"
+_BENCH = _ROOT / "bench"
+PAGES = tuple(_ROOT / "docs" / name for name in ("measurements.md", "mounting.md", "sizing.md"))
+
+# What stands between a pair of marks: the file of results, and what makes its table. The command
+# stands below the table, except where the table names it itself.
+_BLOCKS: dict[str, tuple[Path, Callable[[Any], str]]] = {
+    "bench": (_BENCH / "results.json", speed_tables),
+    "bench-cuda": (_BENCH / "results-cuda.json", speed_tables),
+    "precision": (precision.RESULTS, precision.table),
+    "quality": (_BENCH / "quality" / "results.json", quality_tables),
+    "kinds": (kinds.RESULTS, kinds.table),
+    "expectations": (expectations.RESULTS, expectations.table),
+    "policies": (policies.RESULTS, policies.table),
+    "people": (people.RESULTS, people.table),
+    "camera": (camera.RESULTS, camera.table),
+    "cameras": (camera.RESULTS, camera.many_table),
+    "looking": (looking.RESULTS, looking.table),
+    "service": (service.RESULTS, service.table),
+}
+_COMMANDLESS = ("bench", "bench-cuda", "precision", "cameras")
 
 
 def filled(text: str) -> str:
-    """Return the page with the present results between its marks.
+    """Return a page with the present results between its marks.
 
     Raises:
-        ValueError: a mark is missing.
+        ValueError: one of a pair of marks is missing.
     """
-    bench = _ROOT / "bench"
-    quality, policies = _read(bench / "quality" / "results.json"), _read(POLICIES)
-    camera = _read(CAMERA)
-    blocks = {
-        "bench": speed_tables(_read(bench / "results.json")),
-        "bench-cuda": speed_tables(_read(bench / "results-cuda.json")),
-        "precision": precision_table(_read(PRECISION)),
-        "quality": quality_tables(quality) + f"\n`{quality['command']}`",
-        "camera": camera_table(camera) + f"\n`{camera['command']}`",
-        "policies": policy_table(policies) + f"\n`{policies['command']}`",
-    }
-    for name, block in blocks.items():
+    for name, (path, table) in _BLOCKS.items():
+        if f"<!-- {name}:" not in text:
+            continue
+        block = "Not measured yet."
+        if path.exists():
+            results = json.loads(path.read_text(encoding="utf-8"))
+            block = table(results)
+            if name not in _COMMANDLESS:
+                block += f"\n`{results['command']}`"
         text = _fill(text, name, block)
     return text
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _fill(text: str, name: str, block: str) -> str:
@@ -66,18 +75,21 @@ def _fill(text: str, name: str, block: str) -> str:
 
 
 def main() -> int:
-    """Write the page, or with --check compare it; return the exit status."""
+    """Write the pages, or with --check compare them; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tools.figures", description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; fail if out of date")
     check = parser.parse_args().check
-    old = PAGE.read_text(encoding="utf-8")
-    new = filled(old)
-    if new == old:
-        return 0
-    if not check:
-        PAGE.write_text(new, encoding="utf-8")
-    print(f"{PAGE}: {'is out of date' if check else 'written'}")
-    return int(check)
+    stale = False
+    for page in PAGES:
+        old = page.read_text(encoding="utf-8")
+        new = filled(old)
+        if new == old:
+            continue
+        stale = True
+        if not check:
+            page.write_text(new, encoding="utf-8")
+        print(f"{page}: {'is out of date' if check else 'written'}")
+    return int(check and stale)
 
 
 if __name__ == "__main__":

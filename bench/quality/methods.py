@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import cv2
@@ -14,6 +14,8 @@ from streamgate.config import DetectorSection
 from streamgate.faces.align import TEMPLATE
 from streamgate.faces.detect import YuNetDetector
 from streamgate.faces.precheck import geometry_of, measure
+from streamgate.lab.distill.augment import augment_some
+from streamgate.lab.evaluation.other_methods import Observer, Pruned, Unrecognisable
 from streamgate.models.registry import path_of
 from streamgate.quality.grafiqs import GROUPS
 from streamgate.quality.scorer import Scorer
@@ -23,24 +25,47 @@ from streamgate.values import Crop, Face, Image
 __all__ = ["OURS", "qualities"]
 
 OURS = "GraFIQs, default (block4)"
+_SCORES = {f"GraFIQs, default ({group})": group for group in reversed(GROUPS)}
 _BORDER_PX = 56
 _BATCH = 32
+_CALIBRATION_FACES = 200
+_SPOILED_SHARE = 0.6
 
 
 def qualities(
-    images: NDArray[np.uint8], eye_distance_px: NDArray[np.float64], weights: Path
+    images: NDArray[np.uint8],
+    eye_distance_px: NDArray[np.float64],
+    weights: Path,
+    others: NDArray[np.uint8],
+    only: frozenset[str] = frozenset(),
 ) -> Mapping[str, NDArray[np.float64]]:
-    """Return each method's qualities [N] of crops uint8 [N, 112, 112, 3]."""
-    scorer = Scorer.load(weights, calibration=None)
-    groups = scorer.score_all_groups(images).raw
-    found = {OURS: -groups["block4"]}
-    found |= {f"GraFIQs, default ({group})": -groups[group] for group in GROUPS[:-1]}
-    found["sharpness (Laplacian variance)"] = np.array([_laplacian(image) for image in images])
-    found["sharpness (our precheck)"] = np.array([_precheck(image) for image in images])
-    found["detector score"] = _detector_scores(images)
-    found["eye distance in the source"] = eye_distance_px
-    found["embedding norm"] = _embedding_norms(images, weights)
-    found["random"] = np.random.default_rng(1).random(len(images))
+    """Return each method's qualities [N] of crops uint8 [N, 112, 112, 3].
+
+    Args:
+        images: to be judged.
+        eye_distance_px: of each in the picture that it was cut from, [N].
+        weights: of the network that the methods share.
+        others: faces of other people, for the methods that must see some first.
+        only: the methods that are wanted; none: all.
+    """
+    found: dict[str, NDArray[np.float64]] = {}
+    if not only or not only.isdisjoint(_SCORES):
+        groups = Scorer.load(weights, calibration=None).score_all_groups(images).raw
+        found |= {name: -groups[group] for name, group in _SCORES.items()}
+    network = load_weights(weights).build().eval()
+    others = others[:_CALIBRATION_FACES]
+    measures: Mapping[str, Callable[[], NDArray[np.float64]]] = {
+        "sharpness (Laplacian variance)": lambda: np.array([_laplacian(x) for x in images]),
+        "sharpness (our precheck)": lambda: np.array([_precheck(x) for x in images]),
+        "detector score": lambda: _detector_scores(images),
+        "eye distance in the source": lambda: eye_distance_px,
+        "embedding norm": lambda: _embedding_norms(images, weights),
+        "PreFIQs": lambda: Pruned.of(network)(images),
+        "ERS": lambda: Unrecognisable.of(network, others)(images),
+        "FROQ": lambda: Observer.of(network, augment_some(others, _SPOILED_SHARE, seed=0))(images),
+        "random": lambda: np.random.default_rng(1).random(len(images)),
+    }
+    found |= {name: measure() for name, measure in measures.items() if not only or name in only}
     return found
 
 

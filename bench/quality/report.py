@@ -13,6 +13,9 @@ _METHODS = {
     "sharpness (our precheck)": "sharpness (as in the precheck)",
     "eye distance in the source": "distance between the eyes in the source picture",
     "embedding norm": "length of the embedding",
+    "PreFIQs": "PreFIQs, included network",
+    "ERS": "ERS, included network",
+    "FROQ": "FROQ, included network",
 }
 
 
@@ -65,5 +68,15 @@ def _rest(results: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"- {kind}: the prechecks reject {shares['rejected']:.1%}; "
             f"{shares['rejected_or_below_every_face']:.1%} are rejected or score below every clean "
-            "face"
+            f"face{_embedded(shares)}"
         )
+
+
+def _embedded(shares: Mapping[str, float]) -> str:
+    """Return what the embedding says, of results that have it."""
+    if "known_by_embedding" not in shares:
+        return ""
+    return (
+        f"; the embedding gives {shares['known_by_embedding']:.1%} away, and takes "
+        f"{shares['clean_faces_lost']:.1%} of the clean faces for such pictures"
+    )

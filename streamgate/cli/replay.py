@@ -36,7 +36,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--identities",
     type=_FILE,
-    help="CSV file with the columns video, track and identity: who is seen.",
+    help="CSV file that says who is seen, to judge by people too: columns video, track, identity; "
+    "or video, begin_s, end_s, left_px, right_px, identity.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random rule.")
 @click.option(

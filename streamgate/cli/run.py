@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,11 @@ __all__ = ["command"]
 
 @click.command("run")
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--web-port", type=click.IntRange(0, 65_535), help="Listen on this port, not on web.port."
+)
 @click.pass_obj
-def command(leave: Callable[[int], None] | None, file: Path) -> None:
+def command(leave: Callable[[int], None] | None, file: Path, web_port: int | None) -> None:
     """Run the gate for the camera that FILE describes, until it ends or is told to stop.
 
     SIGTERM and SIGINT stop it in order: live tracks are decided, what is due is delivered or kept.
@@ -34,6 +38,9 @@ def command(leave: Callable[[int], None] | None, file: Path) -> None:
     from streamgate.telemetry.logs import configure_logs
 
     loaded = load_config(file)
+    if web_port is not None:
+        web = loaded.config.web.model_copy(update={"port": web_port})
+        loaded = replace(loaded, config=loaded.config.model_copy(update={"web": web}))
     boot_id = secrets.token_hex(6)
     configure_logs(
         loaded.config.log,

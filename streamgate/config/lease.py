@@ -53,7 +53,7 @@ class _AnyLease(Section):
 class RedisLeaseSection(_AnyLease):
     """A lease in Redis 5 or later: a key that expires, and a counter that does not."""
 
-    backend: Literal["redis"]
+    kind: Literal["redis"]
     url: Annotated[str, server_url("redis", "rediss")] = Field(
         default="redis://127.0.0.1:6379/0",
         description="Address, redis:// or rediss:// (TLS), with the number of the database.",
@@ -71,7 +71,7 @@ class RedisLeaseSection(_AnyLease):
 class NatsLeaseSection(_AnyLease):
     """A lease in a key-value bucket of NATS JetStream, changed by compare-and-set."""
 
-    backend: Literal["nats"]
+    kind: Literal["nats"]
     url: Annotated[str, server_url("nats", "tls")] = Field(
         default="nats://127.0.0.1:4222", description="Address, nats:// or tls://, host and port."
     )
@@ -99,7 +99,7 @@ class NatsLeaseSection(_AnyLease):
 class KubernetesLeaseSection(_AnyLease):
     """A Lease of the API group coordination.k8s.io."""
 
-    backend: Literal["kubernetes"]
+    kind: Literal["kubernetes"]
     url: Annotated[str, server_url("http", "https")] = Field(
         default="https://kubernetes.default.svc",
         description="Address of the API server. The default is what every pod can reach.",
@@ -124,5 +124,5 @@ class KubernetesLeaseSection(_AnyLease):
 
 LeaseSection = Annotated[
     RedisLeaseSection | NatsLeaseSection | KubernetesLeaseSection,
-    Field(discriminator="backend"),
+    Field(discriminator="kind"),
 ]

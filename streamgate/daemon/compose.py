@@ -42,6 +42,7 @@ from streamgate.pipeline import (
 from streamgate.pipeline.slot import LatestSlot
 from streamgate.ports import Clock, FrameSource, ShotOutbox, WebRtcIngest
 from streamgate.quality import Calibration
+from streamgate.quality.non_faces import load_non_faces
 from streamgate.quality.start import CameraScorer, start_scorer
 from streamgate.quality.threshold import with_threshold
 from streamgate.selection.decision_record import DecidedUnder
@@ -82,6 +83,11 @@ class Camera:
     scorer_doubt: Callable[[], str | None] = lambda: None
     lease: LeaseKeeper | None = None
 
+    @property
+    def profile(self) -> str:
+        """The profile in use."""
+        return self.pipeline.parts.publisher.identity.profile
+
 
 async def compose(
     loaded: LoadedConfig, boot_id: str, stack: AsyncExitStack, observer: Observer | None
@@ -98,8 +104,11 @@ async def compose(
         config.gate,
         max_pending=config.quality.max_pending,
         share=config.quality.score_share,
-        identity=IdentityRules(visit_s=config.gate.visit_s),
+        identity=IdentityRules.of(config.gate.visit_s, scorer.identity),
         zones=config.zones,
+        non_faces=load_non_faces(
+            config.quality.weights, scorer.model_hash, config.quality.max_non_face_similarity
+        ),
     )
     outbox = build_outbox(config, metrics, clock)
     listeners = Listeners(
@@ -113,7 +122,7 @@ async def compose(
     dispatcher = Dispatcher(
         config.delivery,
         outbox=outbox,
-        sinks=[build_sink(section) for section in config.delivery.sinks],
+        sinks=[build_sink(section, config.camera.name) for section in config.delivery.sinks],
         metrics=metrics,
         clock=clock,
         on_outcome=listeners.delivered,
@@ -121,7 +130,13 @@ async def compose(
         permit=None if lease is None else LeasePermit(lease),
     )
     failures = Failures(config.health)
-    identity = PipelineIdentity(config.camera.name, boot_id, loaded.config_hash, scorer.model_hash)
+    identity = PipelineIdentity(
+        config.camera.name,
+        boot_id,
+        loaded.config_hash,
+        scorer.model_hash,
+        profile=loaded.profile,
+    )
     decisions = _decision_log(config, identity, dispatcher, metrics, stack)
 
     async def decided(decision: TrackDecision) -> None:
@@ -350,6 +365,7 @@ def _decision_log(
         zones=config.zones,
         outbox=config.delivery.outbox.kind,
         sinks=tuple(sink.name for sink in config.delivery.sinks),
+        profile=identity.profile,
     )
     log = DecisionLog(section, outbox, under, metrics=metrics)
     stack.push_async_callback(log.close)

@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 
 from streamgate.values import Crop, Image
 
-__all__ = ["CROP_SIDE", "TEMPLATE", "Similarity", "align", "similarity_to_template"]
+__all__ = [
+    "CROP_SIDE",
+    "TEMPLATE",
+    "Similarity",
+    "align",
+    "landmark_error_px",
+    "similarity_to_template",
+]
 
 CROP_SIDE = 112
 """Side of an aligned crop in pixels."""
@@ -97,6 +104,22 @@ def similarity_to_template(landmarks: NDArray[np.float64]) -> Similarity | None:
     if abs(turn) < _LEAST_SCALE:
         return None
     return Similarity(turn, target_mean - turn * source_mean)
+
+
+def landmark_error_px(landmarks: NDArray[np.float64], similarity: Similarity) -> float:
+    """Return how far aligned landmarks lie from the template's, root mean square.
+
+    A face in profile has a large error too, since its landmarks lie closer together.
+
+    Args:
+        landmarks: float64 [5, 2], in the order of `Face.landmarks`.
+        similarity: their map to the template.
+
+    Returns:
+        Pixels of the 112×112 crop.
+    """
+    away = similarity.apply(landmarks) - TEMPLATE
+    return float(np.sqrt((away**2).sum(axis=1).mean()))
 
 
 def align(image: Image, similarity: Similarity) -> Crop:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from streamgate.config import CameraConfig, DetectorSection
 from streamgate.faces.bystanders import ThoroughDetector, context_of
-from streamgate.faces.examine import examine
+from streamgate.faces.detail import examine_closely
 from streamgate.faces.looking import LookPolicy, Pause
 from streamgate.faces.motion import GRID, MotionDetector
 from streamgate.faces.track import FaceTracker
@@ -88,7 +88,7 @@ class FaceAnalyser:
         seconds: dict[str, float] = {}
         look = self._decide(frame)
         if isinstance(look, PassReason):
-            self.pause = self._policy.pause(frame.captured_at, tracks=self._following)
+            self._pause_after(frame)
             return Analysis(frame.index, frame.captured_at, frame.captured_wall, (), (), look=look)
         image = frame.image
         with _timed(seconds, "detect"):
@@ -99,7 +99,7 @@ class FaceAnalyser:
         detected_at = self._clock.monotonic()
         with _timed(seconds, "track"):
             update = self._tracker.update(faces, frame.captured_at)
-        self.pause = self._policy.pause(frame.captured_at, tracks=self._following)
+        self._pause_after(frame)
         with _timed(seconds, "align"):
             seen = tuple(
                 self._examine(frame, tracked, detected_at, everywhere) for tracked in update.tracked
@@ -125,7 +125,14 @@ class FaceAnalyser:
         if self._policy.settings.look != "every_frame":
             luma = self.zones.without_ignored(frame.pixels.luma(*GRID))
             moves = self._motion.moves(luma, frame.captured_at, people=following > 0)
-        return self._policy.decide(frame.captured_at, moves=moves, tracks=following)
+        return self._policy.decide(
+            frame.captured_at, moves=moves, tracks=following, newest_at=self._tracker.newest_at
+        )
+
+    def _pause_after(self, frame: Frame) -> None:
+        self.pause = self._policy.pause(
+            frame.captured_at, tracks=self._following, newest_at=self._tracker.newest_at
+        )
 
     @property
     def _following(self) -> int:
@@ -156,7 +163,7 @@ class FaceAnalyser:
         everywhere: Sequence[Face] | None,
     ) -> SeenFace:
         zone = self.zones.watched(tracked.face, *frame.pixels.size)
-        found = examine(frame.image, tracked.face, self._prechecks[zone])
+        found = examine_closely(frame, tracked.face, self._prechecks[zone], self._detector)
         if found.rejection is not None or found.crop is None or found.measures is None:
             return SeenFace(tracked, None, str(found.rejection), zone)
         context, context_at = None, (0, 0)

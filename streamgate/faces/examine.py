@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streamgate.config.stages import PrecheckSection
-from streamgate.faces.align import align, similarity_to_template
+from streamgate.faces.align import align, landmark_error_px, similarity_to_template
 from streamgate.faces.precheck import geometry_of, measure, reject_geometry, reject_reason
 from streamgate.values import Crop, Face, FaceMeasures, Image
 from streamgate.values.reasons import Rejection
@@ -43,6 +43,8 @@ def examine(image: Image, face: Face, settings: PrecheckSection) -> Examination:
     similarity = similarity_to_template(face.landmarks)
     if similarity is None:
         return Examination(Rejection.NOT_ALIGNABLE, None, None)
+    if landmark_error_px(face.landmarks, similarity) > settings.max_landmark_error_px:
+        return Examination(Rejection.IMPLAUSIBLE, None, None)
     crop = align(image, similarity)
     measures = measure(geometry, crop)
     return Examination(reject_reason(measures, settings), measures, crop)

@@ -124,6 +124,11 @@ class FaceTracker:
         """How many faces are followed, those that were lost a moment ago included."""
         return len(self._trails)
 
+    @property
+    def newest_at(self) -> float:
+        """When the newest of the faces that are followed was first seen, seconds; -inf for none."""
+        return max((trail.born_at for trail in self._trails), default=-math.inf)
+
     def adopt(self, settings: TrackerSection) -> None:
         """Change the settings on a reload; live tracklets continue."""
         self._settings = settings

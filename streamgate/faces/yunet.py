@@ -70,7 +70,7 @@ class YuNet:
         Raises:
             DetectorError: the network failed.
         """
-        height, width = pictures[0].shape[:2]
+        width = pictures[0].shape[1]
         columns = -(-width // _STRIDES[-1]) * _STRIDES[-1] // _STRIDES[0]
         try:
             values = self._session.run(self._names, {self._input: _planes(pictures)})

@@ -16,11 +16,18 @@ from numpy.typing import NDArray
 from streamgate.errors import DataError
 from streamgate.lab.crops import CropSet, hold_out
 from streamgate.quality.calibration import ErrorCurve, fit_percentile
+from streamgate.values import IdentityThresholds
 
-__all__ = ["HeldOut", "fall_isotonic", "fit_errors", "realised_discards"]
+__all__ = ["HeldOut", "fall_isotonic", "fit_errors", "fit_identity", "realised_discards"]
 
 # Every pair of more faces would not fit into memory.
 _MOST_FACES = 3000
+_SAME_FMR, _CONTINUED_FMR, _DIFFERENT_FNMR = 1e-4, 5e-3, 5e-3
+# A rate wants some pairs beyond it, not one.
+_LEAST_BEYOND = 10
+_LEAST_QUALITY = 30.0
+# As the gate does: so many people weigh as much as knowing nothing.
+_CENTER_PRIOR = 6.0
 _DISCARDS = (5.0, 10.0, 20.0, 30.0, 40.0, 50.0)
 
 
@@ -103,6 +110,52 @@ def fit_errors(
     )
 
 
+def fit_identity(
+    quality: NDArray[np.float64], embeddings: NDArray[np.float32], identities: NDArray[np.str_]
+) -> IdentityThresholds:
+    """Measure how alike two people are, and one person's faces.
+
+    Only faces that are good enough for the gate to compare count, and the mean of the people is
+    subtracted from all, as the gate subtracts its camera's.
+
+    Args:
+        quality: of the faces, 0-100 [N].
+        embeddings: of length 1, float32 [N, E].
+        identities: who is seen, [N]; empty where that is unknown.
+
+    Raises:
+        DataError: there are too few people.
+    """
+    fit = np.flatnonzero((identities != "") & (quality >= _LEAST_QUALITY))
+    fit = _whole_people(identities, fit)
+    names, first = np.unique(identities[fit], return_index=True)
+    vectors = embeddings[fit].astype(np.float64)
+    vectors -= vectors[first].sum(axis=0) / (len(first) + _CENTER_PRIOR)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    one, other = np.triu_indices(len(fit), 1)
+    similarity = (vectors @ vectors.T)[one, other]
+    mated = identities[fit][one] == identities[fit][other]
+    impostors, genuine = similarity[~mated], similarity[mated]
+    if (
+        len(impostors) * _SAME_FMR < _LEAST_BEYOND
+        or len(genuine) * _DIFFERENT_FNMR < _LEAST_BEYOND / 5
+    ):
+        raise DataError(
+            f"{len(impostors)} pairs of two people and {len(genuine)} of one cannot say how alike "
+            f"people are: at least {round(_LEAST_BEYOND / _SAME_FMR)} and "
+            f"{round(_LEAST_BEYOND / 5 / _DIFFERENT_FNMR)} of quality {_LEAST_QUALITY:g} are needed"
+        )
+    same, continued = np.quantile(impostors, (1 - _SAME_FMR, 1 - _CONTINUED_FMR), method="higher")
+    different = np.quantile(genuine, _DIFFERENT_FNMR, method="lower")
+    return IdentityThresholds(
+        same=round(float(same), 4),
+        continued=round(float(continued), 4),
+        different=round(min(float(different), float(continued)), 4),
+        people=len(names),
+        pairs=len(impostors),
+    )
+
+
 def fall_isotonic(
     x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -135,7 +188,12 @@ def _faces(identities: NDArray[np.str_]) -> NDArray[np.int64]:
     chosen = np.flatnonzero((counts[owner] > 1) & (identities != ""))
     if not len(chosen) or len(names[counts > 1]) < 2:
         raise DataError("no two people with two faces each: identities are needed for errors")
-    # Whole people are dropped, so that their pairs stay whole.
+    return _whole_people(identities, chosen)
+
+
+def _whole_people(identities: NDArray[np.str_], chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Drop whole people, so that their pairs stay whole, until the pairs fit into memory."""
+    names, owner = np.unique(identities, return_inverse=True)
     order = np.random.default_rng(0).permutation(len(names))
     ranked: Sequence[int] = sorted(chosen.tolist(), key=lambda i: (int(order[owner[i]]), i))
     return np.sort(np.array(ranked[:_MOST_FACES], dtype=np.int64))

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from streamgate.errors import DataError, ModelError
-from streamgate.lab.calibrate import fit_errors, realised_discards
+from streamgate.lab.calibrate import fit_errors, fit_identity, realised_discards
 from streamgate.lab.crops import CropSet, read_crops
 from streamgate.lab.distill.augment import augment_some
 from streamgate.lab.distill.border_augment import with_full_crops
@@ -39,6 +39,8 @@ class Reference:
         labels: CSV with the columns file and identity, instead of the index.
         full_crops: take each once more with its black border filled and, if grey, in colour.
         spoiled: share that is spoiled as cameras do.
+        identity_split: faces with this `split` of the index tell how alike people are; None: the
+            same faces do.
         source: what the faces are, for people; the name of the set where None.
     """
 
@@ -48,6 +50,7 @@ class Reference:
     full_crops: bool = False
     spoiled: float = 0.0
     source: str | None = None
+    identity_split: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,12 +75,14 @@ class Fitted:
         crops: the reference.
         raw: their scores, float64 [N].
         doubt: why the recogniser's judgement may mean nothing; None where nothing speaks for it.
+        unknown: why it was not measured how alike people are; None where it was.
     """
 
     calibration: Calibration
     crops: CropSet
     raw: NDArray[np.float64]
     doubt: str | None = None
+    unknown: str | None = None
 
     def tell(self, say: Callable[[str], None]) -> None:
         """Say what thresholds would do."""
@@ -94,6 +99,14 @@ class Fitted:
             quality = curve.quality_for(target)
             bar = "not reached" if quality is None else f"quality {quality:.1f}"
             say(f"target_fnmr {target:g} at FMR {curve.fmr:g}: {bar}")
+        identity = self.calibration.identity
+        if identity is None:
+            say(f"how alike people are was not measured: {self.unknown}")
+        else:
+            say(
+                f"of {identity.pairs} pairs of {identity.people} people, 1 in 10,000 is more alike "
+                f"than {identity.same:.3f}, and 1 in 200 more than {identity.continued:.3f}"
+            )
 
 
 def fit_crops(
@@ -132,10 +145,11 @@ def fit_crops(
     )
     if judging is not None:
         calibration = _with_errors(calibration, crops, scores, judging)
+    calibration, unknown = _with_identity(calibration, crops, scores, reference, scorer)
     doubt = None
     if judging is not None and judging.recogniser is not None:
         doubt = doubt_of(judging.recogniser, crops.images)
-    return Fitted(calibration, crops, scores.raw, doubt)
+    return Fitted(calibration, crops, scores.raw, doubt, unknown)
 
 
 def fit_sketch(scorer: Scorer, path: Path, source: str | None) -> Calibration:
@@ -178,6 +192,21 @@ def _with_errors(
         calibration(scores.raw), embeddings, crops.identities, fmr=judging.fmr, recogniser=judge
     )
     return calibration.with_errors(errors)
+
+
+def _with_identity(
+    calibration: Calibration, crops: CropSet, scores: Scores, reference: Reference, scorer: Scorer
+) -> tuple[Calibration, str | None]:
+    if reference.identity_split is not None:
+        crops = _labelled(
+            read_crops(reference.images, split=reference.identity_split), reference.labels
+        )
+        scores = _score(scorer, crops)
+    try:
+        identity = fit_identity(calibration(scores.raw), scores.embedding, crops.identities)
+    except DataError as error:
+        return calibration, str(error)
+    return calibration.with_identity(identity), None
 
 
 def _labelled(crops: CropSet, labels: Path | None) -> CropSet:

@@ -24,5 +24,12 @@ def open_graph(model: bytes, *, threads: int, packed: bool = True) -> onnxruntim
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not packed:
         options.add_session_config_entry("session.disable_prepacking", "1")
+    # A plan of all activations for each size that was met makes nothing faster here, and takes as
+    # much memory again as the activations themselves.
+    options.enable_mem_pattern = False
     # Not session.set_denormal_as_zero: it changes the calling thread's arithmetic for good.
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    # It keeps the file for the day on which it falls back to another provider; there is none, and
+    # most of a file is weights.
+    session._model_bytes = None
+    return session

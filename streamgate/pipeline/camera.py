@@ -45,6 +45,8 @@ __all__ = ["CameraPipeline", "PipelineParts"]
 log = structlog.get_logger(__name__)
 
 _TICK_S = 0.1
+_TICK_AT_REST_S = 0.25
+"""Without a live track only visits end by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +284,6 @@ class CameraPipeline:
 
     async def _tick(self) -> None:
         while not self.parts.lossless:
-            await asyncio.sleep(_TICK_S)
+            await asyncio.sleep(_TICK_S if self.parts.selector.live_tracks else _TICK_AT_REST_S)
             self.parts.metrics.heartbeat.set(self.parts.clock.wall())
             await self._publish(self.parts.selector.tick(self.time))

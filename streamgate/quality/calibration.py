@@ -5,7 +5,8 @@ faces that score worse, so 30 means the same after a change of weights: better t
 reference. A calibration belongs to one file of weights and one group and is refused for others.
 
 Where it is known who is seen on the reference faces, a calibration also holds the recognition error
-that is to be expected of each quality, so that a threshold can be asked for as an error.
+that is to be expected of each quality, so that a threshold can be asked for as an error, and how
+alike the embeddings of two people are, by which the gate tells who is seen again.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgate.errors import ModelError
+from streamgate.values import IdentityThresholds
 
 __all__ = [
     "Calibration",
     "ErrorCurve",
     "calibration_path",
     "find_calibration",
+    "find_identity",
     "fit_percentile",
     "fit_quantiles",
     "load_calibration",
@@ -75,6 +78,7 @@ class Calibration:
         source: what the reference faces were, for people.
         count: how many there were.
         errors: what recognition to expect of a quality, where identities were known.
+        identity: from which cosines on faces are of one person, where identities were known.
     """
 
     weights_sha256: str
@@ -84,6 +88,7 @@ class Calibration:
     source: str
     count: int
     errors: ErrorCurve | None = None
+    identity: IdentityThresholds | None = None
 
     def __call__(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return qualities 0-100 [N] for raw scores [N]; 0 for a score that is no number."""
@@ -95,11 +100,16 @@ class Calibration:
         """Return the same map with what recognition to expect of a quality."""
         return replace(self, errors=errors)
 
+    def with_identity(self, identity: IdentityThresholds) -> Calibration:
+        """Return the same map with the cosines from which faces are of one person."""
+        return replace(self, identity=identity)
+
     def save(self, path: Path) -> None:
         """Write it as JSON, whole or not at all."""
         content = {"version": FORMAT_VERSION, **asdict(self)}
-        if self.errors is None:
-            del content["errors"]
+        for name in ("errors", "identity"):
+            if content[name] is None:
+                del content[name]
         part = path.with_name(path.name + ".part")
         part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         part.replace(path)
@@ -230,6 +240,26 @@ def find_calibration(
     return calibration if calibration.group == group else None
 
 
+def find_identity(
+    weights: Path, weights_sha256: str, calibration: Calibration | None
+) -> IdentityThresholds | None:
+    """Return the cosines of the calibration in use, or else of the one beside the weights.
+
+    The embedding belongs to the weights alone, so that a scale fitted to a camera's own scores,
+    which knows no people, may go with the cosines of another set of faces.
+    """
+    if calibration is not None and calibration.identity is not None:
+        return calibration.identity
+    beside = calibration_path(weights)
+    if not beside.exists():
+        return None
+    try:
+        return load_calibration(beside, weights_sha256=weights_sha256).identity
+    except ModelError:
+        # It is not in use, or it would have been refused before.
+        return None
+
+
 def _parse(path: Path, content: object) -> Calibration:
     if not isinstance(content, dict) or content.pop("version", None) != FORMAT_VERSION:
         raise ModelError(f"{path}: expected a calibration of version {FORMAT_VERSION}")
@@ -242,6 +272,7 @@ def _parse(path: Path, content: object) -> Calibration:
             source=str(content["source"]),
             count=int(content["count"]),
             errors=_parse_errors(content.get("errors")),
+            identity=_parse_identity(content.get("identity")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: damaged calibration: {error!r}") from error
@@ -272,3 +303,18 @@ def _parse_errors(content: Any) -> ErrorCurve | None:
     if not len(quality) or len(quality) != len(fnmr) or not (inside and falling):
         raise ValueError("errors must fall from 1..0 while quality rises within 0..100")
     return curve
+
+
+def _parse_identity(content: Any) -> IdentityThresholds | None:
+    if content is None:
+        return None
+    thresholds = IdentityThresholds(
+        same=float(content["same"]),
+        continued=float(content["continued"]),
+        different=float(content["different"]),
+        people=int(content["people"]),
+        pairs=int(content["pairs"]),
+    )
+    if not -1 <= thresholds.different <= thresholds.continued <= thresholds.same <= 1:
+        raise ValueError("identity must rise from different to continued to same, within -1..1")
+    return thresholds

@@ -16,6 +16,7 @@ from streamgate.quality.allocator import give_back_freed_memory, map_large_block
 from streamgate.quality.calibration import (
     Calibration,
     find_calibration,
+    find_identity,
     uncalibrated_quality,
 )
 from streamgate.quality.choice import Choice, choose
@@ -24,7 +25,7 @@ from streamgate.quality.graph_engine import GraphEngine
 from streamgate.quality.layout import INPUT_SIZE
 from streamgate.quality.raw_scores import RING_SIZE, Pending, RawScores, ScoringEngine
 from streamgate.quality.weights import DEFAULT_WEIGHTS, Weights, load_weights
-from streamgate.values import Image, Scores
+from streamgate.values import IdentityThresholds, Image, Scores
 
 __all__ = ["Explanation", "GroupScores", "Scorer"]
 
@@ -76,11 +77,13 @@ class Scorer:
         *,
         group: Group,
         calibration: Calibration | None,
+        identity: IdentityThresholds | None = None,
     ) -> None:
         self._layout, self._sha256 = weights.layout, weights.sha256
         self._engine = engine
         self._group = group
         self._calibration = calibration
+        self._identity = identity
         engine.prepare(group)
 
     @classmethod
@@ -135,8 +138,9 @@ class Scorer:
         else:
             threads = threads or len(os.sched_getaffinity(0))
             engine = GraphEngine(loaded, batch_size=size, threads=threads)
-        found = find_calibration(loaded.path, loaded.sha256, tap, calibration)
-        scorer = cls(loaded, engine, group=tap, calibration=found)
+        scale = find_calibration(loaded.path, loaded.sha256, tap, calibration)
+        identity = find_identity(loaded.path, loaded.sha256, scale)
+        scorer = cls(loaded, engine, group=tap, calibration=scale, identity=identity)
         # The engine has what it needs of them.
         del loaded
         give_back_freed_memory()
@@ -176,6 +180,11 @@ class Scorer:
     def calibrated(self) -> bool:
         """Whether quality is calibrated; otherwise it only ranks, as 100 / (1 + raw)."""
         return self._calibration is not None
+
+    @property
+    def identity(self) -> IdentityThresholds | None:
+        """From which cosines on faces are of one person; None where no calibration says so."""
+        return self._identity
 
     def score(self, crops: NDArray[np.uint8]) -> Scores:
         """Score RGB uint8 crops [N, 112, 112, 3], aligned to the ArcFace template; any N.

@@ -12,7 +12,7 @@ from streamgate.quality.calibration import Calibration
 from streamgate.quality.scorer import Explanation
 from streamgate.quality.thread import GrafiqsScorer
 from streamgate.telemetry.metrics import Metrics
-from streamgate.values import Image
+from streamgate.values import IdentityThresholds, Image
 
 __all__ = ["CameraScorer", "start_scorer"]
 
@@ -28,6 +28,11 @@ class CameraScorer(QualityScorer, Protocol):
     @property
     def calibration(self) -> Calibration | None:
         """What quality means, where that is known."""
+        ...
+
+    @property
+    def identity(self) -> IdentityThresholds | None:
+        """From which cosines on faces are of one person, where that is known."""
         ...
 
     @property

@@ -26,7 +26,7 @@ from streamgate.errors import ScoreError
 from streamgate.quality.calibration import Calibration
 from streamgate.quality.raw_scores import RING_SIZE
 from streamgate.quality.scorer import Explanation, PendingScores, Scorer, check_crops
-from streamgate.values import Image, Scores
+from streamgate.values import IdentityThresholds, Image, Scores
 
 __all__ = ["GrafiqsScorer"]
 
@@ -143,6 +143,11 @@ class GrafiqsScorer:
         return self._started.result()._calibration
 
     @property
+    def identity(self) -> IdentityThresholds | None:
+        """From which cosines on faces are of one person, where that is known."""
+        return self._started.result().identity
+
+    @property
     def doubt(self) -> str | None:
         """What is wrong although faces are scored: nothing that this scorer knows of."""
         return None
@@ -194,6 +199,12 @@ class GrafiqsScorer:
             self._deliver(self._started, error)
         else:
             self._deliver(self._started, scorer)
+            if scorer.identity is None:
+                _log.warning(
+                    "the calibration does not say how alike people are: only tracks that are very "
+                    "similar become one visit",
+                    remedy="streamgate calibrate --images, of crops with identities",
+                )
             _log.info("scorer ready", backbone=scorer.backbone, group=str(scorer.group))
             self._serve(scorer)
             del scorer

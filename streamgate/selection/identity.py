@@ -17,12 +17,15 @@ seen in the same frame are never one person.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
+
+from streamgate.values import IdentityThresholds
 
 __all__ = [
     "Identities",
@@ -43,6 +46,8 @@ _CENTRE_PRIOR = 6.0
 _KNOWN = 0.6
 """Who is more like the centre than this is in it already: a family that comes and goes all day is
 not what all faces have in common. With six strangers in it nobody is by chance."""
+_MOST_DIFFERENT = 0.10
+"""Faces of one person that are damaged in two ways are less alike than photographs of a set."""
 _LEAST_WEIGHT = 1.0
 _LEAST_MEMORY_S = 10.0
 """What may be continued is remembered for so long, however short a visit may be."""
@@ -52,13 +57,18 @@ _LEAST_MEMORY_S = 10.0
 class IdentityRules:
     """Thresholds of similarity and quality for joining and splitting tracks.
 
+    `of` takes the similarities from a calibration. The defaults are for weights that have none:
+    so high that a network which tells people apart at all joins hardly any two people, and a few
+    needless best shots are the price.
+
     Measured with the default weights on nineteen scenes of people that they have not seen, at 25,
     12.5 and 5 pictures a second. Where both tracks had a face of quality 30, of 51,679 pairs of two
     people 1 in 700 was as alike as 0.32, 1 in 3,000 as 0.38, 1 in 12,000 as 0.42 and none as 0.45;
     0.97, 0.94, 0.93 and 0.91 of the pairs of one person, seen from one photograph, were. Of 1,742
     pairs of which one might continue the other but was somebody else, 1 in 250 was as alike as
-    0.32; of one person's, 0.96 were. 0.475 is the cosine that one in 10,000 centred pairs of two
-    people of the calibration set reaches; with sets of two and three faces, 0.45 and 0.46.
+    0.32; of one person's, 0.96 were. Of the calibration set's 1.1 million centred pairs of two
+    people, 1 in 10,000 reaches 0.474 and 1 in 200 reaches 0.318; with sets of two and of three
+    faces, 0.478 and 0.482, and 0.340 and 0.356.
 
     Attributes:
         visit_s: tracks of one person that follow each other within this time are one visit; 0 joins
@@ -74,14 +84,26 @@ class IdentityRules:
     """
 
     visit_s: float = 60.0
-    same: float = 0.475
-    continued: float = 0.32
-    different: float = 0.10
+    same: float = 0.60
+    continued: float = 0.45
+    different: float = 0.05
     margin: float = 0.05
     same_quality: float = 30.0
     continued_quality: float = 20.0
     good_quality: float = 40.0
     split: float = 0.0
+
+    @classmethod
+    def of(cls, visit_s: float, thresholds: IdentityThresholds | None) -> IdentityRules:
+        """Return the rules of weights with these thresholds, the defaults where there are none."""
+        if thresholds is None:
+            return cls(visit_s=visit_s)
+        return cls(
+            visit_s=visit_s,
+            same=thresholds.same,
+            continued=thresholds.continued,
+            different=min(thresholds.different, _MOST_DIFFERENT),
+        )
 
 
 class Verdict(StrEnum):
@@ -189,18 +211,29 @@ class Identities:
         self._tracks: dict[int, _Track] = {}
         self._visits: dict[int, _Visit] = {}
         self._next_part = -1
+        self._latest_at = -math.inf
         self._votes: NDArray[np.float64] = np.zeros(1)
         self._voters = 0
         self._known_center: NDArray[np.float64] | None = None
 
     def began(self, track_id: int, may_continue: Iterable[int], at: float) -> None:
-        """Note a track's first sighting, and which lost tracks it may continue."""
-        self._tracks[track_id] = _Track(at, at, frozenset(may_continue), track_id)
+        """Note a track's first sighting, and which lost tracks it may continue.
+
+        Of a lost track whose faces are too poor to say whose it is, it may also be whoever that
+        one may be.
+        """
+        lost = {one for one in may_continue if one in self._tracks}
+        for one in tuple(lost):
+            if self.is_unknown(one):
+                lost |= self._tracks[one].may_continue & self._tracks.keys()
+        self._tracks[track_id] = _Track(at, at, frozenset(lost), track_id)
         self._visits[track_id] = _Visit({track_id})
+        self._latest_at = max(self._latest_at, at)
 
     def seen(self, track_id: int, at: float) -> None:
         """Note another sighting of a track."""
         self._tracks[track_id].last_at = at
+        self._latest_at = max(self._latest_at, at)
 
     def ended(self, track_id: int) -> None:
         """Note that a track will not be seen any more."""
@@ -353,12 +386,35 @@ class Identities:
         return worse >= self.rules.good_quality and similarity < self.rules.different
 
     def _together(self, one: int, other: int) -> bool:
-        """Return whether tracks of both visits were seen at the same time."""
+        """Return whether tracks of both visits were seen at the same time.
+
+        One shared frame, the last of one and the first of the other, does not count: there the
+        tracker may have given the first one a stranger's face when it lost its own.
+        """
         return any(
-            first.first_at <= second.last_at and second.first_at <= first.last_at
-            for first in map(self._tracks.__getitem__, self._visits[one].tracks)
-            for second in map(self._tracks.__getitem__, self._visits[other].tracks)
+            _overlap(first, second) and not self._touch(first, second)
+            for first, second in self._pairs(one, other)
         )
+
+    def _touching(self, one: int, other: int) -> bool:
+        """Return whether tracks of both visits share a frame.
+
+        If the tracker was right in that frame, they are two people.
+        """
+        return any(_overlap(first, second) for first, second in self._pairs(one, other))
+
+    def _touch(self, one: _Track, other: _Track) -> bool:
+        """Return whether the later one begins in the frame in which the earlier one ends.
+
+        Whether it ends there is known when it was not seen in a later frame.
+        """
+        if one.first_at > other.first_at:
+            one, other = other, one
+        return one.first_at < other.first_at == one.last_at < self._latest_at
+
+    def _pairs(self, one: int, other: int) -> Iterator[tuple[_Track, _Track]]:
+        others = [self._tracks[track] for track in self._visits[other].tracks]
+        return product((self._tracks[track] for track in self._visits[one].tracks), others)
 
     def _near(self, one: int, other: int) -> bool:
         if self._continues(one, other):
@@ -375,7 +431,9 @@ class Identities:
         )
 
     def _wanted(self, one: int, other: int) -> float:
-        return self.rules.continued if self._continues(one, other) else self.rules.same
+        if self._continues(one, other) and not self._touching(one, other):
+            return self.rules.continued
+        return self.rules.same
 
     def _similarity(self, one: int, other: int) -> float | None:
         """Return the similarity of two visits; None if too little is known about one of them."""
@@ -468,6 +526,11 @@ class Identities:
 
     def _last_at(self, visit: int) -> float:
         return max(self._tracks[track].last_at for track in self._visits[visit].tracks)
+
+
+def _overlap(one: _Track, other: _Track) -> bool:
+    """Return whether both were seen at some moment."""
+    return max(one.first_at, other.first_at) <= min(one.last_at, other.last_at)
 
 
 def _mean(faces: Sequence[_Face]) -> NDArray[np.float64]:

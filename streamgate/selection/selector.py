@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 from streamgate.config import GateSection, ZoneSection
 from streamgate.selection.gate import Forwarded, QualityGate
 from streamgate.selection.identity import Identities, IdentityRules, Joined, Split
+from streamgate.selection.non_faces import NonFaces
 from streamgate.selection.scheduler import Scheduler
 from streamgate.selection.static import StaticFaces
 from streamgate.values import (
@@ -55,6 +56,8 @@ _DIVIDED = 1_000_000
 """After a track has changed to another person, it continues under its number plus this. No camera
 counts that far in one run, and the same recording gives the same number."""
 
+_MOST_URGENT_NON_FACES = 3
+"""After so many scores that were of no face, a track is not scored before others any more."""
 _DEFERRED_S = 3.0
 """So long a decision waits for the first good face of somebody who may be the same person."""
 
@@ -69,12 +72,14 @@ class _Tracklet:
             detection.
         ending: why and when it ended; None while it is live.
         may_continue: tracklets that it may be, by place and time.
+        non_faces: how many of its scored faces were none.
     """
 
     track_id: int
     unconfirmed: list[tuple[SeenFace, float, float]] | None
     ending: tuple[ReleaseReason, float] | None = None
     may_continue: tuple[int, ...] = ()
+    non_faces: int = 0
 
 
 class Selector:
@@ -89,9 +94,10 @@ class Selector:
         share: share of a track's candidates that may be scored, 0-1.
         identity: when two tracks are one person; None: tracks are never compared.
         zones: those of the camera.
+        non_faces: by which it tells what is no face; None: everything scored is one.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # each is what the caller may choose
         self,
         gate: GateSection,
         *,
@@ -99,7 +105,9 @@ class Selector:
         share: float = 1.0,
         identity: IdentityRules | None = None,
         zones: Sequence[ZoneSection] = (),
+        non_faces: NonFaces | None = None,
     ) -> None:
+        self._non_faces = non_faces
         self._gate = QualityGate(gate, zones)
         self._scheduler = Scheduler(
             max_pending, share=share, target_of=self._target_of, urgent=self._is_urgent
@@ -212,11 +220,16 @@ class Selector:
         return batch
 
     def scored(self, faces: Sequence[ScoredFace], now: float) -> list[SelectorEvent]:
-        """Take the scores of a batch."""
+        """Take the scores of a batch; those of what is no face are not used."""
         events: list[SelectorEvent] = []
         for face in faces:
             tracklet = face.candidate.track_id
             self._scheduler.learn(face)
+            if self._non_faces is not None and face.embedding in self._non_faces:
+                events += self._skip([Skipped(face.candidate, SkipReason.NOT_A_FACE)])
+                if tracklet in self._tracklets:
+                    self._tracklets[tracklet].non_faces += 1
+                continue
             self._look_for_static(self.track_of(tracklet), face)
             events += self._gate.scored(face.of_track(self.track_of(tracklet)), at=now)
             self._remember(self.track_of(tracklet))
@@ -428,7 +441,9 @@ class Selector:
 
     def _is_urgent(self, tracklet: int) -> bool:
         """Return whether the person of a tracklet is unknown; its faces are then scored first."""
-        identities = self._identities
+        identities, known = self._identities, self._tracklets.get(tracklet)
+        if known is not None and known.non_faces >= _MOST_URGENT_NON_FACES:
+            return False
         return (
             identities is not None and tracklet in identities and identities.wants_score(tracklet)
         )

@@ -66,6 +66,14 @@ def _told() -> Iterator[None]:
         raise PictureError(f"a picture cannot be converted: {error}") from None
 
 
+def _without_copy(rgb: av.VideoFrame) -> Image:
+    """Return an RGB picture's own memory, uint8 [H, W, 3]; it lives as long as the array."""
+    (plane,) = rgb.planes
+    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: rgb.height]
+    image = rows[:, : 3 * rgb.width].reshape(rgb.height, rgb.width, 3)
+    return np.ascontiguousarray(image)
+
+
 class RgbConverter:
     """Converts the pictures of one connection; it keeps the scaler between them.
 
@@ -77,6 +85,7 @@ class RgbConverter:
         # A scaler belongs to one size and format at a time, and to one thread.
         self._reformatter = VideoReformatter()
         self._grey = VideoReformatter()
+        self._sampler = VideoReformatter()
         self._lock = threading.Lock()
         self._max_pixels = max_pixels
 
@@ -98,6 +107,19 @@ class RgbConverter:
                 picture, width, height, format="gray", interpolation=Interpolation.AREA, threads=1
             )
             return np.asarray(grey.to_ndarray(), np.uint8)
+
+    def sampled(self, picture: av.VideoFrame, step: int) -> Image:
+        """Return one pixel of `step` in each direction, RGB uint8 [H / step, W / step, 3].
+
+        Raises:
+            PictureError: it cannot be converted.
+        """
+        width, height = max(1, picture.width // step), max(1, picture.height // step)
+        with self._lock, _told():
+            few = self._sampler.reformat(
+                picture, width, height, format="rgb24", interpolation=Interpolation.POINT, threads=1
+            )
+            return np.asarray(few.to_ndarray(), np.uint8)
 
     def image(self, picture: av.VideoFrame, pixel_aspect: Fraction | float | None = None) -> Image:
         """Return RGB uint8 [H, W, 3], read-only, turned as the stream's display matrix says.
@@ -121,12 +143,26 @@ class RgbConverter:
                 interpolation=None if is_square else Interpolation.BICUBIC,
                 threads=1,
             )
-            image = np.asarray(rgb.to_ndarray(), np.uint8)
+            image = _without_copy(rgb)
         turns = _turns(picture)
         if turns:
             image = np.ascontiguousarray(np.rot90(image, turns))
         image.flags.writeable = False
         return image
+
+
+def _part(picture: av.VideoFrame, x1: int, y1: int, x2: int, y2: int) -> av.VideoFrame:
+    """Copy a part of a planar 4:2:0 picture; the corners are even."""
+    part = av.VideoFrame(x2 - x1, y2 - y1, picture.format.name)
+    part.colorspace, part.color_range = picture.colorspace, picture.color_range
+    for number, (source, target) in enumerate(zip(picture.planes, part.planes, strict=True)):
+        half = 2 if number else 1
+        left, right, top, bottom = x1 // half, x2 // half, y1 // half, y2 // half
+        # PyAV's stubs do not say that planes are buffers.
+        rows = np.frombuffer(source, np.uint8).reshape(-1, source.line_size)  # type: ignore[call-overload]
+        out = np.frombuffer(target, np.uint8).reshape(-1, target.line_size)  # type: ignore[call-overload]
+        out[: bottom - top, : right - left] = rows[top:bottom, left:right]
+    return part
 
 
 class VideoPixels:
@@ -146,9 +182,9 @@ class VideoPixels:
         pixel_aspect: Fraction | float | None = None,
         on_convert: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
-        self._picture = picture
+        self.picture = picture
         self._converter = converter
-        self._pixel_aspect = pixel_aspect
+        self.pixel_aspect = pixel_aspect
         self._on_convert = on_convert
         self._lock = threading.Lock()
         self._rgb: Image | None = None
@@ -156,17 +192,42 @@ class VideoPixels:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the RGB picture."""
-        return self._converter.size(self._picture, self._pixel_aspect)
+        return self._converter.size(self.picture, self.pixel_aspect)
 
     def rgb(self) -> Image:
         """Return the picture as RGB uint8 [H, W, 3], read-only; it is converted once."""
         with self._lock:
             if self._rgb is None:
                 began = time.perf_counter()
-                self._rgb = self._converter.image(self._picture, self._pixel_aspect)
+                self._rgb = self._converter.image(self.picture, self.pixel_aspect)
                 self._on_convert(time.perf_counter() - began)
             return self._rgb
 
+    def sampled(self, step: int) -> Image:
+        """Return one pixel of `step` in each direction, RGB, not turned."""
+        return self._converter.sampled(self._picture, step)
+
     def luma(self, width: int, height: int) -> NDArray[np.uint8]:
         """Return a small grey picture, uint8 [height, width], not turned."""
-        return self._converter.luma(self._picture, width, height)
+        return self._converter.luma(self.picture, width, height)
+
+    def window(self, x1: int, y1: int, x2: int, y2: int) -> tuple[Image, tuple[int, int]]:
+        """Return a part of the picture and where it begins; see `DetailPicture.window`.
+
+        Only that part is converted, where the picture is stored as almost all streams are.
+        """
+        picture = self.picture
+        width, height = self.size
+        is_plain = (
+            picture.format.name in ("yuv420p", "yuvj420p")
+            and (width, height) == (picture.width, picture.height)
+            and not _turns(picture)
+        )
+        # Colours are stored for two by two pixels.
+        x1, y1 = max(0, x1) // 2 * 2, max(0, y1) // 2 * 2
+        x2, y2 = min(width, x2) // 2 * 2, min(height, y2) // 2 * 2
+        if x2 <= x1 or y2 <= y1:
+            return np.zeros((0, 0, 3), np.uint8), (x1, y1)
+        if not is_plain:
+            return self.rgb()[y1:y2, x1:x2], (x1, y1)
+        return self._converter.image(_part(picture, x1, y1, x2, y2)), (x1, y1)

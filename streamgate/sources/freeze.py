@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from streamgate.values import Image
 
-__all__ = ["FreezeDetector"]
+__all__ = ["GRID_PX", "FreezeDetector"]
 
-_GRID_PX = 8
+GRID_PX = 8
+"""One pixel of so many in each direction is compared."""
 _CODED_ALIKE = 64
 """Pictures that an encoder may make of one, with room to spare."""
 _CODING_LEVELS = 2.0
@@ -45,7 +46,10 @@ class FreezeDetector:
 
     def unchanged_s(self, image: Image, at: float) -> float:
         """Return for how many seconds the picture has been the same, except for its encoding."""
-        grid = np.ascontiguousarray(image[::_GRID_PX, ::_GRID_PX])
+        return self.grid_unchanged_s(np.ascontiguousarray(image[::GRID_PX, ::GRID_PX]), at)
+
+    def grid_unchanged_s(self, grid: Image, at: float) -> float:
+        """Return the same for one pixel of `GRID_PX` in each direction, RGB uint8 [h, w, 3]."""
         digest = zlib.crc32(grid.tobytes())
         if _differs(grid, self._first, _CODING_LEVELS):
             # More than coding changes: a film that is looped is not frozen.

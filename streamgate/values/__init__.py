@@ -17,6 +17,7 @@ from streamgate.values.faces import (
     TrackBeginning,
     TrackedFace,
 )
+from streamgate.values.identity import IdentityThresholds
 from streamgate.values.ingest import PublishAnswer
 from streamgate.values.pictures import (
     ArrayPixels,
@@ -54,6 +55,7 @@ __all__ = [
     "Face",
     "FaceMeasures",
     "Frame",
+    "IdentityThresholds",
     "Image",
     "JoinReason",
     "LookReason",

@@ -26,7 +26,7 @@ __all__ = [
 
 
 class SkipReason(StrEnum):
-    """Why a face that passed the prechecks was not scored."""
+    """Why a face that passed the prechecks was not scored, or its score not used."""
 
     MORE_PROMISING_FACE = "more_promising_face"
     """The scorer is too slow, and a face with a larger expected improvement took its place."""
@@ -36,6 +36,8 @@ class SkipReason(StrEnum):
     """The budget of its track was spent on others."""
     OUTSIDE_ZONES = "outside_zones"
     """There are watch zones, and its track had not been in one yet."""
+    NOT_A_FACE = "not_a_face"
+    """Its embedding is that of a picture without a face; its score is not used."""
     SCORER_FAILED = "scorer_failed"
     SCORER_AWAY = "scorer_away"
     """No scorer service answered in time."""

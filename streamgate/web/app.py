@@ -21,7 +21,7 @@ from streamgate.telemetry.exposition import CachedExposition
 from streamgate.web.auth import Guard
 from streamgate.web.connections import Connections, Limits, open_listeners
 
-__all__ = ["Health", "build_app", "serve"]
+__all__ = ["Health", "bounded_app", "build_app", "serve"]
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +52,7 @@ class Health:
         detail: in words, what is wrong.
         doubt: in words, what is not as it should be although frames arrive.
         kind: what this process is: a camera, or a scorer.
+        profile: the profile in use.
     """
 
     camera: str
@@ -61,6 +62,7 @@ class Health:
     detail: str
     doubt: str | None = None
     kind: str = "camera"
+    profile: str = "default"
 
 
 class _Measured(Protocol):
@@ -112,6 +114,20 @@ def build_app(
         now = health()
         return _answer(now, ok=now.ready)
 
+    app = bounded_app(guard, limits or Limits(_MOST_CONNECTIONS))
+    app.router.add_get("/metrics", serve_metrics)
+    app.router.add_get("/healthz", serve_alive)
+    app.router.add_get("/readyz", serve_ready)
+    return app
+
+
+def bounded_app(guard: Guard | None, limits: Limits) -> web.Application:
+    """Return an application without routes: connections are bounded, names of hosts are checked.
+
+    Args:
+        guard: knows by which names the server may be asked.
+    """
+
     @web.middleware
     async def check_host(request: web.Request, handler: _Handler) -> web.StreamResponse:
         if guard is not None and not request.path.startswith(_CHECKED_ELSEWHERE):
@@ -120,13 +136,10 @@ def build_app(
                 return refusal
         return await handler(request)
 
-    connections = Connections(limits or Limits(_MOST_CONNECTIONS))
+    connections = Connections(limits)
     app = web.Application(client_max_size=1 << 20, middlewares=[connections.middleware, check_host])
     app[_CONNECTIONS] = connections
     app.on_response_prepare.append(_add_headers)
-    app.router.add_get("/metrics", serve_metrics)
-    app.router.add_get("/healthz", serve_alive)
-    app.router.add_get("/readyz", serve_ready)
     return app
 
 
@@ -181,7 +194,14 @@ def _tls(settings: WebSection) -> ssl.SSLContext | None:
 
 def _answer(health: Health, *, ok: bool) -> web.Response:
     age = None if health.frame_age_s is None else round(health.frame_age_s, 3)
-    body = {health.kind: health.camera, "ok": ok, "frame_age_s": age, "detail": health.detail}
+    body: dict[str, object] = {
+        health.kind: health.camera,
+        "ok": ok,
+        "frame_age_s": age,
+        "detail": health.detail,
+    }
+    if health.kind == "camera":
+        body["profile"] = health.profile
     return web.json_response(body, status=200 if ok else 503)
 
 

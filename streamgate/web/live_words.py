@@ -19,6 +19,7 @@ _REJECTIONS = {
     "nodding": "looking up or down",
     "tilted": "tilted",
     "not_alignable": "cannot be aligned",
+    "implausible": "eyes, nose and mouth as in no face",
     "too_dark": "too dark",
     "too_bright": "too bright",
     "flat": "too little contrast",

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from streamgate import Scorer
+from streamgate.models.registry import path_of
 from streamgate.quality import GROUPS
 from streamgate.quality.layout import DEPTHS, Layout
 from tests.daemon.films import film_visit
@@ -97,6 +98,50 @@ def test_a_daemon_runs_and_its_scores_are_the_references(
         embedding = np.frombuffer(base64.b64decode(shot["embedding"]["base64"]), "<f4")
         assert shot["raw"] == pytest.approx(expected.raw[0], rel=FLOAT32)
         assert np.abs(embedding - expected.embedding[0]).max() < 1e-5
+
+
+def test_every_command_of_a_camera_runs(environment: dict[str, str], tmp_path: Path) -> None:
+    """run, score, check, replay and outbox, and recognise up to the loaded gallery."""
+    del environment["STREAMGATE_CACHE"]  # as above
+    film = film_visit(tmp_path / "visit.mkv", stays_s=1, away_s=1)
+    gallery = tmp_path / "gallery"
+    gallery.mkdir()
+    (gallery / "Eileen.png").write_bytes(path_of("photo-astronaut").read_bytes())
+    config: dict[str, Any] = {
+        "camera": {"name": "door"},
+        "source": {"kind": "file", "path": str(film), "pace": "fast"},
+        "delivery": {
+            "outbox": {
+                "kind": "sqlite",
+                "path": str(tmp_path / "outbox.sqlite"),
+                "store_pictures_unencrypted": True,
+            },
+            "sinks": [{"kind": "directory", "path": str(tmp_path / "shots")}],
+        },
+        "web": {"enabled": False},
+    }
+    (tmp_path / "camera.yaml").write_text(json.dumps(config))
+    commands: dict[str, tuple[object, ...]] = {
+        "score": ("score", "--format", "json", gallery / "Eileen.png"),
+        "run": ("run", tmp_path / "camera.yaml"),
+        "check": ("check", tmp_path / "camera.yaml"),
+        "replay": ("replay", film, "--policy", "gate", "--out", tmp_path / "replay"),
+        "outbox": ("outbox", "list", tmp_path / "camera.yaml"),
+    }
+    for name, command in commands.items():
+        done = run(environment, "-m", "streamgate", *command)
+        assert done.returncode == 0, (name, done.stderr[-2000:])
+    command = [sys.executable, "-m", "streamgate", "recognise", "--gallery", str(gallery)]
+    with subprocess.Popen(
+        [*command, "--from", "http", "--port", "0"], env=environment,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    ) as listening:  # fmt: skip
+        assert listening.stderr is not None
+        try:
+            told = listening.stderr.readline()
+        finally:
+            listening.terminate()
+    assert "1 people enrolled" in told
 
 
 def test_the_librarys_scores_of_every_group_are_the_references(

@@ -29,8 +29,8 @@ _SIZE = 110
 _SPOTS = ((10, 60), (105, 60), (200, 60))
 
 
-def make_clip(path: Path, seconds: float = 15.0) -> Path:
-    """A face that is at another spot every quarter of a second: four tracks a second."""
+def make_clip(path: Path, seconds: float = 15.0, *, rate: int = FRAMES_PER_SECOND) -> Path:
+    """A face that is at another spot every five pictures: four tracks a second, or fewer."""
     photograph = cv2.imread(str(path_of("photo-astronaut")), cv2.IMREAD_COLOR)
     assert photograph is not None
     x, y, side = 150, 20, 190
@@ -38,13 +38,13 @@ def make_clip(path: Path, seconds: float = 15.0) -> Path:
     face = np.asarray(cv2.resize(cut, (_SIZE, _SIZE), interpolation=cv2.INTER_AREA), np.uint8)
 
     def frames() -> Iterator[Image]:
-        for index in range(round(seconds * FRAMES_PER_SECOND)):
+        for index in range(round(seconds * rate)):
             left, top = _SPOTS[index // _FACE_FRAMES % len(_SPOTS)]
             frame = np.full((240, 320, 3), 120, np.uint8)
             frame[top : top + _SIZE, left : left + _SIZE] = face
             yield frame
 
-    write_video(path, frames(), FRAMES_PER_SECOND)
+    write_video(path, frames(), rate)
     return path
 
 

@@ -114,7 +114,7 @@ async def test_a_stopped_process_delivers_nothing_under_its_old_epoch(tmp_path: 
     receiver, clip = Receiver(free_port()), make_clip(tmp_path / "clip.mkv", 5)
     await receiver.up()
     with servers.redis(tmp_path) as broker:
-        lease = {"backend": "redis", "url": f"redis://127.0.0.1:{broker.port}/0", "ttl_s": 2}
+        lease = {"kind": "redis", "url": f"redis://127.0.0.1:{broker.port}/0", "ttl_s": 2}
 
         def config(name: str) -> Path:
             file = write_config(

@@ -48,7 +48,7 @@ async def redis_place(folder: Path) -> AsyncIterator[Place]:
             broker.stop()
 
         yield Place(
-            SECTION.validate_python({"backend": "redis", "url": url, "ttl_s": TTL_S}), forget, down
+            SECTION.validate_python({"kind": "redis", "url": url, "ttl_s": TTL_S}), forget, down
         )
 
 
@@ -66,7 +66,7 @@ async def nats_place(folder: Path) -> AsyncIterator[Place]:
             broker.stop()
 
         yield Place(
-            SECTION.validate_python({"backend": "nats", "url": url, "ttl_s": TTL_S}), forget, down
+            SECTION.validate_python({"kind": "nats", "url": url, "ttl_s": TTL_S}), forget, down
         )
 
 
@@ -80,7 +80,7 @@ async def kubernetes_place(folder: Path) -> AsyncIterator[Place]:
         server.leases.clear()
 
     section = {
-        "backend": "kubernetes", "url": server.url, "namespace": "cameras", "ttl_s": TTL_S,
+        "kind": "kubernetes", "url": server.url, "namespace": "cameras", "ttl_s": TTL_S,
         "token_path": str(folder / "token"),
     }  # fmt: skip
     try:

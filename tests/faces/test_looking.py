@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 
 import pytest
@@ -92,3 +93,67 @@ def test_a_time_that_steps_back_is_a_beginning() -> None:
     policy = LookPolicy(DetectorSection())
     policy.decide(100.0, moves=False, tracks=0)
     assert policy.decide(3.0, moves=False, tracks=0) is LookReason.DUE
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 3)), min_size=1, max_size=120),
+    st.floats(0.2, 3),
+    st.floats(1, 50),
+)
+def test_a_pause_costs_no_look(steps: list[tuple[bool, int]], every_s: float, per_s: float) -> None:
+    """Where nothing new moves, each picture that a pause covers would have been passed over."""
+    policy = LookPolicy(DetectorSection(look_every_s=every_s, looks_per_s=per_s))
+    pause, known = None, 0
+    for number, (moves, tracks) in enumerate(steps):
+        at = number * FRAME_S
+        if pause is not None and pause.covers(at):
+            told = copy.copy(policy).decide(at, moves=False, tracks=known)
+            assert isinstance(told, PassReason)
+            continue
+        policy.decide(at, moves=moves, tracks=tracks)
+        pause, known = policy.pause(at, tracks=tracks), tracks
+
+
+def test_an_empty_room_is_checked_six_times_a_second() -> None:
+    """Of 25 pictures at rest 18 wake nobody, and who comes waits for 0.12 s at most."""
+    policy = LookPolicy(DetectorSection())
+    pause, seen, longest = None, 0, 0.0
+    for number in range(500):
+        at = number * FRAME_S
+        if pause is None or not pause.covers(at):
+            policy.decide(at, moves=False, tracks=0)
+            pause = policy.pause(at, tracks=0)
+            seen += number >= 250
+            longest = max(longest, pause.until - at) if pause else longest
+    assert seen <= 75
+    assert longest <= 0.16
+
+
+def test_a_picture_from_before_is_no_part_of_a_pause() -> None:
+    """A clock that was set back pauses nothing."""
+    policy = LookPolicy(DetectorSection())
+    policy.decide(100.0, moves=False, tracks=0)
+    pause = policy.pause(100.0, tracks=0)
+    assert pause is not None
+    assert not pause.covers(99.9)
+
+
+def test_every_frame_pauses_never() -> None:
+    """The reference is handed over whole."""
+    policy = LookPolicy(DetectorSection(look="every_frame"))
+    policy.decide(0.0, moves=False, tracks=0)
+    assert policy.pause(0.0, tracks=0) is None
+
+
+def test_who_has_just_come_is_looked_at_in_every_picture() -> None:
+    """For as long as was asked for, and nothing is paused meanwhile."""
+    policy = LookPolicy(DetectorSection(newcomer_s=0.5))
+    policy.decide(0.0, moves=True, tracks=0)
+    looked = []
+    for number in range(1, 25):
+        at = number * FRAME_S
+        told = policy.decide(at, moves=True, tracks=1, newest_at=FRAME_S)
+        looked.append(isinstance(told, LookReason))
+        assert (policy.pause(at, tracks=1, newest_at=FRAME_S) is None) == (at - FRAME_S < 0.5)
+    assert all(looked[:13])
+    assert sum(looked[13:]) <= 4

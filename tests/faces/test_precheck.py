@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from streamgate.config.stages import PrecheckSection
+from streamgate.faces.align import landmark_error_px, similarity_to_template
 from streamgate.faces.examine import examine
 from streamgate.faces.pose import pose_of
 from streamgate.faces.precheck import geometry_of, reject_geometry
@@ -90,6 +91,27 @@ def test_landmarks_that_say_nothing_are_a_reason(landmarks: NDArray[np.float64])
     lenient = PrecheckSection(min_eye_distance_px=0, max_yaw_deg=90, max_pitch_deg=90)
     assert examine(textured(), face, lenient).rejection is Rejection.NOT_ALIGNABLE
     assert examine(textured(), face, SETTINGS).rejection is not None
+
+
+def test_landmarks_as_in_no_face_are_a_reason() -> None:
+    """A mouth beside the eyes, say on hair: rejected with the limit, and not without it."""
+    good = head()
+    landmarks = good.landmarks.copy()
+    landmarks[3] += (-25.0, -25.0)
+    landmarks[2] += (20.0, 10.0)
+    face = Face(good.box, landmarks, 0.95, 60.0)
+    assert examine(textured(), face, SETTINGS).rejection is Rejection.IMPLAUSIBLE
+    lenient = PrecheckSection(max_landmark_error_px=112)
+    assert examine(textured(), face, lenient).rejection is None
+
+
+@pytest.mark.parametrize("yaw_deg", [-45, 0, 45])
+def test_landmarks_of_a_turned_head_are_plausible(yaw_deg: float) -> None:
+    """The test of plausibility does not replace that of yaw."""
+    face = head(yaw_deg=yaw_deg)
+    similarity = similarity_to_template(face.landmarks)
+    assert similarity is not None
+    assert landmark_error_px(face.landmarks, similarity) < SETTINGS.max_landmark_error_px
 
 
 @given(st.floats(-50, 50), st.floats(-30, 30))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from streamgate import Scorer
 from streamgate.config import GateSection
 from streamgate.errors import ConfigError, DataError, ModelError
-from streamgate.lab.calibrate import fall_isotonic, fit_errors, realised_discards
+from streamgate.lab.calibrate import fall_isotonic, fit_errors, fit_identity, realised_discards
 from streamgate.lab.crops import CropSet, read_crops
 from streamgate.quality import Calibration, fit_percentile, load_calibration
 from streamgate.quality.calibration import ErrorCurve
@@ -75,6 +75,47 @@ def test_errors_are_those_that_the_same_people_have_again() -> None:
     kept = same & (np.minimum(quality[first], quality[second]) >= least)
     assert (similarity[kept] <= threshold).mean() <= 0.1
     assert (similarity[same] <= threshold).mean() > 0.3
+
+
+def test_one_pair_of_two_people_in_ten_thousand_is_more_alike() -> None:
+    """Of other people of the same kind, as well as a sample can tell."""
+    quality, vectors, people = _many_people(1)
+    identity = fit_identity(quality, vectors, people)
+    assert identity.people == 300
+    assert identity.different < identity.continued < identity.same
+    _, others, _ = _many_people(2)
+    first, second = np.triu_indices(len(people), 1)
+    strangers = (others @ others.T)[first, second][people[first] != people[second]]
+    assert 3e-5 < (strangers > identity.same).mean() < 3e-4
+    assert 3e-3 < (strangers > identity.continued).mean() < 8e-3
+
+
+def test_poor_faces_do_not_say_how_alike_people_are() -> None:
+    """The gate never compares them."""
+    quality, vectors, people = _many_people(1)
+    known = fit_identity(quality, vectors, people)
+    poor = np.ones((300, 32), np.float32) / np.sqrt(32)
+    again = fit_identity(
+        np.concatenate([quality, np.full(300, 5.0)]),
+        np.concatenate([vectors, poor.astype(np.float32)]),
+        np.concatenate([people, np.arange(300).astype(np.str_)]),
+    )
+    assert again == known
+
+
+def test_too_few_people_say_nothing_of_how_alike_people_are() -> None:
+    """And it is told how many pairs are wanted."""
+    quality, vectors, people = _many_people(1)
+    with pytest.raises(DataError, match="at least 100000"):
+        fit_identity(quality[:60], vectors[:60], people[:60])
+
+
+def _many_people(seed: int) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.str_]]:
+    rng = np.random.default_rng(seed)
+    people = np.repeat(np.arange(300), 3)
+    vectors = rng.normal(size=(300, 32))[people] + 0.5 * rng.normal(size=(900, 32))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.full(900, 60.0), vectors.astype(np.float32), people.astype(np.str_)
 
 
 def test_a_rate_that_no_quality_reaches_has_no_bar() -> None:

@@ -44,6 +44,16 @@ async def test_the_newest_frame_wins_and_the_others_are_counted() -> None:
     assert len(replaced) == 2
 
 
+async def test_what_nobody_wants_is_not_handed_over() -> None:
+    """It wakes no reader, replaces no frame, and is not counted as replaced."""
+    replaced: list[int] = []
+    slot = LatestSlot(lambda: replaced.append(1), lambda frame: frame.index % 2 == 0)
+    for index in (0, 1, 3):
+        slot.put(frame(index))
+    assert await drained(slot) == ["frame 0"]
+    assert not replaced
+
+
 async def test_an_interruption_keeps_its_place() -> None:
     """Frames of before and after a loss are told apart."""
     slot = LatestSlot()

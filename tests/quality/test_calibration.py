@@ -12,6 +12,7 @@ from streamgate import Scorer
 from streamgate.errors import ModelError
 from streamgate.quality import Calibration, fit_percentile, load_calibration
 from streamgate.quality.calibration import calibration_path, uncalibrated_quality
+from streamgate.values import IdentityThresholds
 from tests.quality import cases
 
 HASH = "ab" * 32
@@ -121,3 +122,31 @@ def test_the_default_backbone_is_calibrated() -> None:
     scores = Scorer.load(device="cpu").score(cases.flat(100))
     assert scores.calibrated
     assert np.all((scores.quality >= 0) & (scores.quality <= 100))
+
+
+def test_how_alike_people_are_is_kept_with_the_scale(tmp_path: Path) -> None:
+    """A file without it is read as before, and one that makes no sense is refused."""
+    calibration = fit(np.array([0.1, 0.2, 0.4]))
+    known = IdentityThresholds(0.47, 0.32, 0.05, people=500, pairs=100_000)
+    file = tmp_path / "c.json"
+    calibration.with_identity(known).save(file)
+    assert load_calibration(file, weights_sha256=HASH).identity == known
+    calibration.save(file)
+    assert load_calibration(file, weights_sha256=HASH).identity is None
+    calibration.with_identity(IdentityThresholds(0.2, 0.3, 0.1, 2, 2)).save(file)
+    with pytest.raises(ModelError, match="identity must rise"):
+        load_calibration(file, weights_sha256=HASH)
+
+
+def test_the_default_weights_say_how_alike_people_are(tmp_path: Path) -> None:
+    """Also where a scale that knows no people is used with them."""
+    scorer = Scorer.load(threads=1)
+    identity = scorer.identity
+    assert identity is not None
+    assert identity.pairs > 100_000
+    assert 0.3 < identity.continued < identity.same < 0.6
+    scale = fit_percentile(
+        np.array([0.1, 0.2]), weights_sha256=scorer.model_hash, group="block4", source="a camera"
+    )
+    scale.save(tmp_path / "door.json")
+    assert Scorer.load(threads=1, calibration=tmp_path / "door.json").identity == identity

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from av.video.stream import VideoStream
 
-from streamgate.sources.convert import RgbConverter, square_size
+from streamgate.sources.convert import RgbConverter, VideoPixels, square_size
 from streamgate.values import Frame
 from tests.sources.clips import picture
 from tests.sources.test_file import seen
@@ -97,3 +97,15 @@ def test_no_aspect_and_absurd_ones_are_square(aspect: Fraction | float | None) -
     assert square_size(640, 360, aspect, MOST) == (640, 360)
     converted = RgbConverter().image(av.VideoFrame(64, 48, "yuv420p"), aspect)
     assert converted.shape == (48, 64, 3)
+
+
+async def test_a_sample_shows_what_the_picture_shows(tmp_path: Path) -> None:
+    """One pixel of eight in each direction, alike in colour up to the rounding of chroma."""
+    frame = (await shown(squeezed(tmp_path / "clip.mkv", Fraction(1))))[0]
+    assert isinstance(frame.pixels, VideoPixels)
+    few = frame.pixels.sampled(8)
+    near = frame.image[: 8 * few.shape[0], : 8 * few.shape[1]].astype(np.int16)
+    blocks = near.reshape(few.shape[0], 8, few.shape[1], 8, 3)
+    assert few.shape == (45, 80, 3)
+    below, above = blocks.min((1, 3)) - 8, blocks.max((1, 3)) + 8
+    assert float(((few >= below) & (few <= above)).mean()) > 0.99

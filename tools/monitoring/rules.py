@@ -111,6 +111,7 @@ def alerts(timing: Timing = FLEET) -> list[Alert]:
         *_camera_alerts(timing),
         *_sight_alerts(timing),
         *_delivery_alerts(timing),
+        *_lease_alerts(timing),
         *_process_alerts(timing),
     ]
 
@@ -268,7 +269,7 @@ def _delivery_alerts(timing: Timing) -> list[Alert]:
     q = Queries(_SELECTOR, duration(timing.window_s))
     trend, hour = duration(timing.trend_s), duration(timing.hour_s)
     dropped = "streamgate_outbox_dropped_total"
-    lost = q.increase(dropped, hour, 'reason!~"refused|purged"', by=("sink", "reason"))
+    lost = q.increase(dropped, hour, 'reason!~"refused|purged|no_lease"', by=("sink", "reason"))
     refused = q.increase(dropped, hour, 'reason="refused"', by=("sink",))
     return [
         Alert(
@@ -360,6 +361,25 @@ def _delivery_alerts(timing: Timing) -> list[Alert]:
     ]
 
 
+def _lease_alerts(timing: Timing) -> list[Alert]:
+    q = Queries(_SELECTOR, duration(timing.window_s))
+    return [
+        Alert(
+            "StreamgateLeaseNotHeld",
+            "critical",
+            expr=f"{q.metric('streamgate_lease_held')} == 0",
+            for_s=timing.at_once_s,
+            summary="Camera {{ $labels.camera }} does not hold its lease",
+            description="It delivers nothing; what it has accepted waits in its outbox. Either the "
+            "server of the leases cannot be used (streamgate_lease_server_up is 0), or another "
+            "process holds the lease.",
+            action="The log says which. Where the server is away, mend it: delivery goes on by "
+            "itself. Where another process holds the lease, one of the two is not wanted: end it. "
+            "See docs/fleet.md.",
+        ),
+    ]
+
+
 def _process_alerts(timing: Timing) -> list[Alert]:
     q = Queries(_SELECTOR, duration(timing.window_s))
     trend = duration(timing.trend_s)
@@ -396,6 +416,17 @@ def _process_alerts(timing: Timing) -> list[Alert]:
             "analysed, within 15 minutes.",
             action="The log messages `scoring failed` and `frame not analysed` have the error. On "
             "a GPU, check `nvidia-smi` and the kernel's log, then restart the process.",
+        ),
+        Alert(
+            "StreamgateScorerServiceLost",
+            "critical",
+            expr=f"max by (job, instance, camera) ({q.metric('streamgate_remote_scorer_up')}) == 0",
+            for_s=timing.at_once_s,
+            summary="No scorer service answers camera {{ $labels.camera }}",
+            description="Its faces are skipped, or scored by the camera itself where "
+            "quality.on_loss is local. The best faces so far are still forwarded.",
+            action="Look at the service: its log, `streamgate_scorer_service_serving` and the "
+            "network. `streamgate check --online FILE` says why it does not answer.",
         ),
         Alert(
             "StreamgateReloadRefused",

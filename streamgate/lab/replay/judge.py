@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import csv
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,13 @@ from streamgate.config.load import hash_config
 from streamgate.errors import DataError
 from streamgate.faces.photographs import decode_photograph
 from streamgate.lab.recogniser import OnnxRecogniser, Preprocessing, doubt_of
-from streamgate.lab.replay.evaluation import Evaluator, Identities, PolicyEvaluation, trade
+from streamgate.lab.replay.evaluation import Evaluator, PolicyEvaluation, trade
+from streamgate.lab.replay.people import (
+    PeopleEvaluation,
+    PeopleEvaluator,
+    read_labels,
+    track_identities,
+)
 from streamgate.lab.replay.plots import need_plots
 from streamgate.lab.replay.policies import POLICIES, Choices, choose
 from streamgate.lab.replay.recording import Recording
@@ -74,7 +79,7 @@ def judge(request: Request, *, tell: Callable[[str], None]) -> None:
     need_plots()
     loaded = _defaults() if request.config is None else load_config(request.config)
     configure_logs(LogSection(level="warning"), camera=loaded.config.camera.name)
-    people = _identities(request.identities)
+    labels = None if request.identities is None else read_labels(request.identities)
     embedder = None
     if request.recogniser is not None:
         embedder = OnnxRecogniser(
@@ -89,7 +94,8 @@ def judge(request: Request, *, tell: Callable[[str], None]) -> None:
     took_s = time.perf_counter() - began
     for recording in recordings:
         _require_video(recording)
-    evaluator = Evaluator(recordings, loaded.config, people)
+    identities = {} if labels is None else track_identities(recordings, labels)
+    evaluator = Evaluator(recordings, loaded.config, identities)
     names = [name for name in POLICIES if not request.policies or name in request.policies]
     choices = {
         name: [
@@ -98,6 +104,10 @@ def judge(request: Request, *, tell: Callable[[str], None]) -> None:
         for name in names
     }
     evaluations = [evaluator.evaluation(name, choices[name]) for name in names]
+    by_people: list[PeopleEvaluation] = []
+    if labels is not None:
+        judged = PeopleEvaluator(recordings, loaded.config, labels)
+        by_people = [judged.evaluation(name, choices[name]) for name in names]
     findings = Findings(
         camera=loaded.config.camera.name,
         model_hash=model_hash,
@@ -107,10 +117,13 @@ def judge(request: Request, *, tell: Callable[[str], None]) -> None:
         zones=loaded.config.zones,
         choices=dict(choices),
         evaluations=evaluations,
+        people=by_people,
         trade=trade(recordings, loaded.config, evaluator) if "gate" in choices else (),
     )
     _write(request.out, findings, loaded, choices.get("gate", []))
     _tell(evaluations, recordings, took_s, tell)
+    if by_people:
+        _tell_people(by_people, tell)
     if embedder is not None and (doubt := _doubt(recordings, embedder)) is not None:
         tell(f"warning: {doubt}")
     tell(f"report: {request.out / 'report.html'}")
@@ -142,23 +155,6 @@ def _defaults() -> LoadedConfig:
         {"camera": {"name": "replay"}, "source": {"kind": "file", "path": "replay"}}
     )
     return LoadedConfig(config, hash_config(config), Path("replay"))
-
-
-def _identities(path: Path | None) -> Identities:
-    if path is None:
-        return {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return {
-                (Path(row["video"]).name, int(row["track"])): row["identity"]
-                for row in csv.DictReader(file)
-            }
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    except (KeyError, TypeError, ValueError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path}: expected a CSV with the columns video, track and identity ({error!r})"
-        ) from None
 
 
 def _write(
@@ -195,6 +191,25 @@ def _tell(
     tell(
         f"{len(recordings)} videos, {seconds:.1f} s, read and scored in {took_s:.1f} s "
         f"({seconds / max(took_s, 1e-9):.1f} times real time)"
+    )
+
+
+def _tell_people(evaluations: Sequence[PeopleEvaluation], tell: Callable[[str], None]) -> None:
+    table = Table("policy", "missed", "surplus", "regret [95 %]", "loss of similarity [95 %]")
+    for one in evaluations:
+        regret, loss = one.regret_quality, one.loss_similarity
+        table.add_row(
+            one.policy,
+            f"{one.missed} of {one.people}",
+            f"{one.surplus}",
+            f"{regret.value:.1f} [{regret.low:.1f}, {regret.high:.1f}]",
+            f"{loss.value:.3f} [{loss.low:.3f}, {loss.high:.3f}]",
+        )
+    Console().print(table)
+    one = evaluations[0]
+    tell(
+        f"by people: {one.names} people, purity of tracks {one.purity:.4f}, {one.tracks} tracks, "
+        f"{one.false_joins} false joins, {one.false_splits} false splits"
     )
 
 

@@ -25,6 +25,7 @@ from streamgate.errors import StreamgateError
 from streamgate.lab.replay.prefetch import DetectionPrefetch
 from streamgate.pipeline.slot import LatestSlot
 from streamgate.ports import Clock, FrameAnalyser, QualityScorer
+from streamgate.selection.non_faces import NonFaces
 from streamgate.sources.file import FileSource
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import (
@@ -33,6 +34,7 @@ from streamgate.values import (
     Crop,
     Discontinuity,
     Frame,
+    IdentityThresholds,
     Image,
     ScoredFace,
     SeenFace,
@@ -114,12 +116,17 @@ class Recording:
         moments: one for each frame.
         visits: number of the visit of each sighting, by its frame and the tracker's number of its
             face; None where each of the tracker's numbers is a visit. Ghosts have none.
+        identity: from which cosines on faces are of one person, where the weights' calibration
+            says so.
+        non_faces: by which the gate tells what is no face.
         size: width and height of its frames, if it has any.
     """
 
     path: Path
     moments: tuple[Moment, ...]
     visits: Mapping[tuple[int, int], int] | None = None
+    identity: IdentityThresholds | None = None
+    non_faces: NonFaces | None = None
     size: tuple[int, int] | None = None
 
     def visit_of(self, moment: Moment, seen: SeenScored) -> int | None:

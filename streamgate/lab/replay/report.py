@@ -10,7 +10,9 @@ from html import escape
 from typing import Any
 
 from streamgate.config import ZoneSection
+from streamgate.lab.evaluation.identification import Interval
 from streamgate.lab.replay.evaluation import PolicyEvaluation, TradePoint
+from streamgate.lab.replay.people import PeopleEvaluation
 from streamgate.lab.replay.plots import draw_course, draw_regrets, draw_trade
 from streamgate.lab.replay.policies import Choices
 from streamgate.lab.replay.recording import Recording, SeenScored
@@ -47,6 +49,7 @@ class Findings:
     Attributes:
         choices: of each policy, one for each recording.
         recogniser: what similarity was measured with.
+        people: the same by people, where it is known who is seen.
         zones: of the configuration.
     """
 
@@ -58,6 +61,7 @@ class Findings:
     choices: dict[str, Sequence[Choices]]
     evaluations: Sequence[PolicyEvaluation]
     trade: Sequence[TradePoint]
+    people: Sequence[PeopleEvaluation] = ()
     zones: Sequence[ZoneSection] = ()
 
 
@@ -74,6 +78,7 @@ def as_json(findings: Findings) -> str:
         "videos": [_video(recording) for recording in findings.recordings],
         "policies": [asdict(evaluation) for evaluation in findings.evaluations],
         "trade": [asdict(point) for point in findings.trade],
+        "people": [asdict(evaluation) for evaluation in findings.people],
     }
     return json.dumps(content, indent=1) + "\n"
 
@@ -87,6 +92,8 @@ def as_html(findings: Findings) -> str:
         _table(findings.evaluations),
         _plot("Regret of each policy", draw_regrets(findings.evaluations)),
     ]
+    if findings.people:
+        sections += ["<h2>People</h2>", _people(findings.people)]
     if findings.trade:
         sections += [
             "<h2>Regret by the share of faces scored</h2>",
@@ -169,6 +176,32 @@ def _table(evaluations: Sequence[PolicyEvaluation]) -> str:
         '<div class=wide tabindex=0 role=region aria-label="Policies"><table class=policies>'
         f"<tr>{titles}</tr>{rows}</table></div>{_TABLE_TEXT}"
     )
+
+
+def _people(evaluations: Sequence[PeopleEvaluation]) -> str:
+    titles = "".join(
+        f"<th>{name}</th>"
+        for name in ("policy", "missed", "surplus", "unknown", "regret", "loss of similarity")
+    )
+    rows = "".join(
+        f"<tr><td>{one.policy}</td><td>{one.missed} of {one.people}</td><td>{one.surplus}</td>"
+        f"<td>{one.unknown}</td><td>{_spread(one.regret_quality, 1)}</td>"
+        f"<td>{_spread(one.loss_similarity, 3)}</td></tr>"
+        for one in evaluations
+    )
+    first = evaluations[0]
+    return (
+        '<div class=wide tabindex=0 role=region aria-label="People">'
+        f"<table>{titles}{rows}</table></div><p class=note>{first.names} people, each once in "
+        "every video; 95 % intervals are bootstrapped over people. Tracks of labelled faces: "
+        f"{first.tracks}, purity {first.purity:.4f}, {first.false_joins} with two people, "
+        f"{first.false_splits} more than people have.</p>"
+    )
+
+
+def _spread(interval: Interval, digits: int) -> str:
+    low, high = interval.low, interval.high
+    return f"{interval.value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _tracks(findings: Findings) -> list[str]:

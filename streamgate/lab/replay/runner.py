@@ -19,6 +19,7 @@ from streamgate.lab.replay.simulation import Run, simulate
 from streamgate.models.registry import path_of
 from streamgate.pipeline import SystemClock
 from streamgate.quality import GrafiqsScorer
+from streamgate.quality.non_faces import load_non_faces
 from streamgate.quality.threshold import with_threshold
 from streamgate.selection.decision_record import (
     DecidedUnder,
@@ -57,6 +58,9 @@ async def record(
         barred = replace(loaded, config=config.model_copy(update={"gate": gate}))
         # Models are loaded first, so that a fault in them shows before any video is read.
         await asyncio.to_thread(YuNetDetector, config.detector, detector_path)
+        non_faces = load_non_faces(
+            config.quality.weights, scorer.model_hash, config.quality.max_non_face_similarity
+        )
         with (
             ThreadPoolExecutor(1, thread_name_prefix="analysis") as detection,
             DetectionPrefetch(
@@ -77,6 +81,7 @@ async def record(
                     on_frame=lambda at, video=video: on_frame(video, at),  # type: ignore[misc] # mypy cannot infer a lambda with a default
                 )
                 table = await recorder.record(video, SystemClock())
+                table = replace(table, identity=scorer.identity, non_faces=non_faces)
                 visits = simulate(table, barred.config).visits
                 recordings.append(replace(table, visits=visits))
         return recordings, barred, scorer.model_hash

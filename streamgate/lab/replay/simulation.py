@@ -60,8 +60,9 @@ class _Simulation:
             config.gate,
             max_pending=config.quality.max_pending,
             share=config.quality.score_share if share is None else share,
-            identity=IdentityRules(visit_s=config.gate.visit_s),
+            identity=IdentityRules.of(config.gate.visit_s, recording.identity),
             zones=config.zones,
+            non_faces=recording.non_faces,
         )
         self._table = {
             (moment.index, seen.track_id): seen.face

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["PeopleFigures", "judge_people"]
 
@@ -26,6 +26,7 @@ class PeopleFigures:
         visits: visits with a fit face.
         false_joins: visits that hold two people.
         false_splits: visits more than people have.
+        shots: how many faces were forwarded of each of the people who should have been.
     """
 
     people: int = 0
@@ -36,6 +37,7 @@ class PeopleFigures:
     visits: int = 0
     false_joins: int = 0
     false_splits: int = 0
+    shots: tuple[int, ...] = field(default=(), compare=False)
 
     @property
     def purity(self) -> float:
@@ -52,6 +54,7 @@ class PeopleFigures:
             visits=self.visits + other.visits,
             false_joins=self.false_joins + other.false_joins,
             false_splits=self.false_splits + other.false_splits,
+            shots=self.shots + other.shots,
         )
 
 
@@ -86,4 +89,5 @@ def judge_people(
             len(counts) > 1 and counts.most_common(2)[1][1] >= _GUESTS for counts in owned.values()
         ),
         false_splits=sum(count - 1 for count in owners.values()),
+        shots=tuple(shots[name] for name in sorted(due)),
     )

@@ -24,6 +24,7 @@ from streamgate.values import (
     Analysis,
     ArrayPixels,
     Frame,
+    IdentityThresholds,
     Release,
     ReleaseReason,
     Scores,
@@ -39,6 +40,11 @@ _CLEARLY_S = 0.5
 
 class CropScorer(Protocol):
     """Scores aligned crops, RGB uint8 [N, 112, 112, 3]; `streamgate.Scorer` is one."""
+
+    @property
+    def identity(self) -> IdentityThresholds | None:
+        """From which cosines on faces are of one person, where that is known."""
+        ...
 
     def score(self, crops: NDArray[np.uint8]) -> Scores:
         """Return their scores, in their order."""
@@ -80,13 +86,14 @@ class _Run:
             config.gate,
             max_pending=config.quality.max_pending,
             share=config.quality.score_share,
-            identity=IdentityRules(visit_s=config.gate.visit_s),
+            identity=IdentityRules.of(config.gate.visit_s, scorer.identity),
         )
         self._events: list[SelectorEvent] = []
         # Whose face it is, and which track it was of when it was seen, by frame and number.
         self._people: dict[tuple[int, int], str | None] = {}
         self._tracks: dict[tuple[int, int], int] = {}
         self._clear: dict[str, int] = {}
+        self._interruptions = list(scene.script.interruptions)
 
     def run(self) -> PeopleFigures:
         for index, frame in enumerate(self._scene.frames(self._rate)):
@@ -102,6 +109,11 @@ class _Run:
 
     def _watch(self, index: int, frame: SceneFrame) -> None:
         self._clock.at = frame.at
+        while self._interruptions and self._interruptions[0] <= frame.at:
+            del self._interruptions[0]
+            self._analyser.flush()
+            self._events += self._selector.end(ReleaseReason.STREAM_LOST, frame.at)
+            self._score()
         for face in frame.faces:
             self._clear[face.person] = self._clear.get(face.person, 0) + _is_clear(face)
         picture = Frame(ArrayPixels(frame.image), index, 0, frame.at, frame.at, frame.at)
@@ -110,6 +122,7 @@ class _Run:
         self._events += self._selector.seen(analysis, frame.at)
         self._score()
         self._events += self._selector.tick(frame.at)
+        self._analyser.static_tracks = self._selector.static_tracks
         for seen in analysis.faces:
             number = seen.tracked.track_id
             self._tracks[index, number] = self._selector.track_of(number)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from streamgate.lab.evaluation.ladder import degrade
 from streamgate.lab.scenes.looks import FACE_HEIGHT_PX, SIDE_PX, Look, Person
-from streamgate.lab.scenes.script import SIZE_PX, Appearance, Damage, Pillar, Script
+from streamgate.lab.scenes.script import Appearance, Damage, Pillar, Script
 from streamgate.values import Image
 
 __all__ = ["Scene", "SceneFrame", "TruthFace", "who_is"]
@@ -20,6 +20,7 @@ __all__ = ["Scene", "SceneFrame", "TruthFace", "who_is"]
 _TILE_PX = 112
 _LAYERS_KEPT = 64
 _GRAIN = 2.0
+_LIGHT_PERIOD_S = 47.0
 _NOBODY = -1
 _FACE_ACROSS, _FACE_ALONG = 0.47, 0.5
 _LEAST_IOU = 0.25
@@ -54,7 +55,7 @@ class SceneFrame:
     """One picture of a scene.
 
     Attributes:
-        image: RGB uint8 [720, 1280, 3].
+        image: RGB uint8 [H, W, 3], of the script's size.
         at: seconds from the scene's beginning.
         faces: who is there, the farthest first.
     """
@@ -77,18 +78,25 @@ class Scene:
         self.script = script
         self.people = people
         self._seed = seed
-        self._room = _room(script.pillars)
+        self._room = _room(script.size_px, script.pillars)
         self._layers: OrderedDict[tuple[object, ...], NDArray[np.float32]] = OrderedDict()
 
     def frames(self, rate: float) -> Iterator[SceneFrame]:
         """Yield the scene at `rate` pictures a second."""
+        height, width = self._room.shape[:2]
         grain = np.random.default_rng(self._seed).normal(0.0, _GRAIN, self._room.shape)
+        # Twice in each direction, so that every shift of it is a view.
+        grain = np.tile(grain.astype(np.float32), (2, 2, 1))
         for index in range(int(self.script.seconds * rate)):
             at = index / rate
             canvas, faces = self._composed(at)
             # Another part of the same grain each time: drawing new noise would cost more than all.
-            noise = np.roll(grain, (index * 37 % 720, index * 53 % 1280), axis=(0, 1))
-            image = np.clip(canvas + noise, 0, 255).astype(np.uint8)
+            top, left = index * 37 % height, index * 53 % width
+            if self.script.light:
+                drift = np.sin(2 * np.pi * at / _LIGHT_PERIOD_S)
+                canvas *= np.float32(1.0 + self.script.light * drift)
+            canvas += grain[top : top + height, left : left + width]
+            image = np.clip(canvas, 0, 255, out=canvas).astype(np.uint8)
             image.flags.writeable = False
             yield SceneFrame(image, at, faces)
 
@@ -130,7 +138,7 @@ class Scene:
         scale = appearance.height_px / FACE_HEIGHT_PX
         layers = self._prepared(appearance, scale)
         reach = SIDE_PX * scale * 0.55
-        (x, y), (width, height) = appearance.middle, SIZE_PX
+        (x, y), (width, height) = appearance.middle, self.script.size_px
         left, top = max(0, int(x - reach)), max(0, int(y - reach))
         right, bottom = min(width, int(x + reach)), min(height, int(y + reach))
         if right <= left or bottom <= top:
@@ -256,9 +264,9 @@ def _from_behind(look: Look) -> Image:
     return picture
 
 
-def _room(pillars: Sequence[Pillar]) -> NDArray[np.float32]:
+def _room(size_px: tuple[int, int], pillars: Sequence[Pillar]) -> NDArray[np.float32]:
     """A wall and a floor, soft enough to hold no face."""
-    width, height = SIZE_PX
+    width, height = size_px
     across, down = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
     wall = 165.0 - 40.0 * np.abs(across - 0.5) - 30.0 * down
     room = np.stack([wall * 0.97, wall, wall * 1.01], axis=-1).astype(np.float32)

@@ -16,12 +16,24 @@ from numpy.typing import NDArray
 
 from streamgate.lab.evaluation.ladder import KINDS, LEVELS
 
-__all__ = ["SIZE_PX", "Appearance", "Damage", "Pillar", "Script", "Span", "Walk", "crossing_script"]
+__all__ = [
+    "BOB",
+    "SIZE_PX",
+    "Appearance",
+    "Damage",
+    "Pillar",
+    "Script",
+    "Span",
+    "Walk",
+    "crossing_script",
+    "spans_of",
+]
 
 SIZE_PX = (1280, 720)
 """Width and height of a scene's pictures."""
 
 _KINDS = tuple(kind for kind in KINDS if kind != "occlusion")
+BOB = 0.03
 _BOB_HZ = 1.9
 _OUTSIDE = 0.9
 """A walk begins and ends so many face heights outside the picture."""
@@ -68,6 +80,7 @@ class Walk:
         mirrored: whether the photographs are mirrored.
         spans: how the face is seen, in the order of time; the first begins with the walk.
         phase: of the bobbing of the head, radians.
+        bob: how far the head bobs, in heights of the face; 0 is a picture on the wall.
     """
 
     person: int
@@ -78,6 +91,7 @@ class Walk:
     mirrored: bool
     spans: tuple[Span, ...]
     phase: float
+    bob: float = BOB
 
     @property
     def begins(self) -> float:
@@ -128,11 +142,17 @@ class Script:
         seconds: its length.
         walks: all visits, in the order of their beginnings.
         pillars: what people walk behind.
+        size_px: width and height of its pictures.
+        interruptions: when the stream is lost and found again at once, seconds, rising.
+        light: how far the light drifts up and down within a minute, as a part of it.
     """
 
     seconds: float
     walks: tuple[Walk, ...]
-    pillars: tuple[Pillar, ...]
+    pillars: tuple[Pillar, ...] = ()
+    size_px: tuple[int, int] = SIZE_PX
+    interruptions: tuple[float, ...] = ()
+    light: float = 0.0
 
     def appearances(self, at: float) -> list[Appearance]:
         """Return who is in the scene at a time, the farthest first."""
@@ -210,14 +230,19 @@ def _walk(chance: Generator, person: int, begins: float, shares: tuple[float, fl
         y=line + float(chance.normal(0, 12)) * share,
         height=np.clip(size * (1 + (grows - 1) * share), 58, 150),
         mirrored=bool(chance.random() < 0.5),
-        spans=tuple(_spans(chance, begins, times[-1], shares)),
+        spans=tuple(spans_of(chance, begins, times[-1], shares)),
         phase=float(chance.uniform(0, 2 * np.pi)),
     )
 
 
-def _spans(
+def spans_of(
     chance: Generator, begins: float, ends: float, shares: tuple[float, float]
 ) -> Iterator[Span]:
+    """Yield how a face is seen from one moment to another.
+
+    Args:
+        shares: of the spans in which it is damaged, and turned away.
+    """
     at = begins
     while at < ends:
         damaged, away = chance.random() < shares[0], chance.random() < shares[1]
@@ -235,7 +260,7 @@ def _spans(
 
 def _appearance(number: int, walk: Walk, at: float) -> Appearance:
     size = float(np.interp(at, walk.times, walk.height))
-    bob = 0.03 * size * float(np.sin(2 * np.pi * _BOB_HZ * at + walk.phase))
+    bob = walk.bob * size * float(np.sin(2 * np.pi * _BOB_HZ * at + walk.phase))
     x, y = (float(np.interp(at, walk.times, values)) for values in (walk.x, walk.y))
     return Appearance(
         walk=number,

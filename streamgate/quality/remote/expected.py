@@ -8,8 +8,9 @@ from pathlib import Path
 
 from streamgate.config import QualitySection
 from streamgate.errors import ModelError
-from streamgate.quality.calibration import Calibration, find_calibration
+from streamgate.quality.calibration import Calibration, find_calibration, find_identity
 from streamgate.quality.weights import DEFAULT_WEIGHTS, default_weights_path
+from streamgate.values import IdentityThresholds
 
 __all__ = ["ExpectedModel", "expected_model"]
 
@@ -21,10 +22,12 @@ class ExpectedModel:
     Attributes:
         model_hash: sha256 of the weights.
         calibration: what quality means, where that is known.
+        identity: from which cosines on faces are of one person, where that is known.
     """
 
     model_hash: str
     calibration: Calibration | None
+    identity: IdentityThresholds | None = None
 
 
 def expected_model(settings: QualitySection) -> ExpectedModel:
@@ -41,4 +44,4 @@ def expected_model(settings: QualitySection) -> ExpectedModel:
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
     found = find_calibration(path, sha256, settings.group, settings.calibration)
-    return ExpectedModel(sha256, found)
+    return ExpectedModel(sha256, found, find_identity(path, sha256, found))
