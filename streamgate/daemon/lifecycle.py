@@ -103,30 +103,6 @@ async def _unless_stopped(
     return None if making.cancelled() else making.result()
 
 
-def _web_app(camera: Camera, reloader: Reloader) -> web.Application:
-    """The web server's application, with what this camera has to show and to take."""
-    config = camera.config
-    guard = Guard(config.web, config.camera.name)
-    app = build_app(
-        camera.metrics,
-        lambda: health_of(camera),
-        guard=guard,
-        protect_metrics=config.web.protect_metrics,
-        limits=Limits(
-            Limits.within_descriptors(config.web.max_connections + config.web.max_viewers)
-        ),
-    )
-    if camera.live is not None:
-        add_live_routes(
-            app, camera.live, guard=guard, settings=config.web, health=lambda: health_of(camera)
-        )
-        store = ZoneFile(reloader.path, reloader.now) if reloader.path.is_file() else None
-        add_zone_routes(app, guard=guard, zones=camera.live.sources.zones, store=store)
-    if camera.ingest is not None and isinstance(config.source, WhipSection):
-        add_whip_routes(app, camera.ingest, config.source, camera.metrics)
-    return app
-
-
 async def _serve(
     camera: Camera,
     reloader: Reloader,
