@@ -44,6 +44,24 @@ class RtspSection(PictureSection):
     url: Annotated[str, AfterValidator(_rtsp_url)] = Field(
         description="Address, rtsp:// or rtsps://, without credentials."
     )
+    detect_url: Annotated[str, AfterValidator(_rtsp_url)] | None = Field(
+        default=None,
+        description="Address of the camera's substream, a smaller picture of the same scene, with "
+        "the same login. Faces are looked for in it, and cut out of the stream at url, which is "
+        "decoded only while somebody is there. Default: one stream for both.",
+    )
+    decoder: Literal["auto", "cpu", "cuda", "qsv"] = Field(
+        default="cpu",
+        description="What decodes: the cpu, or a device: cuda (NVIDIA) or qsv (Intel). auto takes "
+        "a device that works. Where none does the CPU decodes, and the log says why. The default "
+        "is what has been measured.",
+    )
+    skip_frames: Literal["none", "unreferenced", "all_but_keyframes"] = Field(
+        default="none",
+        description="Pictures that are not decoded, for weak hosts: those that no other refers to "
+        "(of most cameras none), or all but keyframes, which leaves one picture every second or "
+        "two, too few to follow people.",
+    )
     username: str | None = Field(
         default=None, description="User name for Basic or Digest authentication."
     )
@@ -82,6 +100,14 @@ class RtspSection(PictureSection):
         if path is not None and not path.is_file():
             raise ValueError(f"no file at {path}")
         return path
+
+    @model_validator(mode="after")
+    def _two_streams(self) -> RtspSection:
+        if self.detect_url == self.url:
+            raise ValueError("detect_url is the address of another stream than url")
+        if self.detect_url is not None and self.detect_url[:5] != self.url[:5]:
+            raise ValueError("url and detect_url are both wanted as rtsp://, or both as rtsps://")
+        return self
 
     @model_validator(mode="after")
     def _user_with_password(self) -> RtspSection:

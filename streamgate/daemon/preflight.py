@@ -148,6 +148,8 @@ def _source(config: CameraConfig) -> Iterator[_Found]:
             yield from _video(section)
         case RtspSection() as section:
             yield from _url(section.url, ("source", "url"))
+            if section.detect_url is not None:
+                yield from _url(section.detect_url, ("source", "detect_url"))
             if section.ca_file is not None and section.tls_verify:
                 yield from _authority(section.ca_file, ("source", "ca_file"))
         case WhepSection() as section:

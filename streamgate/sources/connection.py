@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from av.container import InputContainer
 from av.packet import Packet
@@ -31,7 +32,9 @@ from streamgate.sources.opening import PixelAspect
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values.reasons import FaultReason, FrameDrop
 
-__all__ = ["LiveConnection"]
+__all__ = ["LiveConnection", "SkipFrames"]
+
+SkipFrames = Literal["none", "unreferenced", "all_but_keyframes"]
 
 CAUGHT_UP_S = 0.01
 """A packet that had to be waited for this long was not lying ready."""
@@ -64,6 +67,7 @@ class LiveConnection:
         clock_watch: logs faults of the camera's clock.
         settings: of its pictures.
         lossy: whether packets may be lost on the way.
+        skip_frames: which pictures are not decoded.
         on_loss: told that some were.
 
     Attributes:
@@ -80,6 +84,7 @@ class LiveConnection:
         clock_watch: ClockWatch,
         settings: PictureSection,
         lossy: bool = False,
+        skip_frames: SkipFrames = "none",
         on_loss: Callable[[], None] = lambda: None,
     ) -> None:
         codec = stream.codec_context
@@ -89,6 +94,7 @@ class LiveConnection:
         self._clock = clock
         self._clock_watch = clock_watch
         self._lossy = lossy
+        self._skip_frames = skip_frames
         self._on_loss = on_loss
         self._losses = 0
         self._loss_told_at = float("-inf")
@@ -177,9 +183,18 @@ class LiveConnection:
             pts_s = _seconds(packet)
             # The first of all may have no stamp; it is the oldest then.
             is_stale = (float("-inf") if pts_s is None else pts_s) < stale_before_s
+            if packet.size and self._is_skipped(coded):
+                self._metrics.frames_dropped.labels(FrameDrop.SKIPPED.value).inc()
+                continue
             packet.opaque = _Stamp(pts_s, arrived_at, is_stale)
             self._queue.put(CodedPacket(packet, coded, arrived_at))
         backlog.clear()
+
+    def _is_skipped(self, coded: CodedPicture) -> bool:
+        """Whether a picture is left out by the bitstream's own marks."""
+        if self._skip_frames == "unreferenced":
+            return not coded.is_reference and not coded.is_keyframe
+        return self._skip_frames == "all_but_keyframes" and not coded.is_keyframe
 
     def _notice_losses(self, now: float) -> None:
         losses = self._decoder.losses

@@ -183,41 +183,51 @@ class VideoPixels:
         pixel_aspect: Fraction | float | None = None,
         on_convert: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
-        self.picture = picture
+        self._picture = picture
         self._converter = converter
-        self.pixel_aspect = pixel_aspect
+        self._pixel_aspect = pixel_aspect
         self._on_convert = on_convert
         self._lock = threading.Lock()
         self._rgb: Image | None = None
 
     @property
+    def picture(self) -> av.VideoFrame:
+        """As decoded."""
+        return self._picture
+
+    @property
+    def pixel_aspect(self) -> Fraction | float | None:
+        """Width of a pixel divided by its height."""
+        return self._pixel_aspect
+
+    @property
     def size(self) -> tuple[int, int]:
         """Width and height of the RGB picture."""
-        return self._converter.size(self.picture, self.pixel_aspect)
+        return self._converter.size(self._picture, self._pixel_aspect)
 
     def rgb(self) -> Image:
         """Return the picture as RGB uint8 [H, W, 3], read-only; it is converted once."""
         with self._lock:
             if self._rgb is None:
                 began = time.perf_counter()
-                self._rgb = self._converter.image(self.picture, self.pixel_aspect)
+                self._rgb = self._converter.image(self._picture, self._pixel_aspect)
                 self._on_convert(time.perf_counter() - began)
             return self._rgb
 
     def sampled(self, step: int) -> Image:
         """Return one pixel of `step` in each direction, RGB, not turned."""
-        return self._converter.sampled(self.picture, step)
+        return self._converter.sampled(self._picture, step)
 
     def luma(self, width: int, height: int) -> NDArray[np.uint8]:
         """Return a small grey picture, uint8 [height, width], not turned."""
-        return self._converter.luma(self.picture, width, height)
+        return self._converter.luma(self._picture, width, height)
 
     def window(self, x1: int, y1: int, x2: int, y2: int) -> tuple[Image, tuple[int, int]]:
         """Return a part of the picture and where it begins; see `DetailPicture.window`.
 
         Only that part is converted, where the picture is stored as almost all streams are.
         """
-        picture = self.picture
+        picture = self._picture
         width, height = self.size
         is_plain = (
             picture.format.name in ("yuv420p", "yuvj420p")

@@ -14,7 +14,7 @@ from streamgate.config.pictures import PictureSection
 from streamgate.config.source import ReconnectSection
 from streamgate.ports import Clock, FrameSink
 from streamgate.sources.clock_watch import ClockWatch
-from streamgate.sources.connection import LiveConnection
+from streamgate.sources.connection import LiveConnection, SkipFrames
 from streamgate.sources.decoder import TooManyPixelsError
 from streamgate.sources.faults import Fault, fault, fault_of
 from streamgate.sources.frames import FrameMaker
@@ -41,6 +41,7 @@ class LiveCamera:
         encrypted: whether the connection is TLS.
         reconnect: the schedule of attempts.
         pictures: settings of its pictures.
+        skip_frames: which of them are not decoded.
     """
 
     address: str
@@ -48,6 +49,7 @@ class LiveCamera:
     encrypted: bool
     reconnect: ReconnectSection
     pictures: PictureSection
+    skip_frames: SkipFrames = "none"
 
 
 class LiveSource:
@@ -104,6 +106,7 @@ class LiveSource:
                     clock_watch=self._clock_watch,
                     settings=self._camera.pictures,
                     lossy=opening.lossy,
+                    skip_frames=self._camera.skip_frames,
                     on_loss=self._report_loss,
                 )
                 codec = stream.codec_context

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
@@ -35,6 +36,7 @@ class Opening:
         lossy: whether packets may be lost on the way (UDP).
         live: whether latency and damage matter more than speed.
         max_pixels: the largest picture for which memory is taken.
+        acceleration: the device that decodes; None for the CPU.
     """
 
     address: str = field(repr=False)
@@ -45,6 +47,7 @@ class Opening:
     lossy: bool = False
     live: bool = True
     max_pixels: int = 7680 * 4320
+    acceleration: HWAccel | None = None
 
 
 @contextmanager
@@ -62,6 +65,7 @@ def open_video(opening: Opening) -> Iterator[tuple[InputContainer, VideoStream]]
         # The second is the decoder's: FFmpeg decodes a picture or two while it opens.
         options={**opening.options, **pixel_limit(opening.max_pixels)},
         timeout=(opening.open_timeout_s, opening.read_timeout_s),
+        hwaccel=opening.acceleration,
     )
     with container:
         stream = container.streams.best("video")

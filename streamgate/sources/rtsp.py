@@ -6,14 +6,20 @@ import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import structlog
+
 from streamgate.config.source import RtspSection
 from streamgate.ports import Clock, FrameSink
+from streamgate.sources.hardware import Decoder, choose_decoder
 from streamgate.sources.live import LiveCamera, LiveSource
 from streamgate.sources.opening import Opening
+from streamgate.sources.two_streams import TwoStreamSource
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values.redaction import shown_address
 
 __all__ = ["RtspSource"]
+
+log = structlog.get_logger(__name__)
 
 _UDP_BUFFER_BYTES = 1 << 21
 _SYSTEM_AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -23,25 +29,41 @@ class RtspSource:
     """A camera at an RTSP address; it is reopened whenever it is lost."""
 
     def __init__(self, config: RtspSection, metrics: Metrics, clock: Clock) -> None:
-        camera = LiveCamera(
-            address=shown_address(config.url),
-            opening=lambda: _opening(config),
-            encrypted=_is_encrypted(config),
-            reconnect=config.reconnect,
-            pictures=config,
-        )
-        self._source = LiveSource(camera, metrics, clock)
+        decoder = choose_decoder(config.decoder)
+        metrics.decoder.info({"decoder": decoder.choice, "wanted": config.decoder})
+        if decoder.reason:
+            say = log.info if config.decoder == "auto" else log.warning
+            say("the CPU decodes", wanted=config.decoder, reason=decoder.reason)
+        self._source: LiveSource | TwoStreamSource
+        if config.detect_url is None:
+            self._source = LiveSource(_camera(config, decoder), metrics, clock)
+        else:
+            sub = config.model_copy(update={"url": config.detect_url})
+            self._source = TwoStreamSource(
+                config, _camera(sub, decoder), _camera(config, decoder), metrics, clock
+            )
 
     async def run(self, sink: FrameSink) -> None:
         """See `FrameSource.run`."""
         await self._source.run(sink)
 
 
+def _camera(config: RtspSection, decoder: Decoder) -> LiveCamera:
+    return LiveCamera(
+        address=shown_address(config.url),
+        opening=lambda: _opening(config, decoder),
+        encrypted=_is_encrypted(config),
+        reconnect=config.reconnect,
+        pictures=config,
+        skip_frames=config.skip_frames,
+    )
+
+
 def _is_encrypted(config: RtspSection) -> bool:
     return urlsplit(config.url).scheme == "rtsps"
 
 
-def _opening(config: RtspSection) -> Opening:
+def _opening(config: RtspSection, decoder: Decoder) -> Opening:
     options = {
         "rtsp_transport": config.transport,
         "allowed_media_types": "video",
@@ -64,6 +86,7 @@ def _opening(config: RtspSection) -> Opening:
         read_timeout_s=config.read_timeout_s,
         lossy=config.transport == "udp",
         max_pixels=config.max_pixels,
+        acceleration=decoder.acceleration,
     )
 
 

@@ -128,6 +128,9 @@ class Metrics:
             "1 while frames are timed by the source's clock, 0 while by their arrival.",
         )
         self.clock_trusted.set(1)
+        self.decoder = self._info(
+            "decoder", "What decodes, and what source.decoder asks for.", "decoder", "wanted"
+        )
         self.main_stream_up = self._gauge(
             "main_stream_up", "With two streams: 1 while the main stream can be read, else 0."
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 __all__ = [
+    "DecoderChoice",
     "DeliveryOutcome",
     "DetailOutcome",
     "DropReason",
@@ -67,6 +68,8 @@ class FrameDrop(StrEnum):
     WAITING_FOR_KEYFRAME = "waiting_for_keyframe"
     STALE = "stale"
     DECODER_BEHIND = "decoder_behind"
+    SKIPPED = "skipped"
+    """By `source.skip_frames`."""
     DETECTOR_FAILED = "detector_failed"
 
 
@@ -155,6 +158,14 @@ class SourceState(StrEnum):
     NEGOTIATING = "negotiating"
     CONNECTING = "connecting"
     LIVE = "live"
+
+
+class DecoderChoice(StrEnum):
+    """What decodes."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+    QSV = "qsv"
 
 
 class DetailOutcome(StrEnum):

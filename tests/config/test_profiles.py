@@ -50,8 +50,8 @@ def parsed(more: str) -> LoadedConfig:
         ("profiles: {default: {}}", "4: profiles.default: got default; wanted another name"),
         ("profiles: {Night: {}}", "4: profiles"),
         (
-            "schedule:\n  entries:\n    - {profile: nigth, start: 22:00, end: 06:00}",
-            "6: schedule.entries[0].profile: got nigth; wanted one of default",
+            "schedule:\n  entries:\n    - {profile: nights, start: 22:00, end: 06:00}",
+            "6: schedule.entries[0].profile: got nights; wanted one of default",
         ),
         ("schedule: {time_zone: Europe/Berln}", "schedule.time_zone: got 'Europe/Berln'; wanted"),
         ("schedule: {time_zone: ../../etc/passwd}", "schedule.time_zone"),
