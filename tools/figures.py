@@ -18,6 +18,8 @@ from typing import Any
 from bench.camera import RESULTS as CAMERA
 from bench.camera import many_table
 from bench.camera import table as camera_table
+from bench.fleet import RESULTS as FLEET
+from bench.fleet import table as fleet_table
 from bench.looking import RESULTS as LOOKING
 from bench.looking import table as looking_table
 from bench.people import RESULTS as PEOPLE
@@ -62,6 +64,7 @@ def filled(text: str) -> str:
     for name, path, table in (
         ("kinds", KINDS, kinds_table),
         ("expectations", EXPECTATIONS, expectation_table),
+        ("fleet", FLEET, fleet_table),
     ):
         if path.exists():
             results = _read(path)
