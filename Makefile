@@ -27,6 +27,7 @@ test: setup-dev
 	tools/test_servers.sh
 	tools/test_peer.sh
 	tools/test_kafka.sh $(BIN)/python
+	tools/test_triton.sh $(BIN)/python
 	tools/tests.sh $(BIN)/pytest "$(MARKS)" $(ARGS)
 
 # The tests with branch coverage: pure Python takes three quarters more CPU time.
@@ -52,8 +53,10 @@ check: setup-dev
 # The pages, dashboards and rules that are made from code; tests compare them with it.
 docs: setup-dev
 	$(BIN)/python -m tools.configuration
+	$(BIN)/python -m tools.commands
 	$(BIN)/python -m tools.monitoring
 	$(BIN)/python -m tools.figures
+	$(BIN)/python -m tools.scorer_page
 
 bench: setup-dev
 	$(BIN)/python -m bench $(ARGS)

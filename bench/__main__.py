@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from bench import camera, looking, people
+from bench import camera, looking, people, service
 from bench.machine import describe
 from bench.memory import peak_mb
 from bench.networks import BACKBONES, weights_path
@@ -78,6 +78,7 @@ if __name__ == "__main__":
         "camera": camera.main,
         "looking": looking.main,
         "people": people.main,
+        "service": service.main,
     }
     if sys.argv[1:2] == ["fleet"]:
         # It needs Ray.

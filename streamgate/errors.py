@@ -18,6 +18,7 @@ __all__ = [
     "ModelError",
     "OutboxError",
     "PictureError",
+    "ProbeError",
     "ScoreError",
     "ScorerAwayError",
     "SinkFault",
@@ -120,6 +121,18 @@ class SinkFault(StrEnum):
     """The sink has answered that it does not take this best shot."""
     FENCED = "fenced"
     """The sink has heard from a later tenure of the camera's lease."""
+
+
+class ProbeError(StreamgateError):
+    """A sink that was asked could not take a best shot.
+
+    Attributes:
+        remedy: what to do.
+    """
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 class DeliveryError(StreamgateError):

@@ -28,9 +28,11 @@ __all__ = [
     "FrameSink",
     "FrameSource",
     "LeaseStore",
+    "ProbedSink",
     "QualityScorer",
     "ShotOutbox",
     "Sink",
+    "TendedSink",
     "WebRtcIngest",
 ]
 
@@ -193,6 +195,35 @@ class LeaseStore(Protocol):
 
     async def close(self) -> None:
         """Release connections."""
+        ...
+
+
+@runtime_checkable
+class TendedSink(Protocol):
+    """A sink that has something to do besides delivering."""
+
+    async def tend(self) -> None:
+        """Do what is due by time; called about once a second while its deliveries run.
+
+        Raises:
+            DeliveryError: it could not be done; it is called again.
+        """
+        ...
+
+
+class ProbedSink(Sink, Protocol):
+    """A sink that can be asked before it is relied on."""
+
+    async def probe(self, place: str) -> str:
+        """Ask whether it could deliver, without delivering; return what it says.
+
+        Args:
+            place: its place in the configuration, such as `delivery.sinks[0]`, for remedies.
+
+        Raises:
+            ProbeError: it could not.
+            Exception: whatever a client library raises; the caller tells it.
+        """
         ...
 
 

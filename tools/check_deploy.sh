@@ -23,10 +23,10 @@ have() {
 # systemd-analyze verify exits with 0 whatever it finds; what it says counts.
 check_unit() {
   local said
-  said=$(SYSTEMD_UNIT_PATH="$1:" systemd-analyze verify "$1/streamgate@.service" 2>&1) || true
+  said=$(SYSTEMD_UNIT_PATH="$1:" systemd-analyze verify "$1/$3" 2>&1) || true
   [ -z "$said" ] || fail "$2: $said"
   SYSTEMD_UNIT_PATH="$1:" systemd-analyze security --offline=yes --no-pager \
-    --threshold=$most_exposure "$1/streamgate@.service" >"$folder/exposure" ||
+    --threshold=$most_exposure "$1/$3" >"$folder/exposure" ||
     fail "$2 is too exposed: $(tail -1 "$folder/exposure")"
   echo "deploy: $2: $(sed -n 's/.*Overall exposure level[^:]*: //p' "$folder/exposure")"
 }
@@ -35,10 +35,12 @@ if have systemd-analyze "apt-get install systemd" deploy/systemd; then
   for drop_in in none deploy/systemd/drop-ins/*.conf; do
     units=$folder/$(basename "$drop_in")
     mkdir -p "$units/streamgate@.service.d"
-    cp deploy/systemd/streamgate@.service "$units"
+    cp deploy/systemd/streamgate@.service deploy/systemd/streamgate-scorer.service "$units"
     [ "$drop_in" = none ] || cp "$drop_in" "$units/streamgate@.service.d"
-    check_unit "$units" "streamgate@.service with drop-in $(basename "$drop_in")"
+    check_unit "$units" "streamgate@.service with drop-in $(basename "$drop_in")" \
+      streamgate@.service
   done
+  check_unit "$units" streamgate-scorer.service streamgate-scorer.service
 fi
 
 if have logrotate "apt-get install logrotate" deploy/logrotate; then
@@ -66,18 +68,22 @@ if have promtool "apt-get install prometheus" deploy/compose/prometheus.yml; the
 fi
 
 if have "$bin/kubernetes-validate" "make setup-dev" deploy/kubernetes; then
-  "$bin/kubernetes-validate" --strict --quiet deploy/kubernetes/camera.yaml || fail deploy/kubernetes
+  for file in camera.yaml scorers/scorer.yaml scorers/camera.yaml; do
+    "$bin/kubernetes-validate" --strict --quiet "deploy/kubernetes/$file" || fail "deploy/kubernetes/$file"
+  done
   "$bin/kubernetes-validate" --strict --quiet deploy/kubernetes-lease/rbac.yaml ||
     fail deploy/kubernetes-lease
 fi
 if command -v kubectl >/dev/null; then
-  cp -r deploy/kubernetes deploy/kubernetes-lease "$folder" && mkdir -p "$folder/kubernetes/secrets"
-  for secret in camera-password live-token outbox-key; do
-    echo "an example for the check" >"$folder/kubernetes/secrets/$secret"
+  cp -r deploy/kubernetes deploy/kubernetes-lease "$folder"
+  for set in . scorers; do
+    mkdir -p "$folder/kubernetes/$set/secrets"
+    for secret in camera-password live-token scorer-token outbox-key; do
+      echo "an example for the check" >"$folder/kubernetes/$set/secrets/$secret"
+    done
+    kubectl kustomize "$folder/kubernetes/$set" >/dev/null || fail "deploy/kubernetes/$set"
   done
-  kubectl kustomize "$folder/kubernetes" >/dev/null || fail deploy/kubernetes/kustomization.yaml
-  kubectl kustomize "$folder/kubernetes-lease" >/dev/null ||
-    fail deploy/kubernetes-lease/kustomization.yaml
+  kubectl kustomize "$folder/kubernetes-lease" >/dev/null || fail deploy/kubernetes-lease
 fi
 
 exit $failed

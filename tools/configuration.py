@@ -21,6 +21,7 @@ from pydantic import BaseModel, SecretStr, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from streamgate.config import CameraConfig
+from streamgate.config.profiles import PartialSection
 
 __all__ = ["PAGE", "Found", "Setting", "main", "page", "sections", "settings"]
 
@@ -68,6 +69,7 @@ _UNITS_BY_SUFFIX = {
     "_px": "pixels",
     "_deg": "degrees",
     "_bytes": "bytes",
+    "itude": "degrees",
     "bits_per_second": "bits a second",
     "frames_per_second": "frames a second",
     "_per_s": "a second",
@@ -104,8 +106,8 @@ _UNITS = {
 }
 # What daemon/reload.py takes over; a test compares the two.
 LIVE = (
-    "zones", "detector", "tracker", "precheck", "gate", "quality.max_pending", "quality.score_share",
-    "delivery", "web.show_pictures", "log",
+    "zones", "detector", "tracker", "precheck", "gate", "quality.max_pending",
+    "quality.score_share", "delivery", "web.show_pictures", "log", "profiles", "schedule",
 )  # fmt: skip
 NOT_LIVE = ("detector.model", "delivery.outbox", "delivery.decision_log")
 
@@ -150,11 +152,15 @@ def sections(
             kind = _kind(child)
             found = Found((*path, name), (*kinds, kind) if kind else kinds, child)
             yield found
-            yield from sections(child, found.path, found.kinds)
+            # What a profile may hold is explained where it is explained for the file.
+            if not issubclass(child, PartialSection):
+                yield from sections(child, found.path, found.kinds)
 
 
 def settings(model: type[BaseModel]) -> list[Setting]:
     """Return the settings that stand in a section itself, without those of sections in it."""
+    if issubclass(model, PartialSection):
+        return []
     properties: Mapping[str, Any] = model.model_json_schema()["properties"]
     return [
         Setting(

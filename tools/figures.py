@@ -12,33 +12,39 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.camera import RESULTS as CAMERA
-from bench.camera import many_table
-from bench.camera import table as camera_table
-from bench.fleet import RESULTS as FLEET
-from bench.fleet import table as fleet_table
-from bench.looking import RESULTS as LOOKING
-from bench.looking import table as looking_table
-from bench.people import RESULTS as PEOPLE
-from bench.people import table as people_table
-from bench.precision import RESULTS as PRECISION
-from bench.precision import table as precision_table
-from bench.quality.expectations import RESULTS as EXPECTATIONS
-from bench.quality.expectations import table as expectation_table
-from bench.quality.kinds import RESULTS as KINDS
-from bench.quality.kinds import table as kinds_table
-from bench.quality.policies import RESULTS as POLICIES
-from bench.quality.policies import table as policy_table
+from bench import camera, fleet, looking, people, precision, service
+from bench.quality import expectations, kinds, policies
 from bench.quality.report import tables as quality_tables
 from bench.report import tables as speed_tables
 
 __all__ = ["PAGES", "filled", "main"]
 
 _ROOT = Path(__file__).parent.parent
+_BENCH = _ROOT / "bench"
 PAGES = tuple(_ROOT / "docs" / name for name in ("measurements.md", "mounting.md", "sizing.md"))
+
+# What stands between a pair of marks: the file of results, and what makes its table. The command
+# stands below the table, except where the table names it itself.
+_BLOCKS: dict[str, tuple[Path, Callable[[Any], str]]] = {
+    "bench": (_BENCH / "results.json", speed_tables),
+    "bench-cuda": (_BENCH / "results-cuda.json", speed_tables),
+    "precision": (precision.RESULTS, precision.table),
+    "quality": (_BENCH / "quality" / "results.json", quality_tables),
+    "kinds": (kinds.RESULTS, kinds.table),
+    "expectations": (expectations.RESULTS, expectations.table),
+    "policies": (policies.RESULTS, policies.table),
+    "people": (people.RESULTS, people.table),
+    "camera": (camera.RESULTS, camera.table),
+    "cameras": (camera.RESULTS, camera.many_table),
+    "looking": (looking.RESULTS, looking.table),
+    "service": (service.RESULTS, service.table),
+    "fleet": (fleet.RESULTS, fleet.table),
+}
+_COMMANDLESS = ("bench", "bench-cuda", "precision", "cameras")
 
 
 def filled(text: str) -> str:
@@ -47,43 +53,17 @@ def filled(text: str) -> str:
     Raises:
         ValueError: one of a pair of marks is missing.
     """
-    bench = _ROOT / "bench"
-    quality, policies = _read(bench / "quality" / "results.json"), _read(POLICIES)
-    camera, looking = _read(CAMERA), _read(LOOKING)
-    blocks = {
-        "bench": speed_tables(_read(bench / "results.json")),
-        "bench-cuda": speed_tables(_read(bench / "results-cuda.json")),
-        "precision": precision_table(_read(PRECISION)),
-        "quality": quality_tables(quality) + f"\n`{quality['command']}`",
-        "camera": camera_table(camera) + f"\n`{camera['command']}`",
-        "cameras": many_table(camera),
-        "looking": looking_table(looking) + f"\n`{looking['command']}`",
-        "people": _people(),
-        "policies": policy_table(policies) + f"\n`{policies['command']}`",
-    }
-    for name, path, table in (
-        ("kinds", KINDS, kinds_table),
-        ("expectations", EXPECTATIONS, expectation_table),
-        ("fleet", FLEET, fleet_table),
-    ):
+    for name, (path, table) in _BLOCKS.items():
+        if f"<!-- {name}:" not in text:
+            continue
+        block = "Not measured yet."
         if path.exists():
-            results = _read(path)
-            blocks[name] = table(results) + f"\n`{results['command']}`"
-    for name, block in blocks.items():
-        if f"<!-- {name}:" in text:
-            text = _fill(text, name, block)
+            results = json.loads(path.read_text(encoding="utf-8"))
+            block = table(results)
+            if name not in _COMMANDLESS:
+                block += f"\n`{results['command']}`"
+        text = _fill(text, name, block)
     return text
-
-
-def _people() -> str:
-    if not PEOPLE.exists():
-        return "Not measured for the present weights yet: `python -m bench people --crops TAR`."
-    people = _read(PEOPLE)
-    return people_table(people) + f"\n`{people['command']}`"
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _fill(text: str, name: str, block: str) -> str:

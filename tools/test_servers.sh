@@ -9,7 +9,7 @@ packages=(
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly
   gstreamer1.0-plugins-bad gstreamer1.0-libav
   chromium iptables iproute2
-  redis-server mosquitto nats-server
+  redis-server mosquitto nats-server rabbitmq-server
   prometheus prometheus-alertmanager
   systemd logrotate docker-compose
 )

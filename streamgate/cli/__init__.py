@@ -19,12 +19,15 @@ from streamgate.errors import ConfigError, StreamgateError
 __all__ = ["app", "tell"]
 
 _COMMANDS = {
+    "init": ("streamgate.cli.init", "Set a camera up, and write its configuration."),
     "check": ("streamgate.cli.check", "Validate a configuration file."),
     "schema": ("streamgate.cli.schema", "Print the JSON Schema of the configuration."),
     "run": ("streamgate.cli.run", "Run the gate for one camera."),
     "fleet": ("streamgate.cli.fleet", "Run many cameras on a cluster of machines."),
+    "profile": ("streamgate.cli.profile", "Show or change the profile of a running camera."),
     "serve": ("streamgate.cli.serve", "Score faces for many cameras."),
     "outbox": ("streamgate.cli.outbox", "Inspect and change what waits in the outbox."),
+    "decisions": ("streamgate.cli.decisions", "Check a decision log."),
     "recognise": ("streamgate.cli.recognise", "Name the people in incoming best shots."),
     "demo": ("streamgate.cli.demo", "Show the gate at work on a synthetic camera."),
     "models": ("streamgate.cli.models", "List, fetch and verify models."),

@@ -50,8 +50,9 @@ def command(*, group: str, layout: str, weights: str, out: Path | None, check: b
         click.echo(f"{out}: weights as {layout}, {out.stat().st_size:,} bytes")
         return
     out = out or Path(f"grafiqs-{group}.onnx")
-    export_onnx(weights, out, Group(group))
+    sha256 = export_onnx(weights, out, Group(group))
     click.echo(f"{out}: {group} as {layout}, {out.stat().st_size:,} bytes")
+    click.echo(f"as a model of Triton, call it grafiqs-{sha256[:12]}, which cameras can check")
     if not check:
         return
     agreement = compare(out, weights, Group(group))

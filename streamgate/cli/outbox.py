@@ -110,6 +110,16 @@ def _retry(file: Path, keys: tuple[str, ...], sink: str | None, every: bool) -> 
 @_SINK
 @_DEAD
 @click.option("--all", "every", is_flag=True, help="Everything.")
+@click.option(
+    "--track", "tracks", metavar="CAMERA/TRACK", multiple=True,
+    help="Every best shot of a track, as the decision log names it; CAMERA/BOOT/TRACK tells runs "
+    "of the camera apart. May be given several times.",
+)  # fmt: skip
+@click.option(
+    "--directory", "folders", multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="With --track or keys: delete them in this folder of a directory sink as well.",
+)  # fmt: skip
 @click.option("--key-id", help="Only best shots that were encrypted with the key of this id.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def _purge(
@@ -119,21 +129,50 @@ def _purge(
     sink: str | None,
     dead: bool,
     every: bool,
+    tracks: tuple[str, ...],
+    folders: tuple[Path, ...],
     key_id: str | None,
     yes: bool,
 ) -> None:
     """Delete best shots without delivering them: those of KEY..., or those that the options select.
 
-    With --sink, a best shot that also waits for other sinks is deleted for those too.
+    With --sink, a best shot that also waits for other sinks is deleted for those too. What a sink
+    has received, or is receiving at this moment, is not reached, except by --directory.
     """
-    if not (keys or every or dead or sink or key_id):
-        raise click.UsageError("say what to delete: keys, --dead, --sink, --key-id or --all")
+    if not (keys or every or dead or sink or key_id or tracks):
+        raise click.UsageError(
+            "say what to delete: keys, --track, --dead, --sink, --key-id or --all"
+        )
+    if folders and not (keys or tracks):
+        raise click.UsageError("--directory needs --track or keys")
+    from streamgate.cli.erasure import as_track, erase_in, of_track
+
+    wanted = [as_track(track) for track in tracks]
     with _opened(file) as store:
-        rows = _chosen(store.rows(), keys, sink=sink, dead=dead, key_id=key_id)
-        if rows and not yes:
-            click.confirm(f"Delete {len(rows)} best shots for good?", abort=True, err=True)
-        deleted = store.purge([row.number for row in rows])
+        found = store.rows()
+        # What was delivered already does not wait, and its files are to be deleted all the same.
+        named = [key for key in keys if not folders or key in {row.key for row in found}]
+        rows = [
+            row
+            for row in _chosen(found, named, sink=sink, dead=dead, key_id=key_id)
+            if (not wanted or of_track(row, wanted)) and (named or not keys)
+        ]
+        if (rows or folders) and not yes:
+            places = f" and what {len(folders)} folders hold of them" if folders else ""
+            click.confirm(f"Delete {len(rows)} best shots{places} for good?", abort=True, err=True)
+        deleted, emptied = store.erase([row.number for row in rows])
     click.echo(f"{deleted} best shots deleted")
+    if deleted and not emptied:
+        click.echo(
+            "another process reads the outbox, so that its WAL still holds them; try again soon",
+            err=True,
+        )
+    for folder in folders:
+        click.echo(f"{erase_in(folder, keys, wanted)} best shots deleted in {folder}")
+    for copy in sorted(store.path.parent.glob(f"{store.path.name}.damaged-*")):
+        click.echo(f"{copy} was put aside damaged and may still hold some; delete it", err=True)
+    if deleted and not emptied:
+        sys.exit(1)
 
 
 @command.command("export")

@@ -41,6 +41,12 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
     "--token-file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="http: a file with the token that senders must know.",
 )  # fmt: skip
+@click.option(
+    "--signature-file", "signature_files", multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="http: a file with the secret that requests must be signed with; several while it is "
+    "being replaced.",
+)  # fmt: skip
 @click.option("--url", help="redis, nats: the server, without credentials.")
 @click.option("--username", help="redis, nats: user name.")
 @click.option(
@@ -73,6 +79,7 @@ def command(
     host: str,
     port: int,
     token_file: Path | None,
+    signature_files: tuple[Path, ...],
     url: str | None,
     username: str | None,
     password_file: Path | None,
@@ -89,15 +96,19 @@ def command(
     """
     place = _checked(kind, url, ca_file)
     token, password = _secret(token_file), _secret(password_file)
-    if kind == "http" and token is None and host not in _LOOPBACK:
+    signed_with = tuple(secret for path in signature_files if (secret := _secret(path)))
+    if kind == "http" and not (token or signed_with) and host not in _LOOPBACK:
         raise click.UsageError(
-            f"--host {host} can be reached from other machines: give --token-file"
+            f"--host {host} can be reached from other machines: give --token-file or "
+            "--signature-file"
         )
     from streamgate.recognise.service import Transport, serve_gallery
     from streamgate.recognise.transport import Access
     from streamgate.telemetry.logs import configure_logs
 
-    configure_logs(_console_log(), secrets=[secret for secret in (token, password) if secret])
+    configure_logs(
+        _console_log(), secrets=[secret for secret in (token, password, *signed_with) if secret]
+    )
     inlet = Transport(
         kind=kind,
         host=host,
@@ -107,6 +118,7 @@ def command(
         subject=subject,
         consumer_group=consumer_group,
         token=token,
+        signed_with=signed_with,
     )
     serve_gallery(
         inlet,

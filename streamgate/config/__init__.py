@@ -25,7 +25,9 @@ from streamgate.config.lease import (
 from streamgate.config.load import LoadedConfig, load_config
 from streamgate.config.scorer import ScorerConfig
 from streamgate.config.sinks import (
+    AmqpSinkSection,
     DirectorySinkSection,
+    HomeAssistantSection,
     HttpSinkSection,
     KafkaSinkSection,
     MqttSinkSection,
@@ -54,6 +56,7 @@ from streamgate.config.webrtc_source import IceServer, WhepSection, WhipSection
 from streamgate.config.zones import ZoneSection
 
 __all__ = [
+    "AmqpSinkSection",
     "CameraConfig",
     "CameraSection",
     "DecisionLogSection",
@@ -65,6 +68,7 @@ __all__ = [
     "FileSection",
     "GateSection",
     "HealthSection",
+    "HomeAssistantSection",
     "HttpSinkSection",
     "IceServer",
     "KafkaSinkSection",
@@ -95,5 +99,6 @@ __all__ = [
     "WebSection",
     "WhepSection",
     "WhipSection",
+    "ZoneSection",
     "load_config",
 ]

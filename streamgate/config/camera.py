@@ -7,13 +7,22 @@ printed by `streamgate schema` and by the page of settings in the documentation.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator, model_validator
+from pydantic import (
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
 from streamgate.config.delivery import DeliverySection
 from streamgate.config.hosts import is_loopback
 from streamgate.config.lease import LeaseSection
+from streamgate.config.profiles import DEFAULT_PROFILE, PartialSection, lay_over, partial_of
+from streamgate.config.schedule import ScheduleSection
 from streamgate.config.section import Name, Seconds, Section
 from streamgate.config.source import SourceSection
 from streamgate.config.stages import (
@@ -27,7 +36,14 @@ from streamgate.config.tracing import TracingSection
 from streamgate.config.webrtc_source import WhipSection
 from streamgate.config.zones import Zones, check_zones
 
-__all__ = ["CameraConfig", "CameraSection", "HealthSection", "LogSection", "WebSection"]
+__all__ = [
+    "CameraConfig",
+    "CameraSection",
+    "HealthSection",
+    "LogSection",
+    "ProfileSection",
+    "WebSection",
+]
 
 
 class CameraSection(Section):
@@ -201,6 +217,34 @@ class LogSection(Section):
     )
 
 
+# What a running camera takes over; a test compares it with the rule of the reload.
+_OF_PROFILES: dict[str, Any] = {
+    "zones": Zones,
+    "detector": partial_of(DetectorSection, without=("model",)),
+    "tracker": partial_of(TrackerSection),
+    "precheck": partial_of(PrecheckSection),
+    "quality": partial_of(QualitySection, only=("max_pending", "score_share")),
+    "gate": partial_of(GateSection),
+    "delivery": partial_of(DeliverySection, without=("outbox", "decision_log")),
+    "web": partial_of(WebSection, only=("show_pictures",)),
+    "log": partial_of(LogSection),
+}
+
+if TYPE_CHECKING:
+
+    class ProfileSection(PartialSection):
+        """What differs while a profile is in use."""
+
+else:
+    ProfileSection = create_model(
+        "ProfileSection",
+        __base__=PartialSection,
+        __doc__="What differs while this profile is in use: any settings that are marked **live**, "
+        "written as in the file itself. A list replaces the file's.",
+        **{name: (model | None, None) for name, model in _OF_PROFILES.items()},
+    )
+
+
 class CameraConfig(Section):
     """One camera's whole configuration file."""
 
@@ -222,6 +266,24 @@ class CameraConfig(Section):
     log: LogSection = Field(default_factory=LogSection)
     tracing: TracingSection = Field(default_factory=TracingSection)
     health: HealthSection = Field(default_factory=HealthSection)
+    profiles: dict[Name, ProfileSection] = Field(
+        default_factory=dict,
+        max_length=32,
+        description="Named sets of settings, to be used by the schedule or by a call.",
+    )
+    schedule: ScheduleSection = Field(default_factory=ScheduleSection)
+
+    def under(self, profile: str) -> CameraConfig:
+        """Return the settings with those of a profile laid over them.
+
+        Raises:
+            KeyError: there is no such profile.
+            ValidationError: together they are no valid configuration; not after loading.
+        """
+        if profile == DEFAULT_PROFILE:
+            return self
+        differing = self.profiles[profile].model_dump()
+        return CameraConfig.model_validate(lay_over(self.model_dump(exclude_unset=True), differing))
 
     @field_validator("zones")
     @classmethod

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 
-from streamgate.config.secrets import key_bytes
+from streamgate.config.secrets import key_bytes, long_enough
 from streamgate.config.section import Fraction, Name, Seconds, Section
 from streamgate.config.sinks import SinkSection
 
@@ -170,7 +170,11 @@ class RetrySection(Section):
 
 
 class DecisionLogSection(Section):
-    """A log with one JSON line for each track that has ended. It holds no pictures."""
+    """A log with one JSON line for each track that has ended. It holds no pictures.
+
+    Each line is bound to the one before it: `streamgate decisions verify` tells whether any was
+    changed or removed.
+    """
 
     path: Path = Field(description="The file. Its folder is created if it does not exist.")
     max_bytes: int = Field(
@@ -185,6 +189,18 @@ class DecisionLogSection(Section):
         le=1000,
         description="How many renamed files are kept; the oldest is deleted.",
     )
+    key: SecretStr | None = Field(
+        default=None,
+        description="Secret with which lines are bound to each other (HMAC-SHA256), so that nobody "
+        "without it can forge them; better given as key_file, and readable by others than those "
+        "who can write the log. Default: a plain hash, which shows changes that are not made with "
+        "care.",
+    )
+
+    @field_validator("key")
+    @classmethod
+    def _is_long(cls, key: SecretStr | None) -> SecretStr | None:
+        return long_enough(key)
 
 
 class DeliverySection(Section):

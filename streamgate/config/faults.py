@@ -107,6 +107,11 @@ def fault_from(detail: ErrorDetails, *, line: int, key: str) -> Fault:
     kind, name = detail["type"], key.rsplit(".", 1)[-1]
     if kind == "missing":
         return Fault(line, key, "nothing", "this key; it has no default")
+    if kind == "extra_forbidden" and _needs_restart(detail["loc"]):
+        got = "a setting that a running camera cannot change"
+        return Fault(
+            line, key, got, f"{_known_keys(detail, name)}; or the setting outside profiles"
+        )
     if kind == "extra_forbidden":
         return Fault(line, key, "an unknown key", _known_keys(detail, name))
     if kind in ("union_tag_not_found", "union_tag_invalid"):
@@ -155,6 +160,11 @@ def _known_keys(detail: ErrorDetails, name: str) -> str:
     return f"one of {', '.join(sorted(known))}" if known else "none of that name"
 
 
+def _needs_restart(path: tuple[int | str, ...]) -> bool:
+    """Whether a key that a profile may not hold is one that the file may."""
+    return path[0] == "profiles" and path[-1] in _fields_at(path[2:-1])
+
+
 def _fields_at(path: tuple[int | str, ...]) -> list[str]:
     return sorted({name for model in _models_at(path) for name in model.model_fields})
 
@@ -164,6 +174,9 @@ def _models_at(path: tuple[int | str, ...]) -> list[type[BaseModel]]:
     from streamgate.config.camera import CameraConfig  # noqa: PLC0415 - it imports this module's user
 
     models: list[type[BaseModel]] = [CameraConfig]
+    if path[:1] == ("profiles",):
+        # The next step is the profile's name.
+        models, path = _models_in(CameraConfig.model_fields["profiles"].annotation), path[2:]
     for part in path:
         if isinstance(part, int):
             continue

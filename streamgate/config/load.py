@@ -10,8 +10,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from pydantic_core import ErrorDetails
 from streamgate.config.camera import CameraConfig
 from streamgate.config.doubts import doubts
 from streamgate.config.faults import Fault, KeyPath, dotted, faults_from, is_secret_name
+from streamgate.config.profiles import DEFAULT_PROFILE
 from streamgate.errors import ConfigError
 from streamgate.values.redaction import redact
 
@@ -55,6 +56,7 @@ class LoadedConfig:
         path: where it was read from.
         warnings: what is allowed, and probably not meant.
         lines: where each key is, from 1.
+        profile: whose settings are in `config`.
     """
 
     config: CameraConfig
@@ -62,10 +64,16 @@ class LoadedConfig:
     path: Path
     warnings: tuple[Fault, ...] = ()
     lines: Mapping[KeyPath, int] = field(default_factory=dict)
+    profile: str = DEFAULT_PROFILE
 
     def fault(self, path: KeyPath, got: str, wanted: str) -> Fault:
         """A fault of the value at a path, with the line of what comes nearest to it."""
         return Fault(nearest_line(self.lines, path), dotted(path), got, wanted)
+
+    def under(self, profile: str) -> LoadedConfig:
+        """The same with a profile in use, and the hash of the settings that it comes to."""
+        config = self.config.under(profile)
+        return replace(self, config=config, config_hash=hash_config(config), profile=profile)
 
 
 def nearest_line(lines: Mapping[KeyPath, int], path: KeyPath) -> int:
@@ -197,6 +205,8 @@ def parse_config(text: str, path: Path, environment: Mapping[str, str]) -> Loade
                     for fault in _located(detail, reading)
                     if (fault.line, fault.key) not in told
                 ]
+    if config is not None:
+        reading.faults += _faults_of_profiles(config, reading)
     if reading.faults or config is None:
         faults = sorted(reading.faults, key=lambda fault: fault.line)
         raise ConfigError("\n".join(f"{path}:{fault}" for fault in faults))
@@ -206,6 +216,7 @@ def parse_config(text: str, path: Path, environment: Mapping[str, str]) -> Loade
             Fault(nearest_line(reading.lines, where), dotted(where), got, wanted)
             for where, got, wanted in doubts(config)
         ),
+        *_doubts_of_profiles(config, reading),
     ]
     warnings.sort(key=lambda warning: warning.line)
     return LoadedConfig(config, hash_config(config), path, tuple(warnings), reading.lines)
@@ -215,6 +226,37 @@ def hash_config(config: CameraConfig) -> str:
     """sha256 over the settings in canonical form; secrets are masked by pydantic."""
     canonical = json.dumps(config.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _faults_of_profiles(config: CameraConfig, reading: _Reading) -> Iterator[Fault]:
+    """What is wrong with a profile in the place of what it replaces, or with its use."""
+    known = {DEFAULT_PROFILE, *config.profiles}
+    for number, entry in enumerate(config.schedule.entries):
+        if entry.profile not in known:
+            path: KeyPath = ("schedule", "entries", number, "profile")
+            wanted = f"one of {', '.join(sorted(known))}"
+            yield Fault(nearest_line(reading.lines, path), dotted(path), entry.profile, wanted)
+    for name in config.profiles:
+        if name == DEFAULT_PROFILE:
+            path = ("profiles", name)
+            wanted = "another name: this one stands for the settings of the file itself"
+            yield Fault(nearest_line(reading.lines, path), dotted(path), name, wanted)
+            continue
+        try:
+            config.under(name)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                detail["loc"] = ("profiles", name, *detail["loc"])
+                yield from _located(detail, reading)
+
+
+def _doubts_of_profiles(config: CameraConfig, reading: _Reading) -> Iterator[Fault]:
+    """What a profile itself says and probably does not mean."""
+    for name in config.profiles:
+        for where, got, wanted in doubts(config.under(name)):
+            path = ("profiles", name, *where)
+            if path in reading.lines:
+                yield Fault(reading.lines[path], dotted(path), got, wanted)
 
 
 def _compose(text: str, path: Path) -> yaml.Node | None:

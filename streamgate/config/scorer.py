@@ -57,7 +57,7 @@ class ListenSection(Section):
     )
     unix_mode: Literal["0600", "0660"] = Field(
         default="0600",
-        description="Who may use the socket: its owner, or its group too. In quotes.",
+        description="Who may use the socket: its owner, or its group too. Write it in quotes.",
     )
     host: str = Field(
         default="127.0.0.1",
@@ -80,8 +80,8 @@ class ListenSection(Section):
     )
     client_ca_file: Path | None = Field(
         default=None,
-        description="PEM file of the authorities whose client certificates are let in; without "
-        "one nobody is. Needs cert_file.",
+        description="PEM file of the authorities whose client certificates are let in; whoever "
+        "shows none is refused. Needs cert_file.",
     )
     token: SecretStr | None = Field(
         default=None,

@@ -8,9 +8,10 @@ import re
 
 from pydantic import SecretStr
 
-__all__ = ["KEY_BYTES", "key_bytes"]
+__all__ = ["KEY_BYTES", "key_bytes", "long_enough"]
 
 KEY_BYTES = 32
+_SHORTEST_SECRET = 16
 _HEXADECIMAL = re.compile(r"[0-9a-fA-F]{64}")
 
 
@@ -30,3 +31,14 @@ def key_bytes(key: SecretStr) -> bytes:
     if len(found) != KEY_BYTES:
         raise ValueError("wanted 32 bytes in base64, or 64 hexadecimal digits")
     return found
+
+
+def long_enough(secret: SecretStr | None) -> SecretStr | None:
+    """Return a secret that signs, which must be too long to be guessed.
+
+    Raises:
+        ValueError: it is short.
+    """
+    if secret is not None and len(secret.get_secret_value()) < _SHORTEST_SECRET:
+        raise ValueError(f"wanted {_SHORTEST_SECRET} characters or more: openssl rand -base64 32")
+    return secret

@@ -8,16 +8,20 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
+from streamgate.config.secrets import long_enough
 from streamgate.config.section import Name, Seconds, Section
 
 __all__ = [
+    "AmqpSinkSection",
     "AnswersSection",
     "DirectorySinkSection",
+    "HomeAssistantSection",
     "HttpSinkSection",
     "KafkaSinkSection",
     "MqttSinkSection",
     "NatsSinkSection",
     "RedisSinkSection",
+    "SignatureSection",
     "SinkSection",
     "server_url",
 ]
@@ -59,7 +63,8 @@ class _NetworkSink(_AnySink):
     def _encrypted_as_meant(self) -> Self:
         """Files for TLS say that the connection is meant to be encrypted."""
         url = str(getattr(self, "url", ""))
-        plain = {"http": "https", "redis": "rediss", "mqtt": "mqtts"}.get(url.partition(":")[0])
+        encrypted = {"http": "https", "redis": "rediss", "mqtt": "mqtts", "amqp": "amqps"}
+        plain = encrypted.get(url.partition(":")[0])
         in_clear = plain is not None or getattr(self, "tls", None) is False
         if in_clear and (self.ca_file is not None or self.client_cert_file is not None):
             wanted = "tls: true" if plain is None else f"a URL that begins with {plain}://"
@@ -75,6 +80,19 @@ class _NetworkSink(_AnySink):
         if path is not None and not path.is_file():
             raise ValueError(f"no file at {path}")
         return path
+
+
+class _Enveloped(Section):
+    envelope: Literal["none", "cloudevents"] = Field(
+        default="none",
+        description="What goes around a best shot: nothing, or the attributes of CloudEvents 1.0, "
+        "which routers and functions of many makers read.",
+    )
+    mode: Literal["structured", "binary"] = Field(
+        default="structured",
+        description="CloudEvents only: `structured` puts attributes and best shot into one JSON "
+        "object; `binary` puts the attributes into headers and leaves the body as it is.",
+    )
 
 
 class _BrokerSink(_NetworkSink):
@@ -132,6 +150,13 @@ class DirectorySinkSection(_AnySink):
         description="Time allowed for one best shot, seconds: a disk on a dead server never "
         "answers.",
     )
+    keep_days: int | None = Field(
+        default=None,
+        ge=1,
+        le=3650,
+        description="Best shots in the folder are deleted so many days after they were written; "
+        "other files are left alone. Default: they are kept until somebody deletes them.",
+    )
     group_readable: bool = Field(
         default=False,
         description="Files are for their owner alone (0600, in a folder of 0700 where it is made); "
@@ -139,7 +164,26 @@ class DirectorySinkSection(_AnySink):
     )
 
 
-class HttpSinkSection(_NetworkSink):
+class SignatureSection(Section):
+    """Signs each request with HMAC-SHA256 over time and body, in `Streamgate-Signature`."""
+
+    secret: SecretStr = Field(
+        description="Shared with the receiver, 16 characters or more; better given as secret_file. "
+        "`openssl rand -base64 32` makes one."
+    )
+    next_secret: SecretStr | None = Field(
+        default=None,
+        description="To change the secret: signs as well, until every receiver knows it; then put "
+        "it in the place of secret.",
+    )
+
+    @field_validator("secret", "next_secret")
+    @classmethod
+    def _is_long(cls, secret: SecretStr | None) -> SecretStr | None:
+        return long_enough(secret)
+
+
+class HttpSinkSection(_NetworkSink, _Enveloped):
     """Sends each best shot by POST as multipart/form-data. Any 2xx answer acknowledges it."""
 
     kind: Literal["http"]
@@ -157,6 +201,11 @@ class HttpSinkSection(_NetworkSink):
     )
     headers: dict[Annotated[str, Field(pattern=_HEADER)], SecretStr] = Field(
         default_factory=dict, max_length=32, description="Further headers, such as an API key."
+    )
+    signature: SignatureSection | None = Field(
+        default=None,
+        description="Sign requests, so that the receiver can tell that they are ours, whole and "
+        "new. Default: they are not signed.",
     )
     proxy: SecretStr | None = Field(
         default=None,
@@ -221,7 +270,7 @@ class RedisSinkSection(_BrokerSink):
     )
 
 
-class NatsSinkSection(_BrokerSink):
+class NatsSinkSection(_BrokerSink, _Enveloped):
     """Publishes each best shot to a NATS JetStream, whose answer acknowledges it."""
 
     kind: Literal["nats"]
@@ -254,7 +303,32 @@ class NatsSinkSection(_BrokerSink):
         return self
 
 
-class MqttSinkSection(_BrokerSink):
+class HomeAssistantSection(Section):
+    """Shows the camera as a device in Home Assistant 2024.12 or newer, by MQTT discovery."""
+
+    enabled: bool = Field(
+        default=True,
+        description="false takes the device out of Home Assistant again; leave the section until "
+        "the camera has connected once.",
+    )
+    name: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
+        default=None, description="Name of the device. Default: the camera's."
+    )
+    pictures: bool = Field(
+        default=False,
+        description="Whether Home Assistant is sent each aligned face as well. They are not "
+        "retained by the broker; whoever may read the topic sees them.",
+    )
+    discovery_prefix: _Word = Field(
+        default="homeassistant", description="Where Home Assistant looks for devices."
+    )
+    topic: _Word = Field(
+        default="streamgate/home-assistant",
+        description="State, events and availability are published below TOPIC/CAMERA.",
+    )
+
+
+class MqttSinkSection(_BrokerSink, _Enveloped):
     """Publishes each best shot with MQTT 5 and QoS 1."""
 
     kind: Literal["mqtt"]
@@ -267,9 +341,14 @@ class MqttSinkSection(_BrokerSink):
     client_id: Annotated[str, Field(max_length=200)] | None = Field(
         default=None, description="Client id. Default: the broker assigns one."
     )
+    home_assistant: HomeAssistantSection | None = Field(
+        default=None,
+        description="Also show the camera in Home Assistant. `home_assistant: {}` takes all "
+        "defaults. Default: it is not shown.",
+    )
 
 
-class KafkaSinkSection(_BrokerSink):
+class KafkaSinkSection(_BrokerSink, _Enveloped):
     """Sends each best shot to a Kafka topic. All replicas in sync acknowledge it."""
 
     kind: Literal["kafka"]
@@ -302,12 +381,52 @@ class KafkaSinkSection(_BrokerSink):
     )
 
 
+_QueueName = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f]+$")]
+
+
+class AmqpSinkSection(_BrokerSink, _Enveloped):
+    """Publishes each best shot to an AMQP 0-9-1 broker such as RabbitMQ, which confirms it."""
+
+    kind: Literal["amqp"]
+    name: Name = Field(default="amqp", description="Name in metrics and logs.")
+    url: Annotated[str, _url("amqp", "amqps")] = Field(
+        default="amqp://127.0.0.1:5672",
+        description="Address, amqp:// or amqps:// (TLS), host and port, nothing behind them.",
+    )
+    virtual_host: _QueueName = Field(default="/", description="Virtual host of the broker.")
+    exchange: Annotated[str, Field(max_length=255)] = Field(
+        default="",
+        description="Exchange to publish to, which must exist and should be durable. Default: the "
+        "broker's own, which puts a message into the queue that is named like the routing key.",
+    )
+    routing_key: _QueueName = Field(
+        default="streamgate.best-shots", description="Routing key of every message."
+    )
+    queue: _QueueName | None = Field(
+        default=None,
+        description="Make a durable queue of this name, bound to the exchange by the routing key, "
+        "if there is none. Default: somebody else makes it.",
+    )
+
+    @model_validator(mode="after")
+    def _reaches_its_queue(self) -> AmqpSinkSection:
+        if urlsplit(self.url).path.strip("/") or urlsplit(self.url).query:
+            raise ValueError("the URL ends with the port; give the virtual host as virtual_host")
+        if not self.exchange and self.queue not in (None, self.routing_key):
+            raise ValueError(
+                "without an exchange, messages go to the queue that routing_key names; give queue "
+                "and routing_key the same name, or an exchange"
+            )
+        return self
+
+
 SinkSection = Annotated[
     DirectorySinkSection
     | HttpSinkSection
     | RedisSinkSection
     | NatsSinkSection
     | MqttSinkSection
-    | KafkaSinkSection,
+    | KafkaSinkSection
+    | AmqpSinkSection,
     Field(discriminator="kind"),
 ]

@@ -91,7 +91,8 @@ def check_zones(zones: Sequence[ZoneSection]) -> None:
 
     Raises:
         FaultsError: there are too many, two have one name, two watch zones overlap, or an ignore
-            zone covers a watch zone. Other overlaps are allowed: what is ignored anywhere is ignored.
+            zone covers a watch zone. Other overlaps are allowed: what is ignored anywhere is
+            ignored.
     """
     if len(zones) > MOST_ZONES:
         raise FaultsError([PlacedFault((), f"{len(zones)} zones", f"at most {MOST_ZONES}")])

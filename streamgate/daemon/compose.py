@@ -83,6 +83,11 @@ class Camera:
     scorer_doubt: Callable[[], str | None] = lambda: None
     lease: LeaseKeeper | None = None
 
+    @property
+    def profile(self) -> str:
+        """The profile in use."""
+        return self.pipeline.parts.publisher.identity.profile
+
 
 async def compose(
     loaded: LoadedConfig, boot_id: str, stack: AsyncExitStack, observer: Observer | None
@@ -117,7 +122,7 @@ async def compose(
     dispatcher = Dispatcher(
         config.delivery,
         outbox=outbox,
-        sinks=[build_sink(section) for section in config.delivery.sinks],
+        sinks=[build_sink(section, config.camera.name) for section in config.delivery.sinks],
         metrics=metrics,
         clock=clock,
         on_outcome=listeners.delivered,
@@ -125,7 +130,13 @@ async def compose(
         permit=None if lease is None else LeasePermit(lease),
     )
     failures = Failures(config.health)
-    identity = PipelineIdentity(config.camera.name, boot_id, loaded.config_hash, scorer.model_hash)
+    identity = PipelineIdentity(
+        config.camera.name,
+        boot_id,
+        loaded.config_hash,
+        scorer.model_hash,
+        profile=loaded.profile,
+    )
     decisions = _decision_log(config, identity, dispatcher, metrics, stack)
 
     async def decided(decision: TrackDecision) -> None:
@@ -354,6 +365,7 @@ def _decision_log(
         zones=config.zones,
         outbox=config.delivery.outbox.kind,
         sinks=tuple(sink.name for sink in config.delivery.sinks),
+        profile=identity.profile,
     )
     log = DecisionLog(section, outbox, under, metrics=metrics)
     stack.push_async_callback(log.close)

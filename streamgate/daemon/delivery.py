@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from streamgate.config import (
+    AmqpSinkSection,
     CameraConfig,
     DirectorySinkSection,
     HttpSinkSection,
@@ -18,7 +19,7 @@ from streamgate.delivery import outbox as outboxes
 from streamgate.delivery.durable import outbox as durable
 from streamgate.delivery.sinks.directory import DirectorySink
 from streamgate.delivery.sinks.http import HttpSink
-from streamgate.ports import Clock, Sink
+from streamgate.ports import Clock, ProbedSink
 from streamgate.telemetry.metrics import Metrics
 
 __all__ = ["build_outbox", "build_sink"]
@@ -36,8 +37,14 @@ def build_outbox(config: CameraConfig, metrics: Metrics, clock: Clock) -> outbox
             )
 
 
-def build_sink(section: SinkSection) -> Sink:
+def build_sink(  # noqa: PLR0911 # one for each kind
+    section: SinkSection,
+    camera: str = "camera",
+) -> ProbedSink:
     """Make a sink; it connects when it is first used.
+
+    Args:
+        camera: name of the camera, for sinks that show it before there is a best shot.
 
     Raises:
         ConfigError: its client library is not installed; the message says which extra brings it.
@@ -59,8 +66,12 @@ def build_sink(section: SinkSection) -> Sink:
         case MqttSinkSection():
             from streamgate.delivery.sinks.mqtt import MqttSink  # noqa: PLC0415
 
-            return MqttSink(section)
+            return MqttSink(section, camera)
         case KafkaSinkSection():
             from streamgate.delivery.sinks.kafka import KafkaSink  # noqa: PLC0415
 
             return KafkaSink(section)
+        case AmqpSinkSection():
+            from streamgate.delivery.sinks.amqp import AmqpSink  # noqa: PLC0415
+
+            return AmqpSink(section)

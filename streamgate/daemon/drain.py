@@ -139,7 +139,7 @@ async def _drain(
     dispatcher = Dispatcher(
         config.delivery,
         outbox=outbox,
-        sinks=[build_sink(sink) for sink in config.delivery.sinks],
+        sinks=[build_sink(sink, config.camera.name) for sink in config.delivery.sinks],
         metrics=metrics,
         clock=clock,
         permit=DrainPermit(),

@@ -28,11 +28,13 @@ from streamgate.daemon.observer import Observer
 from streamgate.daemon.reload import Reloader, hangups
 from streamgate.daemon.zone_file import ZoneFile
 from streamgate.errors import SourceError, StreamgateError
+from streamgate.selection.profiles import choose_profile
 from streamgate.telemetry.notify import feed_watchdog, notify
 from streamgate.web.app import Health, build_app, serve
 from streamgate.web.auth import Guard
 from streamgate.web.connections import Limits, raise_descriptor_limit
 from streamgate.web.live_page import add_live_routes
+from streamgate.web.profile import add_profile_routes
 from streamgate.web.whip import add_whip_routes
 from streamgate.web.zones import add_zone_routes
 
@@ -72,7 +74,12 @@ async def run_camera(loaded: LoadedConfig, boot_id: str, observer: Observer | No
     try:
         with forced_exit.watching(), _signals(stop), hangups(loaded.path) as asked:
             async with AsyncExitStack() as stack:
-                camera = await _unless_stopped(compose(loaded, boot_id, stack, observer), stop)
+                # The models of a night's profile are those of the day's, but its thresholds count.
+                start = choose_profile(
+                    loaded.config, None, wall=time.time(), monotonic=time.monotonic()
+                )
+                in_use = loaded.under(start.name)
+                camera = await _unless_stopped(compose(in_use, boot_id, stack, observer), stop)
                 if camera is None:
                     log.info("stopped while it started")
                     return 0
@@ -96,30 +103,6 @@ async def _unless_stopped(
     return None if making.cancelled() else making.result()
 
 
-def _web_app(camera: Camera, reloader: Reloader) -> web.Application:
-    """The web server's application, with what this camera has to show and to take."""
-    config = camera.config
-    guard = Guard(config.web, config.camera.name)
-    app = build_app(
-        camera.metrics,
-        lambda: health_of(camera),
-        guard=guard,
-        protect_metrics=config.web.protect_metrics,
-        limits=Limits(
-            Limits.within_descriptors(config.web.max_connections + config.web.max_viewers)
-        ),
-    )
-    if camera.live is not None:
-        add_live_routes(
-            app, camera.live, guard=guard, settings=config.web, health=lambda: health_of(camera)
-        )
-        store = ZoneFile(reloader.path, reloader.now) if reloader.path.is_file() else None
-        add_zone_routes(app, guard=guard, zones=camera.live.sources.zones, store=store)
-    if camera.ingest is not None and isinstance(config.source, WhipSection):
-        add_whip_routes(app, camera.ingest, config.source, camera.metrics)
-    return app
-
-
 async def _serve(
     camera: Camera,
     reloader: Reloader,
@@ -134,8 +117,7 @@ async def _serve(
     forced_exit.lost = lambda: _account(camera)
     forced_exit.doing = "running"
     if config.web.enabled:
-        app = _web_app(camera, reloader)
-        await stack.enter_async_context(serve(app, config.web))
+        await stack.enter_async_context(serve(_web_app(camera, reloader), config.web))
     async with asyncio.TaskGroup() as group:
         # It outlives delivery, which needs the lease to the end.
         leasing = group.create_task(_keep_lease(camera))
@@ -180,6 +162,31 @@ async def _serve(
 async def _keep_lease(camera: Camera) -> None:
     if camera.lease is not None:
         await camera.lease.run()
+
+
+def _web_app(camera: Camera, reloader: Reloader) -> web.Application:
+    """Metrics, health checks, and the pages that the camera has."""
+    config = camera.config
+    guard = Guard(config.web, config.camera.name)
+    app = build_app(
+        camera.metrics,
+        lambda: health_of(camera),
+        guard=guard,
+        protect_metrics=config.web.protect_metrics,
+        limits=Limits(
+            Limits.within_descriptors(config.web.max_connections + config.web.max_viewers)
+        ),
+    )
+    add_profile_routes(app, reloader, guard)
+    if camera.live is not None:
+        add_live_routes(
+            app, camera.live, guard=guard, settings=config.web, health=lambda: health_of(camera)
+        )
+        store = ZoneFile(reloader.path, reloader.now) if reloader.path.is_file() else None
+        add_zone_routes(app, guard=guard, zones=camera.live.sources.zones, store=store)
+    if camera.ingest is not None and isinstance(config.source, WhipSection):
+        add_whip_routes(app, camera.ingest, config.source, camera.metrics)
+    return app
 
 
 async def _read(camera: Camera) -> SourceError | None:
@@ -306,7 +313,15 @@ def health_of(camera: Camera) -> Health:
         detail = "frames arrive" if ready else f"the last frame came {age_s:.1f} s ago"
     alive = fault is None
     doubt = camera.notices.doubt or unleased or camera.scorer_doubt()
-    return Health(camera.config.camera.name, age_s, ready and alive, alive, detail, doubt)
+    return Health(
+        camera.config.camera.name,
+        age_s,
+        ready and alive,
+        alive,
+        detail,
+        doubt,
+        profile=camera.profile,
+    )
 
 
 def _fault(camera: Camera) -> str | None:

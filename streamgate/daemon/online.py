@@ -12,10 +12,7 @@ import io
 import logging
 import os
 import sys
-import tempfile
 from collections.abc import Mapping, MutableMapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,17 +27,15 @@ from streamgate.config import (
     HttpSinkSection,
     KafkaSinkSection,
     LoadedConfig,
-    MqttSinkSection,
-    NatsSinkSection,
-    RedisSinkSection,
     SinkSection,
     WhipSection,
 )
 from streamgate.config.section import secrets_of
+from streamgate.daemon.delivery import build_sink
+from streamgate.daemon.online_services import ask_services
+from streamgate.daemon.online_step import Step
 from streamgate.daemon.source import build_source
-from streamgate.delivery.sinks.http import HttpSink
-from streamgate.delivery.sinks.secure import plain, tls_context
-from streamgate.errors import DeliveryError, StreamgateError
+from streamgate.errors import DeliveryError, ProbeError, StreamgateError
 from streamgate.faces.finder import FaceFinder
 from streamgate.pipeline import SystemClock
 from streamgate.pipeline.slot import LatestSlot
@@ -48,7 +43,7 @@ from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Discontinuity, Image
 from streamgate.values.redaction import redact
 
-__all__ = ["Step", "as_table", "ask_all"]
+__all__ = ["Step", "as_table", "ask_all", "trouble_in"]
 
 log = structlog.get_logger(__name__)
 
@@ -57,23 +52,6 @@ _SINK_S = 10.0
 _LOOK_EVERY_S = 0.1
 _LONGEST_TEXT = 300
 _SHORTEST_PATH = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What was asked, and what came of it.
-
-    Attributes:
-        name: what was asked.
-        ok: whether the daemon can rely on it.
-        told: what came of it.
-        remedy: what to do; empty where there is nothing to do.
-    """
-
-    name: str
-    ok: bool
-    told: str
-    remedy: str = ""
 
 
 class _FailedError(Exception):
@@ -142,7 +120,7 @@ async def _ask_all(
         )
     )
     steps = await _ask_source(config, logged, picture_s)
-    return [*steps, *await sinks]
+    return [*steps, *await ask_services(config.quality), *await sinks]
 
 
 async def _ask_source(
@@ -173,7 +151,7 @@ async def _picture(
     waiting = asyncio.create_task(_first_image(slot))
     try:
         async with asyncio.timeout(picture_s):
-            while not waiting.done() and not reading.done() and _trouble(logged) is None:
+            while not waiting.done() and not reading.done() and trouble_in(logged) is None:
                 await asyncio.wait(
                     {reading, waiting},
                     timeout=_LOOK_EVERY_S,
@@ -198,7 +176,7 @@ async def _picture(
         raise _FailedError(str(failure), "see source in the configuration")
     if failure is not None:
         raise failure
-    told, _, remedy = (_trouble(logged) or "no picture has come").partition(": ")
+    told, _, remedy = (trouble_in(logged) or "no picture has come").partition(": ")
     raise _FailedError(told, remedy)
 
 
@@ -209,7 +187,7 @@ async def _first_image(slot: LatestSlot) -> Image | None:
     return None
 
 
-def _trouble(logged: Sequence[Mapping[str, Any]]) -> str | None:
+def trouble_in(logged: Sequence[Mapping[str, Any]]) -> str | None:
     """The first reason for which the source was lost or could not be opened."""
     return next((str(entry["error"]) for entry in list(logged) if "error" in entry), None)
 
@@ -237,7 +215,7 @@ async def _ask_sink(number: int, section: SinkSection, most_s: float) -> Step:
     try:
         async with asyncio.timeout(limit_s):
             return Step(name, True, await _ask(section, key))
-    except _FailedError as error:
+    except ProbeError as error:
         return Step(name, False, str(error), error.remedy)
     except TimeoutError:
         return Step(
@@ -268,167 +246,12 @@ def _place_key(section: SinkSection, key: str) -> str:
 
 
 async def _ask(section: SinkSection, key: str) -> str:
-    match section:
-        case DirectorySinkSection():
-            return await asyncio.to_thread(_ask_directory, section, key)
-        case HttpSinkSection():
-            return await _ask_http(section, key)
-        case RedisSinkSection():
-            return await _ask_redis(section, key)
-        case NatsSinkSection():
-            return await _ask_nats(section, key)
-        case MqttSinkSection():
-            return await _ask_mqtt(section)
-        case KafkaSinkSection():
-            return await _ask_kafka(section, key)
-
-
-def _ask_directory(section: DirectorySinkSection, key: str) -> str:
-    try:
-        section.path.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=section.path, prefix=".check-") as file:
-            file.write(b"streamgate check\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise _FailedError(
-            f"{section.path}: {error.strerror or error}",
-            f"check {key}.path and who may write there",
-        ) from None
-    return f"a file was written into {section.path} and removed"
-
-
-async def _ask_http(section: HttpSinkSection, key: str) -> str:
-    place = f"{urlsplit(section.url).scheme}://{urlsplit(section.url).netloc}"
     # With the headers, the certificates and the way of a delivery.
-    sink = HttpSink(section)
+    sink = build_sink(section)
     try:
-        session = await sink._opened()
-        async with session.options(
-            section.url, allow_redirects=False, proxy=getattr(sink, "_proxy", None)
-        ) as answer:
-            status = answer.status
+        return await sink.probe(key)
     finally:
         await sink.close()
-    told = f"{place} answers OPTIONS with HTTP {status}"
-    if status in (401, 403, 407):
-        secret = "token" if section.token is not None else "username, password or headers"
-        raise _FailedError(told, f"the credentials are refused: check {key}.{secret}")
-    if status >= 500 and status != 501:
-        raise _FailedError(told, "the service, or a proxy before it, is in trouble: see its log")
-    if 300 <= status < 400:
-        raise _FailedError(told, f"redirections are not followed: put where it leads in {key}.url")
-    if status in (404, 410):
-        raise _FailedError(told, f"nothing is at this path: check {key}.url")
-    return told
-
-
-async def _ask_redis(section: RedisSinkSection, key: str) -> str:
-    from redis.asyncio import Redis  # noqa: PLC0415 - an extra
-    from redis.exceptions import AuthenticationError, ResponseError  # noqa: PLC0415
-
-    tls: dict[str, Any] = {}
-    if section.url.startswith("rediss://"):
-        files = {
-            "ssl_ca_certs": section.ca_file,
-            "ssl_certfile": section.client_cert_file,
-            "ssl_keyfile": section.client_key_file,
-        }
-        tls = {name: str(path) for name, path in files.items() if path is not None}
-    client: Redis = Redis.from_url(
-        section.url,
-        username=section.username,
-        password=plain(section.password),
-        socket_timeout=section.timeout_s,
-        socket_connect_timeout=section.timeout_s,
-        **tls,
-    )
-    try:
-        kind = await client.type(section.stream)
-    except (AuthenticationError, ResponseError) as error:
-        raise _FailedError(str(error), f"check {key}.username and {key}.password") from None
-    finally:
-        await client.aclose()
-    if kind not in (b"none", b"stream", "none", "stream"):
-        raise _FailedError(
-            f"the key {section.stream} holds something else", f"choose another {key}.stream"
-        )
-    return f"answers; the stream {section.stream} " + (
-        "is there" if kind in (b"stream", "stream") else "will be made"
-    )
-
-
-async def _ask_nats(section: NatsSinkSection, key: str) -> str:
-    from nats.js.errors import NotFoundError  # noqa: PLC0415 - an extra
-
-    from streamgate.delivery.sinks.nats import NatsSink  # noqa: PLC0415
-
-    # The sink's own way to connect, which gives no password to a server in clear; it makes no
-    # stream where it is told of none.
-    sink = NatsSink(section.model_copy(update={"stream": None}))
-    try:
-        client = await sink._connected()
-        found = await client.jetstream().find_stream_name_by_subject(section.subject)
-    except NotFoundError:
-        if section.stream is None:
-            raise _FailedError(
-                f"answers, but no stream listens to {section.subject}",
-                f"make one, or name one in {key}.stream",
-            ) from None
-        return f"answers; the stream {section.stream} will be made"
-    finally:
-        await sink.close()
-    return f"answers; the stream {found} listens to {section.subject}"
-
-
-async def _ask_mqtt(section: MqttSinkSection) -> str:
-    import aiomqtt  # noqa: PLC0415 - an extra
-
-    url = urlsplit(section.url)
-    tls = await asyncio.to_thread(tls_context, section) if url.scheme == "mqtts" else None
-    async with aiomqtt.Client(
-        url.hostname or "",
-        url.port or (8883 if tls is not None else 1883),
-        username=section.username,
-        password=plain(section.password),
-        # Not the sink's own client id: the broker would end the connection of a running camera.
-        identifier=None,
-        protocol=aiomqtt.ProtocolVersion.V5,
-        timeout=section.timeout_s,
-        tls_context=tls,
-    ):
-        return "the broker takes the connection"
-
-
-async def _ask_kafka(section: KafkaSinkSection, key: str) -> str:
-    from aiokafka.admin import (  # type: ignore[import-untyped] # noqa: PLC0415 - an extra
-        AIOKafkaAdminClient,
-    )
-
-    tls = await asyncio.to_thread(tls_context, section) if section.tls else None
-    signed_in = section.username is not None
-    admin = AIOKafkaAdminClient(
-        bootstrap_servers=list(section.servers),
-        client_id="streamgate-check",
-        request_timeout_ms=round(section.timeout_s * 1000),
-        security_protocol=("SASL_" if signed_in else "") + ("SSL" if section.tls else "PLAINTEXT"),
-        ssl_context=tls,
-        sasl_mechanism=section.mechanism if signed_in else "PLAIN",
-        sasl_plain_username=section.username,
-        sasl_plain_password=plain(section.password),
-    )
-    try:
-        await admin.start()
-        topics: Sequence[str] = await admin.list_topics()
-    finally:
-        with suppress(Exception):
-            await admin.close()
-    if section.topic not in topics:
-        raise _FailedError(
-            f"answers, but there is no topic {section.topic}",
-            f"make it, or check {key}.topic; a broker that makes topics by itself needs nothing",
-        )
-    return f"answers; the topic {section.topic} is there"
 
 
 def _bare(text: str, secrets: Sequence[str]) -> str:

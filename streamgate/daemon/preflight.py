@@ -36,6 +36,8 @@ from streamgate.config import (
     WhepSection,
 )
 from streamgate.config.faults import Fault, KeyPath
+from streamgate.config.service_address import parse_address
+from streamgate.config.tls import trusting
 from streamgate.daemon.delivery import build_sink
 from streamgate.delivery.durable.cipher import Cipher
 from streamgate.delivery.durable.faults import StoreCorruptError, StoreFaultError
@@ -50,9 +52,11 @@ from streamgate.errors import (
     StreamgateError,
 )
 from streamgate.faces.detect import YuNetDetector
+from streamgate.models.extras import grpc_installed
 from streamgate.models.registry import ModelState, find, installed, state_of
 from streamgate.quality import Calibration, Scorer
 from streamgate.quality.choice import choose
+from streamgate.quality.remote.expected import expected_model
 from streamgate.quality.score_sketch import ScoreSketch
 from streamgate.quality.threshold import with_threshold
 from streamgate.sources.opening import NoVideoError, Opening, open_video
@@ -96,8 +100,19 @@ def preflight(loaded: LoadedConfig, *, models: bool = True) -> list[Finding]:
     for check in (*_CHECKS, *(_MODEL_CHECKS if models else ())):
         for severity, path, got, wanted in check(loaded.config):
             findings.append(Finding(severity, loaded.fault(path, _line(got), _line(wanted))))
+    findings += _of_profiles(loaded)
     findings.sort(key=lambda finding: finding.fault.line)
     return findings
+
+
+def _of_profiles(loaded: LoadedConfig) -> Iterator[Finding]:
+    """What the sinks of profiles lack."""
+    for name in loaded.config.profiles:
+        if ("profiles", name, "delivery", "sinks") not in loaded.lines:
+            continue
+        for severity, path, got, wanted in _sinks(loaded.config.under(name)):
+            fault = loaded.fault(("profiles", name, *path), _line(got), _line(wanted))
+            yield Finding(severity, fault)
 
 
 def require_startable(loaded: LoadedConfig) -> list[Fault]:
@@ -375,8 +390,57 @@ def _detector(config: CameraConfig) -> Iterator[_Found]:
             yield Severity.REFUSED, ("detector", "model"), str(error), "yunet"
 
 
+def _service(config: CameraConfig) -> Iterator[_Found]:
+    """Whether services can be used; they are asked by `online`."""
+    section = config.quality
+    if not section.service:
+        return
+    if not grpc_installed():
+        wanted = "pip install 'streamgate[service]'"
+        yield (
+            Severity.REFUSED,
+            ("quality", "service"),
+            "services, but gRPC is not installed",
+            wanted,
+        )
+        return
+    addresses = [parse_address(text) for text in section.service]
+    if any(address.tls for address in addresses):
+        authorities, chain = section.service_ca_file, section.service_cert_file
+        try:
+            trusting(authorities, chain, section.service_key_file)
+        except ConfigError as error:
+            name = "service_ca_file" if chain is None else "service_cert_file"
+            yield Severity.REFUSED, ("quality", name), str(error), "PEM files that fit together"
+    if section.service_token is not None and any(
+        not address.tls and not address.local for address in addresses
+    ):
+        yield (
+            Severity.DOUBTFUL,
+            ("quality", "service_token"),
+            "a token that is sent to another machine without TLS",
+            "grpcs:// in quality.service",
+        )
+
+
+def _remote_quality(config: CameraConfig) -> Iterator[_Found]:
+    """What a camera with a service reads of the network: its hash and its calibration."""
+    try:
+        model = expected_model(config.quality)
+    except ModelError as error:
+        named = config.quality.calibration
+        of_calibration = named is not None and str(named) in str(error)
+        name = "calibration" if of_calibration else "weights"
+        yield Severity.REFUSED, ("quality", name), str(error), "the files that the services have"
+        return
+    yield from _threshold(config.gate, model.calibration)
+
+
 def _quality(config: CameraConfig) -> Iterator[_Found]:
     section = config.quality
+    if section.service and section.on_loss == "skip":
+        yield from _remote_quality(config)
+        return
     device, precision = section.device, section.precision
     try:
         choose(device, precision)
@@ -408,6 +472,12 @@ def _quality(config: CameraConfig) -> Iterator[_Found]:
         yield Severity.REFUSED, ("quality", name), str(error), wanted
         return
     yield from _threshold(config.gate, scorer._calibration)
+    for name in config.profiles:
+        gate = config.under(name).gate
+        if gate != config.gate:
+            for severity, path, got, wanted in _threshold(gate, scorer._calibration):
+                if path[0] == "gate":
+                    yield severity, ("profiles", name, *path), got, wanted
 
 
 def _threshold(gate: GateSection, calibration: Calibration | None) -> Iterator[_Found]:
@@ -471,6 +541,6 @@ def _exists(path: Path) -> bool:
 
 
 _CHECKS: tuple[_Check, ...] = (
-    _source, _sinks, _outbox, _logs, _tracing, _web, _detector_file, _sketch,
+    _source, _sinks, _outbox, _logs, _tracing, _web, _detector_file, _sketch, _service,
 )  # fmt: skip
 _MODEL_CHECKS: tuple[_Check, ...] = (_detector, _quality)

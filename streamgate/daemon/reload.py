@@ -1,4 +1,5 @@
-"""Change the settings of a running camera, on SIGHUP or when its file has changed.
+"""Change the settings of a running camera: on SIGHUP, when its file has changed, or another profile
+is wanted.
 
 The file is validated first; where it is at fault, or a new sink cannot be made, all stays as it is
 and the reason is told. What can change while the camera runs is changed without touching the stream
@@ -20,6 +21,7 @@ from pydantic import BaseModel
 
 from streamgate.config import CameraConfig, LoadedConfig, LogSection, SinkSection, load_config
 from streamgate.config.load import hash_config
+from streamgate.config.profiles import DEFAULT_PROFILE
 from streamgate.config.section import secrets_of
 from streamgate.daemon.compose import Camera
 from streamgate.daemon.delivery import build_sink
@@ -27,6 +29,12 @@ from streamgate.daemon.gauges import show_config
 from streamgate.errors import StreamgateError
 from streamgate.ports import Sink
 from streamgate.quality.threshold import with_threshold
+from streamgate.selection.profiles import (
+    CalledProfile,
+    ProfileChoice,
+    UnknownProfileError,
+    choose_profile,
+)
 from streamgate.telemetry.logs import configure_logs
 from streamgate.telemetry.notify import notify, reloading
 
@@ -41,8 +49,9 @@ _LONGEST_RELOAD_S = 20.0
 def in_use_after(now: CameraConfig, wanted: CameraConfig) -> CameraConfig:
     """Return the wanted settings, except those that a running camera cannot change.
 
-    Thresholds, zones, sinks and the log change at once; the source, models, the outbox and the web server
-    are what they were. This function is the whole rule: what it does not take over needs a restart.
+    Thresholds, zones, sinks and the log change at once; the source, models, the outbox and the web
+    server are what they were. This function is the whole rule: what it does not take over needs a
+    restart.
     """
     return now.model_copy(
         update={
@@ -65,6 +74,8 @@ def in_use_after(now: CameraConfig, wanted: CameraConfig) -> CameraConfig:
             ),
             "web": now.web.model_copy(update={"show_pictures": wanted.web.show_pictures}),
             "log": wanted.log,
+            "profiles": wanted.profiles,
+            "schedule": wanted.schedule,
         }
     )
 
@@ -116,10 +127,11 @@ class _Mark:
 
 
 class Reloader:
-    """Keeps a running camera's settings in step with its file.
+    """Keeps a running camera's settings in step with its file, its schedule and calls.
 
     Args:
-        camera: composed from `loaded`.
+        camera: composed from `loaded`, with the profile that it names in use.
+        loaded: as the file has it.
         asked: set when the file shall be read whether it looks changed or not.
         poll_s: how often the file is looked at.
     """
@@ -128,8 +140,15 @@ class Reloader:
         self, camera: Camera, loaded: LoadedConfig, asked: asyncio.Event, *, poll_s: float = _POLL_S
     ) -> None:
         self._camera = camera
-        self._in_use = loaded
+        self._file = loaded
+        self._in_use = loaded.under(camera.profile)
         self._asked = asked
+        self._called: CalledProfile | None = None
+        # Loading models takes seconds, in which another may have come to be wanted.
+        self._choice = replace(self._choose(loaded.config), name=camera.profile)
+        self._refused_choice: ProfileChoice | None = None
+        # A file, the schedule and a call may each want a change at the same moment.
+        self._changing = asyncio.Lock()
         self._poll_s = poll_s
         self._read_mark: _Mark | None = None
         self._last_mark: _Mark | None = None
@@ -142,7 +161,7 @@ class Reloader:
 
     async def now(self) -> str:
         """Ask for a reload and wait for its outcome; at most for as long as is reasonable."""
-        outcome = asyncio.get_running_loop().create_future()
+        outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._waiting.append(outcome)
         self._asked.set()
         try:
@@ -153,23 +172,124 @@ class Reloader:
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        path = self._in_use.path
+        path = self._file.path
+        self._show_choice(self._choice)
         self._read_mark = self._last_mark = await asyncio.to_thread(_mark, path)
-        if self._read_mark is None:
-            return
+        is_watched = self._read_mark is not None
         while True:
-            if await self._is_due():
+            if await self._is_due() and is_watched:
                 self._asked.clear()
                 self._read_mark = self._last_mark = await asyncio.to_thread(_mark, path)
                 await self.reload()
+            else:
+                await self.follow()
 
     async def reload(self) -> None:
         """Read the file and apply it, or report why not."""
+        async with self._changing:
+            await self._reload()
+
+    async def follow(self) -> None:
+        """Change to the profile that is wanted now, where another is in use."""
+        async with self._changing:
+            choice = self._choose(self._file.config)
+            if choice in (self._choice, self._refused_choice):
+                return
+            with suppress(StreamgateError):
+                await self._change(choice)
+
+    @property
+    def profile(self) -> ProfileChoice:
+        """The profile in use, and what wants it."""
+        return self._choice
+
+    @property
+    def profiles(self) -> tuple[str, ...]:
+        """The names of all profiles."""
+        return (DEFAULT_PROFILE, *self._file.config.profiles)
+
+    @property
+    def called_for_s(self) -> float | None:
+        """How long the profile that a call has asked for stays in use; None without an end."""
+        called = self._called
+        if called is None or called.until is None:
+            return None
+        return max(0.0, called.until - self._camera.clock.monotonic())
+
+    async def use(self, profile: str, for_s: float | None = None) -> None:
+        """Use a profile, whatever the schedule says, for a time or until it is cancelled.
+
+        Raises:
+            StreamgateError: there is no such profile, or it cannot be used.
+        """
+        async with self._changing:
+            if profile not in self.profiles:
+                raise UnknownProfileError(
+                    f"no profile {profile!r}; there are: {', '.join(self.profiles)}"
+                )
+            until = None if for_s is None else self._camera.clock.monotonic() + for_s
+            before, self._called = self._called, CalledProfile(profile, until)
+            try:
+                await self._change(self._choose(self._file.config))
+            except StreamgateError:
+                self._called = before
+                raise
+
+    async def cancel(self) -> None:
+        """Leave the choice to the schedule again.
+
+        Raises:
+            StreamgateError: the profile that it wants cannot be used.
+        """
+        async with self._changing:
+            self._called = None
+            await self._change(self._choose(self._file.config))
+
+    def _choose(self, config: CameraConfig) -> ProfileChoice:
+        clock = self._camera.clock
+        now = clock.monotonic()
+        if self._called is not None and not self._called.holds(config, now):
+            self._called = None
+        return choose_profile(config, self._called, wall=clock.wall(), monotonic=now)
+
+    async def _change(self, choice: ProfileChoice) -> None:
+        """Use a profile of the file as it was read last."""
+        changes = self._camera.metrics.profile_changes
+        try:
+            if choice.name != self._in_use.profile:
+                await self._take(self._file, choice, is_news=False)
+                changes.labels("applied").inc()
+        except Exception as error:  # whatever is wrong with it, the camera goes on
+            changes.labels("refused").inc()
+            # It is tried again when something else is wanted, or the file has changed.
+            self._refused_choice = choice
+            if not isinstance(error, StreamgateError):
+                log.exception("a profile failed half-way; restart the camera", profile=choice.name)
+                error = StreamgateError(f"{type(error).__name__} while it was taken over")
+            log.error("profile refused, the one in use stays", profile=choice.name,
+                      reason=str(error))  # fmt: skip
+            self._say(f"Profile {choice.name} refused: {error}")
+            raise error from None
+        self._refused_choice = None
+        self._show_choice(choice)
+
+    def _show_choice(self, choice: ProfileChoice) -> None:
+        self._choice = choice
+        self._camera.metrics.profile.info({"profile": choice.name, "reason": choice.reason})
+        log.info("profile in use", profile=choice.name, reason=choice.reason)
+        if self._file.config.profiles:
+            self._say(f"Profile in use: {choice.name} ({choice.reason})")
+
+    async def _reload(self) -> None:
         metrics = self._camera.metrics
         reloading()
         try:
-            wanted = await asyncio.to_thread(load_config, self._in_use.path)
-            outcome = await self._take(wanted)
+            wanted = await asyncio.to_thread(load_config, self._file.path)
+            choice = self._choose(wanted.config)
+            outcome = await self._take(wanted, choice)
+            if choice != self._choice:
+                self._show_choice(choice)
+            self._refused_choice = None
         except StreamgateError as error:
             outcome = "refused"
             self._refused(str(error).splitlines())
@@ -190,31 +310,36 @@ class Reloader:
             async with asyncio.timeout(self._poll_s):
                 await self._asked.wait()
         except TimeoutError:
-            mark, before = await asyncio.to_thread(_mark, self._in_use.path), self._last_mark
+            mark, before = await asyncio.to_thread(_mark, self._file.path), self._last_mark
             self._last_mark = mark
             # A file that is being written changes until it is done.
             return mark is not None and mark == before and mark != self._read_mark
         return True
 
-    async def _take(self, wanted: LoadedConfig) -> str:
-        now = self._in_use.config
+    async def _take(
+        self, file: LoadedConfig, choice: ProfileChoice, *, is_news: bool = True
+    ) -> str:
+        """Take over a file with a profile in use; what waits for a restart is told if it is new."""
+        wanted, now = file.under(choice.name), self._in_use.config
         # From here on an error may hold secrets of either; old ones may still be in what a library
         # has yet to say.
         self._log_by(now.log, secrets_of(now), secrets_of(wanted.config))
         config = in_use_after(now, wanted.config)
         applied, waiting = changed_keys(now, config), changed_keys(config, wanted.config)
-        in_use = LoadedConfig(config, hash_config(config), wanted.path)
+        in_use = LoadedConfig(config, hash_config(config), wanted.path, profile=choice.name)
         self._with_threshold(config)
         fresh = await _fresh_sinks(now, config)
-        self._in_use = in_use
-        if applied:
+        is_other_profile = self._in_use.profile != choice.name
+        self._file, self._in_use = file, in_use
+        if applied or is_other_profile:
             self._log_by(config.log, secrets_of(now), secrets_of(wanted.config))
             await self._apply(in_use, fresh)
             log.info("configuration applied", keys=applied, config_hash=in_use.config_hash)
-            self._say(f"Configuration applied: {', '.join(applied)}")
+            if applied:
+                self._say(f"Configuration applied: {', '.join(applied)}")
         elif not waiting:
             log.info("configuration unchanged", config_hash=in_use.config_hash)
-        if waiting:
+        if waiting and is_news:
             log.warning("settings take effect after a restart", keys=waiting)
             self._say(f"Waits for a restart: {', '.join(waiting)}")
         self._camera.metrics.config_waiting.set(len(waiting))
@@ -243,9 +368,11 @@ class Reloader:
             zones=config.zones,
         )
         # Not one from before a pause: a lease may have brought another epoch.
-        parts.publisher.identity = replace(parts.publisher.identity, config_hash=in_use.config_hash)
+        parts.publisher.identity = replace(
+            parts.publisher.identity, config_hash=in_use.config_hash, profile=in_use.profile
+        )
         if camera.decisions is not None:
-            camera.decisions.adopt(config, in_use.config_hash)
+            camera.decisions.adopt(config, in_use.config_hash, in_use.profile)
         if camera.live is not None:
             camera.live.show_pictures(config.web.show_pictures)
         show_config(config, in_use.config_hash, camera.metrics, camera.clock)
@@ -273,7 +400,7 @@ async def _fresh_sinks(now: CameraConfig, config: CameraConfig) -> list[Sink]:
     try:
         for section in config.delivery.sinks:
             if not _is_same(before.get(section.name), section):
-                made.append(build_sink(section))
+                made.append(build_sink(section, config.camera.name))
     except BaseException:
         for sink in made:
             await sink.close()

@@ -18,6 +18,7 @@ from functools import partial
 import structlog
 
 from streamgate.config import CameraConfig, DecisionLogSection
+from streamgate.delivery.chain import ChainedFile
 from streamgate.delivery.rotated import RotatedFile
 from streamgate.delivery.threads import Threads
 from streamgate.errors import DeliveryError
@@ -63,7 +64,9 @@ class DecisionLog:
         *,
         metrics: Metrics,
     ) -> None:
-        self._file = RotatedFile(section.path, section.max_bytes, section.keep)
+        key = None if section.key is None else section.key.get_secret_value().encode()
+        rotated = RotatedFile(section.path, section.max_bytes, section.keep)
+        self._file = ChainedFile(section.path, rotated, key)
         self._place = section.path
         # Not the loop's threads, which a dead name server may hold: best shots wait behind lines.
         self._thread = Threads("decisions")
@@ -77,7 +80,7 @@ class DecisionLog:
         self._held: deque[bytes] = deque(maxlen=_HELD_LINES)
         self._trouble: str | None = None
 
-    def adopt(self, config: CameraConfig, config_hash: str) -> None:
+    def adopt(self, config: CameraConfig, config_hash: str, profile: str) -> None:
         """Use other settings from the next line on."""
         self._under = replace(
             self._under,
@@ -85,6 +88,7 @@ class DecisionLog:
             precheck=config.precheck,
             zones=config.zones,
             config_hash=config_hash,
+            profile=profile,
             sinks=tuple(sink.name for sink in config.delivery.sinks),
         )
 
@@ -112,6 +116,10 @@ class DecisionLog:
         if self._held:
             self._metrics.decision_log_lines.labels("lost").inc(len(self._held))
             log.error("decisions are lost", path=str(self._place), lines=len(self._held))
+        last = self._file.last
+        if last is not None:
+            # Elsewhere than the file: a tail that is cut off it shows by this alone.
+            log.info("decision log ends", path=str(self._place), number=last.number, hash=last.hash)
         self._thread.close()
 
     def _note(self, shot: BestShot, state: ShotState) -> None:

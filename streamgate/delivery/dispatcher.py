@@ -15,7 +15,7 @@ from streamgate.delivery.payload import encode_shot
 from streamgate.delivery.sink_worker import DeliveryPace, SinkWorker
 from streamgate.delivery.threads import Threads
 from streamgate.errors import StreamgateError
-from streamgate.ports import Clock, Sink
+from streamgate.ports import Clock, Sink, TendedSink
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import Acceptance, BestShot, EncodedShot, Image
 from streamgate.values.reasons import DropReason
@@ -227,7 +227,7 @@ class Dispatcher:
 
     def _start(self, worker: SinkWorker) -> None:
         if self._group is not None:
-            self._tasks[worker.sink.name] = self._group.create_task(worker.run())
+            self._tasks[worker.sink.name] = self._group.create_task(_tended(worker))
 
     def _pace(self, name: str) -> DeliveryPace:
         for index, sink in enumerate(self._section.sinks):
@@ -274,6 +274,34 @@ class Dispatcher:
         self._encoder.close()
         if isinstance(failed, BaseException):
             raise failed
+
+
+async def _tended(worker: SinkWorker) -> None:
+    """Run a worker, and beside it what else its sink has to do."""
+    sink = worker.sink
+    if not isinstance(sink, TendedSink):
+        await worker.run()
+        return
+    tending = asyncio.ensure_future(_tend(sink, sink.name))
+    try:
+        await worker.run()
+    finally:
+        tending.cancel()
+        await asyncio.wait({tending})
+
+
+async def _tend(sink: TendedSink, name: str) -> None:
+    trouble = ""
+    while True:
+        try:
+            await sink.tend()
+            trouble = ""
+        except Exception as error:  # a client library may raise anything; deliveries go on
+            said = str(error) if isinstance(error, StreamgateError) else type(error).__name__
+            if said != trouble:
+                log.warning("sink cannot be tended", sink=name, error=said)
+            trouble = said
+        await asyncio.sleep(_MAINTAIN_S)
 
 
 async def _close(sink: Sink) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from streamgate.config import CameraConfig, DetectorSection
 from streamgate.faces.bystanders import ThoroughDetector, context_of
-from streamgate.faces.examine import examine
+from streamgate.faces.detail import examine_closely
 from streamgate.faces.looking import LookPolicy, Pause
 from streamgate.faces.motion import GRID, MotionDetector
 from streamgate.faces.track import FaceTracker
@@ -163,7 +163,7 @@ class FaceAnalyser:
         everywhere: Sequence[Face] | None,
     ) -> SeenFace:
         zone = self.zones.watched(tracked.face, *frame.pixels.size)
-        found = examine(frame.image, tracked.face, self._prechecks[zone])
+        found = examine_closely(frame, tracked.face, self._prechecks[zone], self._detector)
         if found.rejection is not None or found.crop is None or found.measures is None:
             return SeenFace(tracked, None, str(found.rejection), zone)
         context, context_at = None, (0, 0)

@@ -21,6 +21,9 @@ __all__ = ["FaceZones"]
 _FINENESS = 6
 """Binary digits of a corner's place within a cell of the mask."""
 
+_SAMPLED = 5
+"""Of so many cells one is enough to know the median."""
+
 
 class FaceZones:
     """The zones of one camera; immutable, except that it keeps the mask of the last size.
@@ -35,6 +38,7 @@ class FaceZones:
         self._watched = tuple(_Area(zone) for zone in sections if zone.kind == "watch")
         self._sizes = {zone.name: zone.min_size_px for zone in sections if zone.kind == "watch"}
         self._mask: NDArray[np.bool_] | None = None
+        self._sample: NDArray[np.intp] = np.zeros(0, np.intp)
 
     def split(
         self, faces: Sequence[Face], width: int, height: int
@@ -81,11 +85,10 @@ class FaceZones:
         mask = self._mask
         if mask is None or mask.shape != luma.shape:
             mask = self._mask = _mask(self._ignored, luma.shape[1], luma.shape[0])
-        # Some of them give the same median, in a tenth of the time.
-        seen = luma[~mask][::5]
-        blank = luma.copy()
-        blank[mask] = np.median(seen) if seen.size else 0
-        return blank
+            self._sample = np.flatnonzero(~mask)[::_SAMPLED]
+        seen = luma.ravel()[self._sample]
+        level = np.sort(seen)[seen.size // 2] if seen.size else np.uint8(0)
+        return np.where(mask, level, luma)
 
 
 class _Area:

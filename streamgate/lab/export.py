@@ -42,10 +42,13 @@ class Agreement:
     embedding: float
 
 
-def export_onnx(weights: str | Path, output: Path, group: Group = Group.BLOCK4) -> None:
+def export_onnx(weights: str | Path, output: Path, group: Group = Group.BLOCK4) -> str:
     """Write the graph: `crops` uint8 [N, 112, 112, 3] RGB to `raw` [N] and `embedding` [N, E].
 
     That of the image has `saliency` [N, 112, 112] too: where in the picture its score comes from.
+
+    Returns:
+        sha256 of the weights.
 
     Raises:
         ModelError: the weights cannot be used, or the file cannot be written.
@@ -59,6 +62,7 @@ def export_onnx(weights: str | Path, output: Path, group: Group = Group.BLOCK4) 
         output.write_bytes(model)
     except OSError as error:
         raise ModelError(f"{output}: cannot be written: {error.strerror}") from error
+    return loaded.sha256
 
 
 def export_safetensors(weights: str | Path, output: Path) -> None:

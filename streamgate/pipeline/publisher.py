@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from streamgate.config.profiles import DEFAULT_PROFILE
 from streamgate.errors import DeliveryError
 from streamgate.ports import Clock, ShotOutbox
 from streamgate.selection.gate import GateEvent
@@ -37,13 +38,17 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class PipelineIdentity:
-    """What every best shot carries; `epoch` is that of the lease, None where none is needed."""
+    """What every best shot carries; `epoch` is that of the lease, None where none is needed.
+
+    `profile` is the one in use.
+    """
 
     camera: str
     boot_id: str
     config_hash: str
     model_hash: str
     epoch: int | None = None
+    profile: str = DEFAULT_PROFILE
 
 
 class Publisher:

@@ -73,6 +73,9 @@ def _parsed(text: bytes) -> dict[str, Any]:
         said = json.loads(text)
     except (ValueError, RecursionError):
         raise DataError("the metadata is not JSON") from None
+    if isinstance(said, dict) and "specversion" in said:
+        # A CloudEvent in structured mode; in binary mode its attributes are headers.
+        said = said.get("data")
     if not isinstance(said, dict) or said.get("schema") != _SCHEMA:
         raise DataError(f"the metadata is not that of a {_SCHEMA}")
     if said.get("schema_version") != _VERSION:

@@ -24,6 +24,7 @@ from streamgate.quality import Scorer
 from streamgate.recognise.consumer import Consumer, Visitor
 from streamgate.recognise.gallery import enrol, photographs_in
 from streamgate.recognise.http import PATH, application
+from streamgate.recognise.signature import SignatureCheck
 from streamgate.recognise.transport import Access, cancelled
 from streamgate.values import Image
 
@@ -42,6 +43,8 @@ class Transport:
         subject: of NATS.
         consumer_group: name under which the server remembers what was read.
         token: what senders must know.
+        signed_with: secrets of which one must have signed each request; none: no signature is
+            asked for.
     """
 
     kind: Literal["http", "redis", "nats"]
@@ -52,6 +55,7 @@ class Transport:
     subject: str
     consumer_group: str
     token: str | None
+    signed_with: tuple[str, ...] = ()
 
 
 def serve_gallery(  # noqa: PLR0913 # one name per choice of the command
@@ -123,7 +127,8 @@ async def _receive(inlet: Transport, consumer: Consumer, tell: Callable[[str], N
 
 
 async def _serve(inlet: Transport, consumer: Consumer, tell: Callable[[str], None]) -> None:
-    runner = web.AppRunner(application(consumer, inlet.token), access_log=None)
+    signatures = SignatureCheck(inlet.signed_with) if inlet.signed_with else None
+    runner = web.AppRunner(application(consumer, inlet.token, signatures), access_log=None)
     await runner.setup()
     try:
         site = web.TCPSite(runner, inlet.host, inlet.port)

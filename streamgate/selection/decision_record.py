@@ -15,6 +15,7 @@ from importlib import resources
 from typing import Any, Literal, cast
 
 from streamgate.config import GateSection, PrecheckSection, ZoneSection
+from streamgate.config.profiles import DEFAULT_PROFILE
 from streamgate.values import BestShot, TrackDecision
 
 __all__ = [
@@ -48,6 +49,7 @@ class DecidedUnder:
         outbox: the kind of outbox that `accepted` refers to; None where there is none.
         sinks: names of the sinks that best shots go to.
         zones: of the camera.
+        profile: whose settings these are.
     """
 
     camera: str
@@ -59,6 +61,7 @@ class DecidedUnder:
     outbox: str | None
     sinks: tuple[str, ...] = ()
     zones: tuple[ZoneSection, ...] = ()
+    profile: str = DEFAULT_PROFILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +143,7 @@ def decision_record(
         "shots": [_shot(shot) for shot in shots],
         "outbox": under.outbox,
         "sinks": list(under.sinks),
+        "profile": under.profile,
         "gate": under.gate.model_dump(mode="json"),
         "precheck": under.precheck.model_dump(mode="json"),
         "watch_zones": {

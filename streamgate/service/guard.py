@@ -16,8 +16,8 @@ from streamgate.values.reasons import ServiceRefusal
 __all__ = ["PENALTY_S", "TokenGuard"]
 
 PENALTY_S = 0.05
-"""A refused request keeps one of its connection's places for so long, which bounds how often a
-client can be refused."""
+"""A refused request keeps one of its connection's places for at least so long, which bounds how
+often a client can be refused."""
 
 
 class TokenGuard(grpc.aio.ServerInterceptor):

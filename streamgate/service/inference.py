@@ -107,7 +107,7 @@ class InferenceService:
             answer = encode_scores(call, scores, self._model)
         except RefusedError as error:
             data = b""
-            await self._refuse(error, context)
+            await self._refuse(error, context, started)
             raise
         except asyncio.CancelledError:
             self._metrics.refused.labels(ServiceRefusal.CANCELLED).inc()
@@ -124,6 +124,7 @@ class InferenceService:
         return allowed_s if left_s is None else min(allowed_s, left_s)
 
     async def _require(self, kind: Any, data: bytes, context: _Context) -> None:
+        started = time.monotonic()
         try:
             asked = kind.FromString(data)
             require_model(self._model, asked.name, asked.version)
@@ -131,15 +132,15 @@ class InferenceService:
             error = RefusedError(
                 grpc.StatusCode.INVALID_ARGUMENT, ServiceRefusal.MALFORMED, "wanted its message"
             )
-            await self._refuse(error, context)
+            await self._refuse(error, context, started)
         except RefusedError as error:
-            await self._refuse(error, context)
+            await self._refuse(error, context, started)
 
-    async def _refuse(self, error: RefusedError, context: _Context) -> None:
-        """Answer with a status; whoever floods us is answered late, and asks again later."""
+    async def _refuse(self, error: RefusedError, context: _Context, started: float) -> None:
+        """Answer with a status, at the earliest a penalty after the request has come."""
         self._metrics.refused.labels(error.reason).inc()
         if error.reason not in (ServiceRefusal.ENGINE_DEAD, ServiceRefusal.DRAINING):
-            await asyncio.sleep(PENALTY_S)
+            await asyncio.sleep(max(0.0, started + PENALTY_S - time.monotonic()))
         await context.abort(error.code, str(error))
 
 

@@ -89,7 +89,9 @@ async def _serve(
     )
     try:
         if config.metrics.enabled:
-            await stack.enter_async_context(_metrics_listener(config, metrics, engine))
+            # It reads the page of the login, which no listener without a page shows.
+            guard = await asyncio.to_thread(Guard, config.metrics.web, config.scorer.name)
+            await stack.enter_async_context(_metrics_listener(config, metrics, engine, guard))
         async with asyncio.TaskGroup() as group:
             running = group.create_task(engine.run())
             stopping = group.create_task(stop.wait())
@@ -133,7 +135,7 @@ def _hash_of(calibration: Calibration) -> str:
 
 
 def _metrics_listener(
-    config: ScorerConfig, metrics: ScorerMetrics, engine: SharedEngine
+    config: ScorerConfig, metrics: ScorerMetrics, engine: SharedEngine, guard: Guard
 ) -> AbstractAsyncContextManager[int]:
     settings = config.metrics.web
 
@@ -146,7 +148,7 @@ def _metrics_listener(
     app = build_app(
         metrics,
         health,
-        guard=Guard(settings, config.scorer.name),
+        guard=guard,
         protect_metrics=settings.protect_metrics,
         limits=Limits(Limits.within_descriptors(settings.max_connections)),
     )

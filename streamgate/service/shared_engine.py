@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from streamgate.config import ScorerConfig
 from streamgate.quality.raw_scores import RING_SIZE
+from streamgate.quality.remote.tensors import TOO_LATE
 from streamgate.service.fair_queue import FairQueue, FullError, Work
 from streamgate.service.requests import RefusedError
 from streamgate.telemetry.scorer_metrics import ScorerMetrics
@@ -294,9 +295,7 @@ def _fail(request: _Request, error: RefusedError) -> None:
 
 
 def _expired() -> RefusedError:
-    return RefusedError(
-        grpc.StatusCode.DEADLINE_EXCEEDED, ServiceRefusal.EXPIRED, "not scored by the deadline"
-    )
+    return RefusedError(grpc.StatusCode.DEADLINE_EXCEEDED, ServiceRefusal.EXPIRED, TOO_LATE)
 
 
 def _dead() -> RefusedError:

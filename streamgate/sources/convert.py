@@ -151,6 +151,20 @@ class RgbConverter:
         return image
 
 
+def _part(picture: av.VideoFrame, x1: int, y1: int, x2: int, y2: int) -> av.VideoFrame:
+    """Copy a part of a planar 4:2:0 picture; the corners are even."""
+    part = av.VideoFrame(x2 - x1, y2 - y1, picture.format.name)
+    part.colorspace, part.color_range = picture.colorspace, picture.color_range
+    for number, (source, target) in enumerate(zip(picture.planes, part.planes, strict=True)):
+        half = 2 if number else 1
+        left, right, top, bottom = x1 // half, x2 // half, y1 // half, y2 // half
+        # PyAV's stubs do not say that planes are buffers.
+        rows = np.frombuffer(source, np.uint8).reshape(-1, source.line_size)  # type: ignore[call-overload]
+        out = np.frombuffer(target, np.uint8).reshape(-1, target.line_size)  # type: ignore[call-overload]
+        out[: bottom - top, : right - left] = rows[top:bottom, left:right]
+    return part
+
+
 class VideoPixels:
     """A decoded picture of a stream, converted when it is asked for.
 
@@ -168,9 +182,9 @@ class VideoPixels:
         pixel_aspect: Fraction | float | None = None,
         on_convert: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
-        self._picture = picture
+        self.picture = picture
         self._converter = converter
-        self._pixel_aspect = pixel_aspect
+        self.pixel_aspect = pixel_aspect
         self._on_convert = on_convert
         self._lock = threading.Lock()
         self._rgb: Image | None = None
@@ -178,14 +192,14 @@ class VideoPixels:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the RGB picture."""
-        return self._converter.size(self._picture, self._pixel_aspect)
+        return self._converter.size(self.picture, self.pixel_aspect)
 
     def rgb(self) -> Image:
         """Return the picture as RGB uint8 [H, W, 3], read-only; it is converted once."""
         with self._lock:
             if self._rgb is None:
                 began = time.perf_counter()
-                self._rgb = self._converter.image(self._picture, self._pixel_aspect)
+                self._rgb = self._converter.image(self.picture, self.pixel_aspect)
                 self._on_convert(time.perf_counter() - began)
             return self._rgb
 
@@ -195,4 +209,25 @@ class VideoPixels:
 
     def luma(self, width: int, height: int) -> NDArray[np.uint8]:
         """Return a small grey picture, uint8 [height, width], not turned."""
-        return self._converter.luma(self._picture, width, height)
+        return self._converter.luma(self.picture, width, height)
+
+    def window(self, x1: int, y1: int, x2: int, y2: int) -> tuple[Image, tuple[int, int]]:
+        """Return a part of the picture and where it begins; see `DetailPicture.window`.
+
+        Only that part is converted, where the picture is stored as almost all streams are.
+        """
+        picture = self.picture
+        width, height = self.size
+        is_plain = (
+            picture.format.name in ("yuv420p", "yuvj420p")
+            and (width, height) == (picture.width, picture.height)
+            and not _turns(picture)
+        )
+        # Colours are stored for two by two pixels.
+        x1, y1 = max(0, x1) // 2 * 2, max(0, y1) // 2 * 2
+        x2, y2 = min(width, x2) // 2 * 2, min(height, y2) // 2 * 2
+        if x2 <= x1 or y2 <= y1:
+            return np.zeros((0, 0, 3), np.uint8), (x1, y1)
+        if not is_plain:
+            return self.rgb()[y1:y2, x1:x2], (x1, y1)
+        return self._converter.image(_part(picture, x1, y1, x2, y2)), (x1, y1)

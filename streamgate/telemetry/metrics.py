@@ -17,6 +17,7 @@ from streamgate.telemetry.exposition import Families, WithCamera
 from streamgate.values import LookReason, PassReason, ReleaseReason, SkipReason, TrackOutcome
 from streamgate.values.reasons import (
     DeliveryOutcome,
+    DetailOutcome,
     DropReason,
     FaultReason,
     FrameDrop,
@@ -95,6 +96,14 @@ class Metrics:
             "config_last_reload_timestamp_seconds",
             "Unix time at which the configuration in use was applied, at start or by a reload.",
         )
+        self.profile = self._info(
+            "profile", "Profile in use (default: the file's own settings), and what wants it.",
+            "profile", "reason",
+        )  # fmt: skip
+        self.profile_changes = self._counter(
+            "profile_changes", "Times that another profile was to be used, by outcome.",
+            outcome=("applied", "refused"),
+        )  # fmt: skip
         self.config_waiting = self._gauge(
             "config_keys_waiting",
             "Changed settings in the file that need a restart to take effect.",
@@ -119,6 +128,18 @@ class Metrics:
             "1 while frames are timed by the source's clock, 0 while by their arrival.",
         )
         self.clock_trusted.set(1)
+        self.main_stream_up = self._gauge(
+            "main_stream_up", "With two streams: 1 while the main stream can be read, else 0."
+        )
+        self.substream_up = self._gauge(
+            "substream_up", "With two streams: 1 while the substream is looked at, else 0."
+        )
+        self.detail_faces = self._counter(
+            "detail_faces",
+            "With two streams: faces by where they were cut out (main), or why it was the "
+            "substream.",
+            outcome=tuple(DetailOutcome),
+        )
         self.frames_received = self._counter("frames_received", "Frames decoded.")
         self.frames_dropped = self._counter(
             "frames_dropped", "Frames that were not analysed, by reason.", reason=tuple(FrameDrop)

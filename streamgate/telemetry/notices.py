@@ -11,8 +11,10 @@ __all__ = ["SourceNotices"]
 _LOGGER = "streamgate.sources"
 _LOST = frozenset({"source lost", "session failed"})
 _FOUND = frozenset({"source connected", "publisher connected"})
-_DOUBTED = "source clock is not used"
-_BELIEVED = "source clock is used again"
+_DOUBTED = frozenset({"source clock is not used", "main stream lost", "substream replaced"})
+_BELIEVED = frozenset(
+    {"source clock is used again", "main stream connected", "substream used again"}
+)
 
 
 class SourceNotices(logging.Handler):
@@ -50,11 +52,11 @@ class SourceNotices(logging.Handler):
         event, error = str(said.get("event", "")), said.get("error")
         if event in _FOUND:
             self.fault = None
-        elif event == _BELIEVED:
+        elif event in _BELIEVED:
             self.doubt = None
         elif event in _LOST:
             self.fault = str(error)
-        elif event == _DOUBTED:
+        elif event in _DOUBTED:
             self.doubt = str(error)
         if record.levelno >= logging.WARNING and isinstance(error, str):
             self._tell(f"{event[:1].upper()}{event[1:]}: {error}")

@@ -9,8 +9,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from streamgate.values.reasons import DetailOutcome
+
 __all__ = [
     "ArrayPixels",
+    "Detail",
+    "DetailPicture",
     "Discontinuity",
     "Frame",
     "Image",
@@ -73,6 +77,45 @@ class ArrayPixels:
         return np.asarray(self._image[rows][:, columns].mean(axis=2), np.uint8)
 
 
+class DetailPicture(Protocol):
+    """The same scene in more pixels, of which windows are asked for."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        ...
+
+    def window(self, x1: int, y1: int, x2: int, y2: int) -> tuple[Image, tuple[int, int]]:
+        """Return a part of the picture, RGB uint8 [H, W, 3], and where it begins, x and y.
+
+        It is clipped to the picture, and may begin a pixel further left or up.
+
+        Raises:
+            PictureError: it cannot be converted.
+        """
+        ...
+
+
+class Detail(Protocol):
+    """The second stream of a camera, at the instant of a frame."""
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Width and height of its pictures; None while it is away."""
+        ...
+
+    def picture(self) -> DetailPicture | None:
+        """Return the picture of that instant; wait for it as long as is reasonable, but once.
+
+        None: it is away or late, which is counted.
+        """
+        ...
+
+    def note(self, outcome: DetailOutcome) -> None:
+        """Count what came of a face."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One decoded picture.
@@ -84,6 +127,7 @@ class Frame:
         captured_at: best estimate of when the camera took the picture, monotonic seconds.
         captured_wall: the same instant in Unix seconds.
         decoded_at: monotonic seconds at which the picture was ready.
+        detail: the same instant in the larger stream, where the camera has two.
     """
 
     pixels: Pixels
@@ -92,6 +136,7 @@ class Frame:
     captured_at: float
     captured_wall: float
     decoded_at: float
+    detail: Detail | None = None
 
     @property
     def image(self) -> Image:

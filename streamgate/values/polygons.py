@@ -7,6 +7,7 @@ configuration is read.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TypeAlias
 
 __all__ = [
@@ -44,9 +45,8 @@ def contains(polygon: Polygon, x: float, y: float) -> bool:
 
 def area_of(polygon: Polygon) -> float:
     """Its area as a part of the picture's, 0-1 (Gauss's formula)."""
-    double = sum(
-        one[0] * other[1] - other[0] * one[1] for one, other in zip(polygon, _next(polygon))
-    )
+    edges = zip(polygon, _next(polygon), strict=True)
+    double = sum(one[0] * other[1] - other[0] * one[1] for one, other in edges)
     return abs(double) / 2
 
 
@@ -87,7 +87,7 @@ def shared_area(one: Polygon, other: Polygon) -> float:
     steps = sorted(heights)
     return sum(
         (bottom - top) * _shared_length(one, other, (top + bottom) / 2)
-        for top, bottom in zip(steps, steps[1:], strict=False)
+        for top, bottom in pairwise(steps)
     )
 
 

@@ -6,12 +6,14 @@ from enum import StrEnum
 
 __all__ = [
     "DeliveryOutcome",
+    "DetailOutcome",
     "DropReason",
     "FaultReason",
     "FrameDrop",
     "LeaseLoss",
     "LineOutcome",
     "OutboxFault",
+    "ProfileReason",
     "Rejection",
     "ReloadOutcome",
     "ServiceFault",
@@ -153,6 +155,28 @@ class SourceState(StrEnum):
     NEGOTIATING = "negotiating"
     CONNECTING = "connecting"
     LIVE = "live"
+
+
+class DetailOutcome(StrEnum):
+    """Which of two streams a face was cut out of, and why."""
+
+    MAIN = "main"
+    """The main stream."""
+    LATE = "late"
+    """The substream, because the main stream had no picture of that moment yet."""
+    AWAY = "away"
+    """The substream, because the main stream is away."""
+    NOT_FOUND = "not_found"
+    """The substream, because the face was not found again in the main stream's picture."""
+
+
+class ProfileReason(StrEnum):
+    """Why a profile is in use."""
+
+    FILE = "file"
+    """There is no schedule, and nobody has asked for another."""
+    SCHEDULE = "schedule"
+    CALL = "call"
 
 
 class ReloadOutcome(StrEnum):

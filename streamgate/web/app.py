@@ -52,6 +52,7 @@ class Health:
         detail: in words, what is wrong.
         doubt: in words, what is not as it should be although frames arrive.
         kind: what this process is: a camera, or a scorer.
+        profile: the profile in use.
     """
 
     camera: str
@@ -61,6 +62,7 @@ class Health:
     detail: str
     doubt: str | None = None
     kind: str = "camera"
+    profile: str = "default"
 
 
 class _Measured(Protocol):
@@ -192,7 +194,14 @@ def _tls(settings: WebSection) -> ssl.SSLContext | None:
 
 def _answer(health: Health, *, ok: bool) -> web.Response:
     age = None if health.frame_age_s is None else round(health.frame_age_s, 3)
-    body = {health.kind: health.camera, "ok": ok, "frame_age_s": age, "detail": health.detail}
+    body: dict[str, object] = {
+        health.kind: health.camera,
+        "ok": ok,
+        "frame_age_s": age,
+        "detail": health.detail,
+    }
+    if health.kind == "camera":
+        body["profile"] = health.profile
     return web.json_response(body, status=200 if ok else 503)
 
 

@@ -191,11 +191,10 @@ class Guard:
         return self._login_page(HTTPStatus.UNAUTHORIZED, "This is not the token.")
 
     def _is_proved(self, request: web.Request) -> bool:
-        return self._token is not None and (
-            self._bears_token(request) or self._has_session(request)
-        )
+        return self._token is not None and (self.bears_token(request) or self._has_session(request))
 
-    def _bears_token(self, request: web.Request) -> bool:
+    def bears_token(self, request: web.Request) -> bool:
+        """Whether a request carries the token itself, which no page of another site can send."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         return scheme.lower() == "bearer" and self._is_token(token.strip())
 

@@ -201,6 +201,7 @@ class _Page:
             "pictures": self._view.pictures,
             "heat": self._view.sources.explains,
             "doubt": health.doubt,
+            "profile": health.profile,
             "login": self._has_login,
         }
 

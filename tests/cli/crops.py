@@ -21,6 +21,6 @@ def write_picture(path: Path, rgb: NDArray[np.uint8]) -> Path:
     return path
 
 
-def invoke(*arguments: object) -> Result:
-    """Run `streamgate` with these arguments."""
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+def invoke(*arguments: object, input: str | None = None) -> Result:
+    """Run `streamgate` with these arguments, and with what is typed in."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], input=input)

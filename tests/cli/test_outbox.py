@@ -14,8 +14,9 @@ import yaml
 from click.testing import CliRunner, Result
 
 from streamgate.cli import app
-from streamgate.config import SqliteOutboxSection, load_config
+from streamgate.config import DirectorySinkSection, SqliteOutboxSection, load_config
 from streamgate.delivery.durable.outbox import SqliteOutbox
+from streamgate.delivery.sinks.directory import DirectorySink
 from streamgate.telemetry.metrics import Metrics
 from streamgate.values import EncodedShot
 from tests.delivery.parts import SystemClock
@@ -317,3 +318,67 @@ async def test_a_camera_without_an_outbox_on_disk_is_told(config: Path, run: Run
         done = await run(command, *(["out"] if command == "export" else []))
         assert done.exit_code == 2
         assert "delivery.outbox is memory" in done.stderr
+
+
+def holds(path: Path, needle: bytes) -> bool:
+    """Whether bytes are anywhere in an outbox's files."""
+    return any(needle in file.read_bytes() for file in path.parent.glob(f"{path.name}*"))
+
+
+@pytest.mark.parametrize("running", [True, False])
+async def test_a_track_is_erased_with_all_its_bytes(
+    config: Path, run: Run, tmp_path: Path, running: bool
+) -> None:
+    """Beside a camera that runs or not: rows, their bytes in file and WAL, and delivered files."""
+    plain = ("keys:\n    - id: k1\n      key: " + KEY, "store_pictures_unencrypted: true")
+    edit(config, plain)
+    path, wanted, other = tmp_path / "door.outbox", real_shot(1), real_shot(2)
+    folder = tmp_path / "one"
+    delivery = DirectorySink(DirectorySinkSection(kind="directory", path=folder))
+    for shot in (wanted, other):
+        await delivery.deliver(shot)
+    await delivery.close()
+    async with in_use(config, 1, 2, 3) as outbox:
+        assert holds(path, wanted.crop.data[-300:-50])
+        if running:
+            result = await run(
+                "purge", "--track", "door/1", "--track", "door/b00t/3", "--directory", str(folder),
+                "--yes",
+            )  # fmt: skip
+            assert result.exit_code == 0, result.output
+            assert not holds(path, wanted.crop.data[-300:-50])
+            assert not holds(path, wanted.key.encode())
+            await outbox.maintain()
+            assert [shot.key for shot in await delivered(outbox, "one")] == [other.key]
+    if not running:
+        result = await run("purge", "--track", "door/1", "--directory", str(folder), "--yes")
+        assert result.exit_code == 0, result.output
+        assert not holds(path, wanted.crop.data[-300:-50])
+    assert "1 best shots deleted in" in result.output
+    assert {file.name for file in folder.iterdir()} == {f"{other.key}.json", f"{other.key}.jpg"}
+
+
+async def test_a_track_of_another_camera_or_run_is_left_alone(config: Path, run: Run) -> None:
+    """And one that is written wrongly is told."""
+    async with in_use(config, 1):
+        for track in ("hall/1", "door/other/1", "door/2"):
+            result = await run("purge", "--track", track, "--yes")
+            assert result.output.startswith("0 best shots deleted")
+        result = await run("purge", "--track", "door", "--yes")
+        assert result.exit_code == 2
+        assert "CAMERA/BOOT/TRACK" in result.output
+
+
+async def test_what_was_delivered_is_erased_by_its_key(
+    config: Path, run: Run, tmp_path: Path
+) -> None:
+    """It no longer waits, so only the folder has it."""
+    folder = tmp_path / "one"
+    delivery = DirectorySink(DirectorySinkSection(kind="directory", path=folder))
+    await delivery.deliver(real_shot(4))
+    await delivery.close()
+    async with in_use(config, 1):
+        result = await run("purge", real_shot(4).key, "--directory", str(folder), "--yes")
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("0 best shots deleted\n1 best shots deleted in")
+    assert list(folder.iterdir()) == []

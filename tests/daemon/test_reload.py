@@ -15,6 +15,7 @@ import pytest
 
 from streamgate.config import CameraConfig, load_config
 from streamgate.daemon.reload import Reloader, changed_keys, in_use_after
+from streamgate.pipeline import SystemClock
 from streamgate.telemetry.metrics import Metrics
 from tests.daemon.people import film_person
 from tests.servers.daemon import Daemon
@@ -99,9 +100,13 @@ async def test_a_new_secret_is_struck_out_of_what_goes_wrong_with_it(
     before = load_config(file)
     sink = {"kind": "http", "url": "http://recogniser.example/", "headers": {"X-Key": "s3cret-key"}}
     file.write_text(json.dumps({**sections, "delivery": {"sinks": [sink]}}))
-    publisher = SimpleNamespace(identity=SimpleNamespace(camera="door", boot_id="b00t"))
+    publisher = SimpleNamespace(
+        identity=SimpleNamespace(camera="door", boot_id="b00t", profile="default")
+    )
     camera: Any = SimpleNamespace(
         metrics=Metrics("door"),
+        clock=SystemClock(),
+        profile="default",
         live=None,
         calibration=None,
         pipeline=SimpleNamespace(parts=SimpleNamespace(publisher=publisher)),

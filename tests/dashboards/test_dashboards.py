@@ -100,8 +100,10 @@ def test_what_one_looks_for_rarely_is_folded_up(name: str) -> None:
     folded = {row["title"]: row for row in everything if row.get("collapsed")}
     assert folded
     assert all(row["panels"] for row in folded.values())
-    shown_at_once = [panel["title"] for panel in everything if "WebRTC" in panel["title"]]
-    assert shown_at_once in ([], ["WebRTC"])
+    for title, variable in (("WebRTC: $webrtc", "webrtc"), ("Zone: $zone", "zone")):
+        if name == "streamgate-camera":
+            assert folded[title]["repeat"] == variable
+            assert variables(name)[variable]["hide"] == 2
     ids = [panel["id"] for panel in panels(name)]
     assert len(set(ids)) == len(ids)
 
@@ -116,10 +118,24 @@ def test_no_panel_shows_a_limit_on_the_axis_of_what_it_limits() -> None:
                 assert "/" in expression
 
 
+def test_limits_are_thresholds() -> None:
+    """The newest value of a limit is drawn as one; none is a series beside what it limits."""
+    limits = ("streamgate_quality_threshold", "process_max_fds")
+    for panel in panels("streamgate-camera"):
+        made = {one["options"]["configRefId"] for one in panel.get("transformations", [])
+                if one["id"] == "configFromData"}  # fmt: skip
+        asked = {t["refId"] for t in panel["targets"] if any(one in t["expr"] for one in limits)}
+        assert asked == made, panel["title"]
+        if made:
+            style = panel["fieldConfig"]["defaults"]["custom"]["thresholdsStyle"]
+            assert style == {"mode": "dashed"}
+
+
 @pytest.mark.parametrize("name", DASHBOARDS)
 def test_every_query_is_filtered_by_the_variables(name: str) -> None:
     """A choice of job and camera holds for each panel; alerts and `up` know the job alone."""
-    assert list(variables(name)) == ["datasource", "job", "camera"]
+    chosen = [one for one, made in variables(name).items() if made.get("hide", 0) == 0]
+    assert chosen == ["datasource", "job", "camera"]
     for query in queries(name):
         assert 'job=~"$job"' in query.expr, query
         if "ALERTS" not in query.expr and "up{" not in query.expr:

@@ -24,10 +24,18 @@ NOT_MADE = {
     # They need a device that fails and a disk that is full; promtool's cases alone try them.
     "StreamgateAnalysisFailing",
     "StreamgateOutboxUnwritable",
+    # The camera of the scene scores by itself.
+    "StreamgateScorerServiceLost",
     # How many faces are too many depends on the machine.
     "StreamgateScorerSaturated",
 }
-QUERIES = [query for name in DASHBOARDS for query in queries(name)]
+# This camera has neither zones nor a source by WebRTC: their rows are not shown.
+QUERIES = [
+    query
+    for name in DASHBOARDS
+    for query in queries(name)
+    if "webrtc" not in query.expr and "streamgate_zone" not in query.expr
+]
 
 
 @pytest.fixture(scope="module")

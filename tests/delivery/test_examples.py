@@ -14,8 +14,9 @@ from streamgate.telemetry.metrics import Metrics
 from tests.delivery.parts import SystemClock
 from tests.needs import ROOT
 
-EXAMPLES = ("compreface", "kafka", "mqtt", "nats", "redis", "webhook")
+EXAMPLES = ("amqp", "compreface", "kafka", "mqtt", "nats", "redis", "webhook")
 SECRETS = {
+    "AMQP_PASSWORD": "s3cret-amqp",
     "CAMERA_PASSWORD": "s3cret-camera",
     "COMPREFACE_API_KEY": "s3cret-key",
     "KAFKA_PASSWORD": "s3cret-kafka",

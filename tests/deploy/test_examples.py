@@ -11,21 +11,43 @@ import pytest
 import yaml
 
 from streamgate.config import load_config
+from streamgate.config.scorer_file import load_scorer_config
 from tests import needs
 
 DEPLOY = needs.ROOT / "deploy"
 
 
-@pytest.mark.parametrize("where", ["compose", "kubernetes", "kubernetes-lease"])
-def test_the_cameras_settings_are_valid(where: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("compose/door.yaml", "door"),
+        ("kubernetes/door.yaml", "door"),
+        ("kubernetes/scorers/garden.yaml", "garden"),
+        ("kubernetes-lease/door.yaml", "door"),
+    ],
+)
+def test_the_cameras_settings_are_valid(file: str, name: str, tmp_path: Path) -> None:
     """With their secrets, which are files."""
-    text = (DEPLOY / where / "door.yaml").read_text(encoding="utf-8")
-    for name in ("camera-password", "live-token", "outbox-key"):
+    text = _with_secrets(DEPLOY / file, tmp_path)
+    (tmp_path / "camera.yaml").write_text(text)
+    assert load_config(tmp_path / "camera.yaml").config.camera.name == name
+
+
+def test_the_scorers_settings_are_valid(tmp_path: Path) -> None:
+    """With their token, without which they would not listen beyond loopback."""
+    text = _with_secrets(DEPLOY / "kubernetes" / "scorers" / "settings.yaml", tmp_path)
+    (tmp_path / "scorer.yaml").write_text(text)
+    assert load_scorer_config(tmp_path / "scorer.yaml").listen.token is not None
+
+
+def _with_secrets(file: Path, tmp_path: Path) -> str:
+    """The text of a configuration whose secrets and state are in a folder of the test's."""
+    text = file.read_text(encoding="utf-8")
+    for name in ("camera-password", "live-token", "scorer-token", "outbox-key"):
         (tmp_path / name).write_text("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n")
     for place in ("/run/secrets/streamgate", "/run/secrets", "/var/lib/streamgate"):
         text = text.replace(place, str(tmp_path))
-    (tmp_path / "door.yaml").write_text(text)
-    assert load_config(tmp_path / "door.yaml").config.camera.name == "door"
+    return text
 
 
 def test_credentials_of_the_unit_are_read_by_their_place(tmp_path: Path) -> None:

@@ -51,10 +51,11 @@ def test_the_readme_is_a_few_screens() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 230
 
 
-def test_figures_are_those_that_were_measured() -> None:
-    """`python -m tools.figures` would change nothing."""
+@pytest.mark.parametrize("tool", ["tools.figures", "tools.scorer_page"])
+def test_tables_are_those_of_the_results_and_of_the_code(tool: str) -> None:
+    """`make docs` would change nothing."""
     done = subprocess.run(
-        [sys.executable, "-m", "tools.figures", "--check"],
+        [sys.executable, "-m", tool, "--check"],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

@@ -54,7 +54,7 @@ def place(scene: Image, name: str, face_px: float, at: tuple[int, int]) -> Face:
     picture = photograph(name)
     face = detector().detect(picture)[0]
     scale = face_px / float(face.box[2] - face.box[0])
-    x1, y1, x2, y2 = (face.box + [-20, -40, 20, 30]).clip(0).astype(int)
+    x1, y1, x2, y2 = (face.box + np.array([-20, -40, 20, 30])).clip(0).astype(int)
     part = cv2.resize(picture[y1:y2, x1:x2], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     x, y = at
     scene[y : y + part.shape[0], x : x + part.shape[1]] = part

@@ -61,7 +61,9 @@ class FakeScorer:
         first = crops[:, 0, 0, 0]
         self.first += first.tolist()
         return Scores(
-            first.astype(float), 100.0 - first, np.repeat(first[:, None], 4, 1).astype(np.float32)
+            first.astype(np.float64),
+            (100.0 - first).astype(np.float64),
+            np.repeat(first[:, None], 4, 1).astype(np.float32),
         )
 
 
@@ -75,11 +77,13 @@ class Running:
     listeners: Listeners
 
     def refused(self, reason: str) -> float:
-        return self.metrics.refused.labels(reason)._value.get()
+        return float(self.metrics.refused.labels(reason)._value.get())
 
 
 @asynccontextmanager
-async def running(scorer: FakeScorer, **settings: Any) -> AsyncIterator[Running]:
+async def running(
+    scorer: FakeScorer, model: ServedModel = MODEL, **settings: Any
+) -> AsyncIterator[Running]:
     """Run a service with a scorer, on a free port."""
     listen = {"port": 0, **settings.pop("listen", {})}
     config = ScorerConfig.model_validate(
@@ -89,7 +93,7 @@ async def running(scorer: FakeScorer, **settings: Any) -> AsyncIterator[Running]
     engine = SharedEngine(scorer, config, metrics, clock=asyncio.get_running_loop().time)
     listeners = Listeners(config.listen, config.limits, metrics, batch_size=8)
     health = HealthService(lambda: engine.state is EngineState.SERVING)
-    inference = InferenceService(engine, MODEL, config, metrics)
+    inference = InferenceService(engine, model, config, metrics)
     ports = await listeners.start(inference.handler(), health.handler())
     task = asyncio.create_task(engine.run())
     try:

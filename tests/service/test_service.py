@@ -174,8 +174,10 @@ async def test_a_camera_that_floods_is_refused_and_delays_others_by_its_share_on
     flood = np.zeros((8, 112, 112, 3), np.uint8)
     quiet = np.full((1, 112, 112, 3), 7, np.uint8)
     async with running(scorer, queue=queue) as service, at(service) as bad, at(service) as good:
-        flooding = [
-            asyncio.create_task(bad.status(request(flood, camera="flood"))) for _ in range(10)
+        flooding = [asyncio.create_task(bad.status(request(flood, camera="flood")))]
+        await until(lambda: scorer.batches)
+        flooding += [
+            asyncio.create_task(bad.status(request(flood, camera="flood"))) for _ in range(9)
         ]
         await until(lambda: service.refused("camera_full") == 7)
         asked = asyncio.create_task(good.infer(request(quiet, camera="quiet")))

@@ -210,8 +210,8 @@ async def test_a_stream_tells_the_whole_state_and_then_what_changed() -> None:
     ):
         assert answer.headers["Content-Type"].startswith("text/event-stream")
         assert answer.headers["Cache-Control"] == "no-store"
-        first = await read_events(answer, 4)
-        assert set(first) == {"now", "tracks", "shots", "events"}
+        first = await read_events(answer, 5)
+        assert set(first) == {"now", "tracks", "shots", "events", "zones"}
         assert first["shots"]["shots"][0]["key"] == key
         stage.show(1)
         later = await read_events(answer, 2)

@@ -33,7 +33,8 @@ LIT = (
 
 # The part of the window that is neither a card nor the head nor a margin, in a grid of points.
 BARE = """() => {
-  const bottom = Math.min(innerHeight, document.querySelector('main').getBoundingClientRect().bottom);
+  const main = document.querySelector('main').getBoundingClientRect();
+  const bottom = Math.min(innerHeight, main.bottom);
   let bare = 0, all = 0;
   for (let x = 5; x < innerWidth; x += 10) for (let y = 70; y < bottom; y += 10) {
     all += 1;
@@ -59,10 +60,11 @@ async def opened(
     size: tuple[int, int] = DESKTOP,
     scheme: Literal["light", "dark"] = "light",
     token: str | None = TOKEN,
+    touch: bool = False,
 ) -> AsyncIterator[Page]:
     """Open the page, log in by the form, and see that nothing is complained of meanwhile."""
     context = await browser.new_context(
-        viewport={"width": size[0], "height": size[1]}, color_scheme=scheme
+        viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, has_touch=touch
     )
     page = await context.new_page()
     page.set_default_timeout(PATIENCE_MS)
@@ -136,7 +138,8 @@ async def test_it_fits_and_everybody_can_use_it(  # noqa: PLR0917 - fixtures and
         widths = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         assert widths[0] <= widths[1]
         faces = await page.evaluate(
-            "[...document.querySelectorAll('#shots img, #tracks img')].filter((i) => i.offsetParent)"
+            "[...document.querySelectorAll('#shots img, #tracks img')]"
+            ".filter((i) => i.offsetParent)"
             ".map((i) => i.getBoundingClientRect()).map((r) => [r.width, r.height])"
         )
         assert faces

@@ -16,6 +16,7 @@ from tools.monitoring.panels import (
     Line,
     Restarts,
     folded,
+    hidden_variable,
     lines,
     number,
     query,
@@ -28,6 +29,7 @@ from tools.monitoring.promql import Queries
 __all__ = ["camera_dashboard"]
 
 _SELECTOR = 'job=~"$job", camera=~"$camera"'
+_WEBRTC = f'streamgate_camera_info{{{_SELECTOR}, source=~"whip|whep"}}'
 _SHARES = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
 
 
@@ -46,6 +48,11 @@ def camera_dashboard() -> dashboard.Dashboard:
             multi=False,
         )
     )  # fmt: skip
+    # Rows for what this camera has: a source by WebRTC, zones.
+    made.with_variable(hidden_variable("webrtc", f"label_values({_WEBRTC}, source)"))
+    made.with_variable(
+        hidden_variable("zone", f"label_values(streamgate_zone_faces_total{{{_SELECTOR}}}, zone)")
+    )
     for mark in Restarts(_SELECTOR).annotations():
         made.annotation(mark)
     made.with_row(dashboard.Row("Now"))
@@ -61,9 +68,10 @@ def camera_dashboard() -> dashboard.Dashboard:
         ("Gate", _gate(q)),
         ("Delivery", _delivery(q)),
         ("Process", _process(q)),
-        ("WebRTC", _webrtc(q)),
     ):
         made.with_row(folded(title, panels))
+    made.with_row(folded("Zone: $zone", _zone(q), for_each="zone"))
+    made.with_row(folded("WebRTC: $webrtc", _webrtc(q), for_each="webrtc"))
     return made
 
 
@@ -92,16 +100,16 @@ def _numbers(q: Queries) -> list[stat.Panel]:
             [(None, "blue")],
         ),
         number(
-            "Forwarded / seen", "Best shots per detected face in the last hour.",
+            "Share of faces forwarded", "Best shots per detected face in the last hour.",
             f"{released} / {seen}", "percentunit", [(None, "blue")],
         ),
         number(
-            "Decline", "How far recent tracks fall below the calibration's reference.",
+            "Quality decline", "How far recent tracks fall below the calibration's reference.",
             q.metric("streamgate_quality_decline_ratio"), "percentunit",
             [(None, GREEN), (0.3, ORANGE)],
         ),
         number(
-            "Waiting", "Best shots that wait for a sink.", q.waiting(), "none",
+            "Best shots waiting", "Best shots that wait for a sink.", q.waiting(), "none",
             [(None, GREEN), (10, ORANGE)],
         ),
         number(
@@ -146,18 +154,38 @@ def _source(q: Queries) -> list[Drawn]:
 
 
 def _webrtc(q: Queries) -> list[Drawn]:
+    def rate(name: str) -> str:
+        # Other sources have these series too: at zero, which says nothing.
+        return f"{q.rate(name)} and on (job, instance, camera) {_WEBRTC}"
+
     return [
         lines(
-            "WebRTC: packets", "Received, lost and requested again; zero for other sources.",
-            "suffix: /s",
-            Line(q.rate("streamgate_webrtc_packets_received_total"), "received"),
-            Line(q.rate("streamgate_webrtc_packets_lost_total"), "lost"),
-            Line(q.rate("streamgate_webrtc_nacks_sent_total"), "requested again"),
-            Line(q.rate("streamgate_webrtc_plis_sent_total"), "keyframes requested"),
+            "Packets", "Received, lost and requested again.", "suffix: /s",
+            Line(rate("streamgate_webrtc_packets_received_total"), "received"),
+            Line(rate("streamgate_webrtc_packets_lost_total"), "lost"),
+            Line(rate("streamgate_webrtc_nacks_sent_total"), "requested again"),
+            Line(rate("streamgate_webrtc_plis_sent_total"), "keyframes requested"),
         ),
         lines(
-            "WebRTC: video", "Bytes of video received; zero for other sources.", "Bps",
-            Line(q.rate("streamgate_webrtc_received_bytes_total"), "received"),
+            "Video received", "Bytes of video.", "Bps",
+            Line(rate("streamgate_webrtc_received_bytes_total"), "received"),
+        ),
+    ]  # fmt: skip
+
+
+def _zone(q: Queries) -> list[Drawn]:
+    this = 'zone=~"$zone"'
+    return [
+        lines(
+            "Faces in this zone", "Found in frames; those of an ignore zone are then left alone.",
+            "suffix: /s",
+            Line(q.rate("streamgate_zone_faces_total", this, by=("zone",)), "{{zone}}"),
+        ),
+        lines(
+            "Best shots of this zone", "Released; none are of an ignore zone.", "suffix: /min",
+            Line(
+                f"60 * {q.rate('streamgate_zone_shots_total', this, by=('zone',))}", "{{zone}}"
+            ),
         ),
     ]  # fmt: skip
 
@@ -185,13 +213,14 @@ def _stages(q: Queries) -> list[Drawn]:
             colours=[(None, GREEN), (2.5, RED)],
         ),
         lines(
-            "Scorer", "Share of the time during which it has work, and share of faces that were "
+            "How busy the scorer is",
+            "Share of the time during which it has work, and share of faces that were "
             "displaced by more promising ones.",
             "percentunit", Line(q.utilisation(), "busy"), Line(f"{q.shed()} >= 0", "displaced"),
             most=1, colours=[(None, GREEN), (0.9, RED)],
         ),
         lines(
-            "Scorer: faces", "How many wait, and how many are scored in one batch.", "none",
+            "Faces at the scorer", "How many wait, and how many are scored in one batch.", "none",
             Line(q.metric("streamgate_pending_faces"), "waiting"),
             Line(f"{q.rate(f'{batch}_sum')} / {q.rate(f'{batch}_count')} >= 0", "in a batch"),
         ),
@@ -203,7 +232,8 @@ def _faces(q: Queries) -> list[Drawn]:
     skipped = q.rate("streamgate_faces_skipped_total", by=("reason",))
     return [
         lines(
-            "Detection", "Frames in which faces were looked for, and were not, by reason.",
+            "Frames with and without detection",
+            "Frames in which faces were looked for, and were not, by reason.",
             "suffix: frames/s",
             Line(q.rate("streamgate_frames_looked_at_total", by=("reason",)), "yes: {{reason}}"),
             Line(q.rate("streamgate_frames_passed_total", by=("reason",)), "no: {{reason}}"),
@@ -223,7 +253,7 @@ def _faces(q: Queries) -> list[Drawn]:
             stacked=True,
         ),
         lines(
-            "Tracks", "Tracks that are being followed.", "none",
+            "Tracks in the picture", "Tracks that are being followed.", "none",
             Line(q.metric("streamgate_live_tracks"), "tracks"),
         ),
     ]  # fmt: skip
@@ -234,22 +264,29 @@ def _quality(q: Queries) -> list[Drawn]:
     deciles = ((0.1, "p10"), (0.5, "median"), (0.9, "p90"))
     return [
         lines(
-            "Quality and thresholds", "Quality of scored faces, 0-100, and thresholds of the gate.",
+            "Quality of faces", "Of scored faces, 0-100. The dashed lines are what the gate wants: "
+            "min_quality and, where it is set, release_quality.",
             "none",
             *(Line(q.quantile(share, quality), name) for share, name in deciles),
-            Line(q.metric("streamgate_quality_threshold"), "{{setting}}"),
             most=100, exemplars=True,
+            limits=[
+                Line(q.metric("streamgate_quality_threshold", f'setting="{name}"'), name)
+                for name in ("min_quality", "release_quality")
+            ],
         ),
         _heatmap(q, quality),
         lines(
-            "Drift from the calibration",
-            "Decline: how far recent tracks fall below the reference. PSI: how much they differ, "
-            "for better or worse; above 0.25 is a lot.", "none",
+            "Quality compared with the reference",
+            "Decline: how far recent tracks fall below the calibration's reference. Difference: "
+            "how much they differ, for better or worse (population stability index); above 0.25 "
+            "is a lot.", "none",
             Line(q.metric("streamgate_quality_decline_ratio"), "decline"),
-            Line(q.metric("streamgate_quality_drift_psi"), "PSI"),
+            Line(q.metric("streamgate_quality_drift_psi"), "difference"),
+            colours=[(None, GREEN), (0.25, ORANGE)],
         ),
         lines(
-            "Drift: tracks", "Recent tracks that are compared with the reference.", "none",
+            "Tracks that are compared",
+            "Recent tracks that are compared with the reference.", "none",
             Line(q.metric("streamgate_quality_drift_tracks"), "tracks"),
         ),
     ]  # fmt: skip
@@ -275,7 +312,7 @@ def _gate(q: Queries) -> list[Drawn]:
     seen = q.rate("streamgate_faces_detected_total")
     return [
         lines(
-            "Forwarded / seen", "Best shots per detected face.", "percentunit",
+            "Share of faces forwarded", "Best shots per detected face.", "percentunit",
             Line(f"{q.rate('streamgate_shots_released_total')} / {seen} >= 0", "now"),
             Line(q.metric("streamgate_forwarded_per_seen_ratio"), "since the start"),
         ),
@@ -317,13 +354,14 @@ def _delivery(q: Queries) -> list[Drawn]:
             *_quantiles(q, "streamgate_delivery_seconds", by="sink"),
         ),
         lines(
-            "Outbox", "Best shots that wait, and dead letters.", "none",
+            "Best shots waiting", "Best shots that wait, and dead letters.", "none",
             Line(q.metric("streamgate_outbox_shots"), "{{sink}} waiting"),
             Line(q.metric("streamgate_outbox_dead_letters"), "{{sink}} dead letters"),
             Line(q.metric("streamgate_outbox_held_shots"), "in memory only"),
         ),
         lines(
-            "Outbox: room", "Share of the room for best shots that wait, by sink.", "percentunit",
+            "How full the outbox is",
+            "Share of the room for best shots that wait, by sink.", "percentunit",
             Line(
                 f"{q.metric('streamgate_outbox_shots')} / on (job, instance, camera) group_left () "
                 f"{q.metric('streamgate_outbox_limit_shots')}",
@@ -336,11 +374,11 @@ def _delivery(q: Queries) -> list[Drawn]:
             Line(dropped, "{{sink}} {{reason}}"), stacked=True,
         ),
         lines(
-            "Outbox: bytes", "Size of the best shots in it.", "bytes",
+            "Size of the outbox", "Size of the best shots in it.", "bytes",
             Line(q.metric("streamgate_outbox_bytes"), "bytes"),
         ),
         lines(
-            "Decision log", "Lines, by outcome; zero where there is no decision log.",
+            "Lines of the decision log", "Lines, by outcome; zero where there is no decision log.",
             "suffix: /min",
             Line(
                 f"60 * {q.rate('streamgate_decision_log_lines_total', by=('outcome',))}",
@@ -348,7 +386,8 @@ def _delivery(q: Queries) -> list[Drawn]:
             ),
         ),
         lines(
-            "Outbox: faults", "Times that its file could not be used, within ten minutes.", "none",
+            "Faults of the outbox file",
+            "Times that its file could not be used, within ten minutes.", "none",
             Line(q.increase("streamgate_outbox_faults_total", "10m", by=("reason",)), "{{reason}}"),
         ),
     ]  # fmt: skip
@@ -365,18 +404,20 @@ def _process(q: Queries) -> list[Drawn]:
             Line(q.metric("process_resident_memory_bytes"), "resident"),
         ),
         lines(
-            "Open files", "Open file descriptors, and their limit.", "none",
+            "Open files", "Open file descriptors. The dashed line is their limit.", "none",
             Line(q.metric("process_open_fds"), "open"),
-            Line(q.metric("process_max_fds"), "limit"),
+            limits=[Line(q.metric("process_max_fds"), "limit")],
         ),
         lines(
-            "Heartbeat", "Time since the pipeline last ran, and how long the current frame has "
+            "Is the pipeline alive",
+            "Time since the pipeline last ran, and how long the current frame has "
             "been in detection.", "s",
             Line(f"time() - {q.metric('streamgate_heartbeat_timestamp_seconds')}", "heartbeat"),
             Line(q.metric("streamgate_analysis_busy_seconds"), "frame in detection"),
         ),
         lines(
-            "Configuration", "Changed settings that need a restart, and reloads within an hour by "
+            "Changes of the configuration",
+            "Changed settings that need a restart, and reloads within an hour by "
             "outcome.", "none",
             Line(q.metric("streamgate_config_keys_waiting"), "need a restart"),
             Line(
@@ -384,7 +425,7 @@ def _process(q: Queries) -> list[Drawn]:
             ),
         ),
         lines(
-            "In use for", "Time since the configuration was applied.", "s",
+            "Age of the configuration", "Time since the configuration was applied.", "s",
             Line(
                 f"time() - {q.metric('streamgate_config_last_reload_timestamp_seconds')}",
                 "configuration",

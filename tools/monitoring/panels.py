@@ -25,6 +25,7 @@ __all__ = [
     "Line",
     "Restarts",
     "folded",
+    "hidden_variable",
     "lines",
     "number",
     "query",
@@ -115,12 +116,25 @@ def start(title: str, uid: str, description: str) -> dashboard.Dashboard:
     )
 
 
-def folded(title: str, panels: Sequence[Drawn]) -> dashboard.Row:
-    """Return a row that is opened when somebody looks for what is in it."""
+def folded(title: str, panels: Sequence[Drawn], *, for_each: str | None = None) -> dashboard.Row:
+    """Return a row that is opened when somebody looks for what is in it.
+
+    Args:
+        for_each: the variable for each of whose values there is such a row.
+    """
     row = dashboard.Row(title).collapsed(True)
+    if for_each is not None:
+        row.repeat(for_each)
     for panel in panels:
         row.with_panel(panel)
     return row
+
+
+def hidden_variable(name: str, query: str) -> dashboard.QueryVariable:
+    """Return a variable that nobody chooses: a row is repeated for each of its values."""
+    made = variable(name, name, query, multi=True).hide(models.VariableHide.HIDE_VARIABLE)
+    everything = models.VariableOption(selected=True, text=["All"], value=["$__all"])
+    return made.current(everything).all_value("")
 
 
 def variable(name: str, label: str, query: str, *, multi: bool) -> dashboard.QueryVariable:
@@ -171,8 +185,14 @@ def lines(  # noqa: PLR0913 # one name for each choice
     most: float | None = None,
     colours: Steps | None = None,
     exemplars: bool = False,
+    limits: Sequence[Line] = (),
 ) -> timeseries.Panel:
-    """Return a panel of lines over time, from zero upwards."""
+    """Return a panel of lines over time, from zero upwards.
+
+    Args:
+        limits: queries of one series each, whose newest value is drawn as a threshold: a line of
+            its own would stretch the axis, and hide among the others.
+    """
     legend = (
         common.VizLegendOptions()
         .display_mode(common_models.LegendDisplayMode.TABLE)
@@ -205,7 +225,22 @@ def lines(  # noqa: PLR0913 # one name for each choice
         panel.thresholds_style(style.mode(common_models.GraphThresholdsStyleMode.DASHED))
     for line, ref in zip(shown, "ABCDEFGH", strict=False):
         panel.with_target(query(line, ref=ref, exemplars=exemplars))
+    for line, ref in zip(limits, "TUV", strict=False):
+        panel.with_target(query(line, ref=ref))
+        panel.with_transformation(_as_threshold(line.name, ref))
+    if limits:
+        style = common.GraphThresholdsStyleConfig()
+        panel.thresholds_style(style.mode(common_models.GraphThresholdsStyleMode.DASHED))
+        panel.thresholds(steps([(None, "transparent")]))
     return panel
+
+
+def _as_threshold(name: str, ref: str) -> models.DataTransformerConfig:
+    """Take the newest value of a query for a threshold of the others ("config from query")."""
+    mapping = {"fieldName": name, "handlerKey": "threshold1", "reducerId": "lastNotNull"}
+    ignored = {"fieldName": "Time", "handlerKey": "__ignore"}
+    options = {"configRefId": ref, "mappings": [mapping, ignored]}
+    return models.DataTransformerConfig(id_val="configFromData", options=options)
 
 
 def states(title: str, description: str, *shown: Line, span: int = 24) -> statetimeline.Panel:

@@ -13,6 +13,8 @@ __all__ = ["Alert", "Record", "alerts", "groups", "records"]
 
 JOB = "streamgate"
 _SELECTOR = f'job="{JOB}"'
+# Who passes outside the watch zones tells nothing about the camera.
+_COUNTING = 'outcome!="outside_zones"'
 _ON = "on (job, instance, camera)"
 _DAYS = range(1, 8)
 _LEAST_DAYS = 3
@@ -58,11 +60,11 @@ def records(timing: Timing = FLEET) -> list[Record]:
         Record("camera:streamgate_faces_shed:ratio", q.shed()),
         Record("camera:streamgate_outbox_shots:sum", q.waiting()),
         Record(
-            "camera:streamgate_tracks_decided:increase_hour", q.decided(hour)
+            "camera:streamgate_tracks_decided:increase_hour", q.decided(hour, _COUNTING)
         ),
         Record(
             "camera:streamgate_tracks_unusable:ratio_hour",
-            q.decided(hour, 'outcome="all_rejected"') + "\n/\n" + q.decided(hour),
+            q.decided(hour, 'outcome="all_rejected"') + "\n/\n" + q.decided(hour, _COUNTING),
         ),
         Record(
             "camera:streamgate_faces_detected:increase_hour",
@@ -414,6 +416,17 @@ def _process_alerts(timing: Timing) -> list[Alert]:
             "analysed, within 15 minutes.",
             action="The log messages `scoring failed` and `frame not analysed` have the error. On "
             "a GPU, check `nvidia-smi` and the kernel's log, then restart the process.",
+        ),
+        Alert(
+            "StreamgateScorerServiceLost",
+            "critical",
+            expr=f"max by (job, instance, camera) ({q.metric('streamgate_remote_scorer_up')}) == 0",
+            for_s=timing.at_once_s,
+            summary="No scorer service answers camera {{ $labels.camera }}",
+            description="Its faces are skipped, or scored by the camera itself where "
+            "quality.on_loss is local. The best faces so far are still forwarded.",
+            action="Look at the service: its log, `streamgate_scorer_service_serving` and the "
+            "network. `streamgate check --online FILE` says why it does not answer.",
         ),
         Alert(
             "StreamgateReloadRefused",

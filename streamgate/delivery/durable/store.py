@@ -45,6 +45,7 @@ class Row:
     Attributes:
         summary: None where the row's values are damaged; `accepted_at` is on the outbox's own time.
         age_s: seconds since the outbox took it, see `age`.
+        camera, boot_id, track_id: see `EncodedShot`; whatever is there where they are damaged.
     """
 
     number: int
@@ -53,6 +54,9 @@ class Row:
     key_id: str
     states: dict[str, DeliveryState]
     age_s: float = 0.0
+    camera: object = ""
+    boot_id: object = ""
+    track_id: object = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +321,23 @@ class Store:
             self._make_room()
             return self._purge(numbers)
 
+    def erase(self, numbers: Sequence[int]) -> tuple[int, bool]:
+        """Delete best shots and every copy of their bytes in the file and its WAL.
+
+        Deleted rows are overwritten where they were (secure_delete), but the WAL may still hold
+        them as they were before.
+
+        Returns:
+            How many there were, and whether the WAL could be emptied: a reader keeps it.
+        """
+        deleted = self.purge(numbers)
+        with self._faults():
+            emptied = self._fold()
+            if emptied:
+                self._vacuum(self._free_pages())
+                emptied = self._fold()
+        return deleted, emptied
+
     def _purge(self, numbers: Sequence[int]) -> int:
         with self._faults(), transaction(self._connection):
             return sum(self._delete(number) for number in numbers)
@@ -397,11 +418,11 @@ def _is_sound(head: Sequence[Any]) -> bool:
 
 def _row(head: Sequence[Any], states: dict[str, DeliveryState], age_s: float) -> Row:
     *values, length = head
-    number, key, _, boot_id, track_id, _, quality, _, decided_wall, key_id = values
+    number, key, camera, boot_id, track_id, _, quality, _, decided_wall, key_id = values
     summary = None
     if _is_sound(values) and isinstance(length, int):
         summary = ShotSummary(key, (boot_id, track_id), quality, stored_size(length), decided_wall)
-    return Row(number, str(key), summary, str(key_id), states, age_s)
+    return Row(number, str(key), summary, str(key_id), states, age_s, camera, boot_id, track_id)
 
 
 def state_from(values: Sequence[Any], wall: float) -> DeliveryState:

@@ -6,31 +6,29 @@ name, forced to disk and renamed, the JSON last. Its presence says that the pict
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import os
-import re
+import tempfile
+import time
 from functools import partial
 from pathlib import Path
 
+import structlog
+
 from streamgate.config import DirectorySinkSection
+from streamgate.delivery.sinks.directory_files import file_stem, sweep
 from streamgate.delivery.threads import StuckError, Threads
-from streamgate.errors import DeliveryError, SinkFault
+from streamgate.errors import DeliveryError, ProbeError, SinkFault
 from streamgate.values import EncodedShot
 
 __all__ = ["DirectorySink", "file_stem"]
 
-_UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
-_LONGEST_STEM = 200
 _MOST_AT_ONCE = 64
+_DAY_S = 86_400.0
+_SWEEP_EVERY_S = 600.0
+_MOST_SWEPT = 1000
 
-
-def file_stem(key: str) -> str:
-    """A file name that differs for every key and is safe on every file system."""
-    safe = _UNSAFE.sub("_", key)
-    if safe == key and len(key) <= _LONGEST_STEM:
-        return key
-    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
-    return f"{safe[: _LONGEST_STEM - 17]}-{digest}"
+log = structlog.get_logger(__name__)
 
 
 class DirectorySink:
@@ -42,6 +40,9 @@ class DirectorySink:
         self._timeout_s = section.timeout_s
         self._modes = (0o640, 0o750) if section.group_readable else (0o600, 0o700)
         self._threads = Threads(f"directory-{section.name}", _MOST_AT_ONCE)
+        self._keep_s = None if section.keep_days is None else section.keep_days * _DAY_S
+        self._sweeper = Threads(f"sweep-{section.name}")
+        self._swept_at: float | None = None
 
     async def deliver(self, shot: EncodedShot) -> None:
         """Write the files; once this returns they survive a power cut.
@@ -62,9 +63,57 @@ class DirectorySink:
                 f"cannot write into {self._folder}: {reason}", fault=SinkFault.AWAY
             ) from None
 
+    async def tend(self) -> None:
+        """Delete what is older than `keep_days`, some at a time; see `TendedSink`.
+
+        Raises:
+            DeliveryError: it cannot be deleted.
+        """
+        now = time.monotonic()
+        if self._keep_s is None or (
+            self._swept_at is not None and now - self._swept_at < _SWEEP_EVERY_S
+        ):
+            return
+        work = partial(sweep, self._folder, time.time() - self._keep_s, _MOST_SWEPT)
+        self._swept_at = now
+        try:
+            done = await self._sweeper.run(work, self._timeout_s)
+        except FileNotFoundError:
+            return
+        except StuckError:
+            raise self._silent() from None
+        except OSError as error:
+            raise DeliveryError(
+                f"cannot delete old best shots in {self._folder}: {error.strerror}",
+                fault=SinkFault.AWAY,
+            ) from None
+        if not done.complete:
+            self._swept_at = None
+        if done.shots:
+            log.info("old best shots deleted", sink=self.name, shots=done.shots)
+
+    async def probe(self, place: str) -> str:
+        """Write a file and remove it; see `ProbedSink`."""
+        await asyncio.to_thread(self._try_folder, place)
+        return f"a file was written into {self._folder} and removed"
+
+    def _try_folder(self, place: str) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".check-") as file:
+                file.write(b"streamgate check\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise ProbeError(
+                f"{self._folder}: {error.strerror or error}",
+                f"check {place}.path and who may write there",
+            ) from None
+
     async def close(self) -> None:
         """Let the threads end."""
         self._threads.close()
+        self._sweeper.close()
 
     def _silent(self) -> DeliveryError:
         return DeliveryError(

@@ -13,6 +13,7 @@ import asyncio
 import base64
 import json
 import os
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -24,13 +25,15 @@ import structlog
 from pydantic import SecretStr
 
 from streamgate.config import HttpSinkSection
+from streamgate.delivery.cloudevents import message_of
 from streamgate.delivery.lease.marks import FENCED, headers_of
 from streamgate.delivery.payload import iso_8601
 from streamgate.delivery.rotated import RotatedFile
+from streamgate.delivery.signature import SIGNATURE_HEADER, signature
 from streamgate.delivery.sinks.proxy import proxy_for
 from streamgate.delivery.sinks.secure import clean, plain, tls_context, told
 from streamgate.delivery.threads import StuckError, Threads
-from streamgate.errors import DeliveryError, SinkFault
+from streamgate.errors import DeliveryError, ProbeError, SinkFault
 from streamgate.values import EncodedShot
 from streamgate.values.backoff import retry_after_s
 
@@ -47,7 +50,7 @@ _KEEP_S = 3.0
 
 
 class HttpSink:
-    """Posts multipart/form-data with an `Idempotency-Key`."""
+    """Posts multipart/form-data, or a CloudEvent, with an `Idempotency-Key`."""
 
     def __init__(self, section: HttpSinkSection) -> None:
         self.name = section.name
@@ -82,10 +85,11 @@ class HttpSink:
         """
         section, session = self._section, await self._opened()
         try:
+            body, headers = await self._body(shot)
             async with session.post(
                 section.url,
-                data=self._form(shot),
-                headers={"Idempotency-Key": shot.key, **headers_of(shot)},
+                data=body,
+                headers={"Idempotency-Key": shot.key, **headers_of(shot), **headers},
                 allow_redirects=False,
                 proxy=self._proxy,
             ) as response:
@@ -100,6 +104,25 @@ class HttpSink:
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise self._unanswered(error) from None
         await self._keep(shot, status, answer)
+
+    async def probe(self, place: str) -> str:
+        """Ask with OPTIONS, which by the standard changes nothing; see `ProbedSink`."""
+        section, session = self._section, await self._opened()
+        async with session.options(section.url, allow_redirects=False, proxy=self._proxy) as answer:
+            status = answer.status
+        said = f"{self._place} answers OPTIONS with HTTP {status}"
+        if status in _KEEP_OUT:
+            secret = "token" if section.token is not None else "username, password or headers"
+            raise ProbeError(said, f"the credentials are refused: check {place}.{secret}")
+        if status >= 500 and status != 501:
+            raise ProbeError(said, "the service, or a proxy before it, is in trouble: see its log")
+        if 300 <= status < 400:
+            raise ProbeError(
+                said, f"redirections are not followed: put where it leads in {place}.url"
+            )
+        if status in (404, 410):
+            raise ProbeError(said, f"nothing is at this path: check {place}.url")
+        return said
 
     async def close(self) -> None:
         """Close the connections."""
@@ -143,6 +166,23 @@ class HttpSink:
         elif (basic := _basic(section)) is not None:
             headers["Authorization"] = f"Basic {basic}"
         return headers
+
+    async def _body(self, shot: EncodedShot) -> tuple[bytes, dict[str, str]]:
+        """The body of this attempt, and the headers that tell what it is and who has sent it."""
+        section = self._section
+        if section.envelope == "none":
+            form = self._form(shot)()
+            body, kind = await form.as_bytes(), str(form.headers["Content-Type"])
+            headers = {"Content-Type": kind}
+        else:
+            message = await asyncio.to_thread(message_of, shot, section)
+            body = message.body
+            headers = {"Content-Type": message.content_type, **message.headers("ce-")}
+        if section.signature is not None:
+            secrets = [section.signature.secret, section.signature.next_secret]
+            known = [secret.get_secret_value().encode() for secret in secrets if secret is not None]
+            headers[SIGNATURE_HEADER] = signature(body, time.time(), known)
+        return body, headers
 
     def _form(self, shot: EncodedShot) -> aiohttp.FormData:
         section = self._section
@@ -190,11 +230,12 @@ class HttpSink:
     @property
     def _credentials(self) -> str:
         """The key of the settings that lets us in."""
-        if self._section.username is not None:
+        section = self._section
+        if section.username is not None:
             return "password"
-        return (
-            "token" if self._section.token is not None or not self._section.headers else "headers"
-        )
+        if section.token is None and section.headers:
+            return "headers"
+        return "signature" if section.token is None and section.signature else "token"
 
     def _unanswered(self, error: TimeoutError | aiohttp.ClientError | OSError) -> DeliveryError:
         """What it means that no answer came."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from contextvars import ContextVar
+from typing import Any
 
 import structlog
 
 from streamgate.config import KafkaSinkSection
+from streamgate.delivery.cloudevents import Message, message_of
 from streamgate.delivery.lease.marks import headers_of
-from streamgate.delivery.payload import single_document
 from streamgate.delivery.sinks.secure import clean, plain, tls_context, told
-from streamgate.errors import ConfigError, DeliveryError, SinkFault
+from streamgate.errors import ConfigError, DeliveryError, ProbeError, SinkFault
 from streamgate.values import EncodedShot
 
 try:
@@ -85,7 +87,8 @@ class KafkaSink:
             DeliveryError: the brokers have not taken it.
         """
         section = self._section
-        document = await asyncio.to_thread(single_document, shot)
+        message = await asyncio.to_thread(message_of, shot, section)
+        document = message.body
         if len(document) > section.max_message_bytes:
             raise self._too_large(document, "more than max_message_bytes allows")
         partition_by = f"{shot.camera}-{shot.boot_id}-{shot.track_id}".encode()
@@ -96,10 +99,7 @@ class KafkaSink:
                     section.topic,
                     document,
                     key=partition_by,
-                    headers=[
-                        ("idempotency-key", shot.key.encode()),
-                        *((name.lower(), said.encode()) for name, said in headers_of(shot).items()),
-                    ],
+                    headers=_headers(shot, message),
                 )
         except TimeoutError:
             was_connected = self._producer is not None
@@ -114,6 +114,29 @@ class KafkaSink:
         except (KafkaError, OSError) as error:
             await self.close()
             raise self._unusable(error) from None
+
+    async def probe(self, place: str) -> str:
+        """Ask whether the topic is there; see `ProbedSink`."""
+        from aiokafka.admin import (  # type: ignore[import-untyped] # noqa: PLC0415 # rarely asked
+            AIOKafkaAdminClient,
+        )
+
+        topic = self._section.topic
+        admin = AIOKafkaAdminClient(client_id="streamgate-check", **await self._access())
+        try:
+            await admin.start()
+            topics: list[str] = await admin.list_topics()
+        finally:
+            # It may not have begun.
+            with suppress(Exception):
+                await admin.close()
+        if topic not in topics:
+            raise ProbeError(
+                f"answers, but there is no topic {topic}",
+                f"make it, or check {place}.topic; a broker that makes topics by itself needs "
+                "nothing",
+            )
+        return f"answers; the topic {topic} is there"
 
     async def close(self) -> None:
         """Disconnect."""
@@ -177,23 +200,29 @@ class KafkaSink:
         return producer
 
     async def _made(self, *, idempotent: bool) -> AIOKafkaProducer:
-        section = self._section
-        tls = await asyncio.to_thread(tls_context, section) if section.tls else None
-        signed_in = section.username is not None
-        protocol = ("SASL_" if signed_in else "") + ("SSL" if section.tls else "PLAINTEXT")
         return AIOKafkaProducer(
-            bootstrap_servers=list(section.servers),
             client_id="streamgate",
             acks="all",
             enable_idempotence=idempotent,
-            max_request_size=section.max_message_bytes,
-            request_timeout_ms=round(section.timeout_s * 1000),
-            security_protocol=protocol,
-            ssl_context=tls,
-            sasl_mechanism=section.mechanism if signed_in else "PLAIN",
-            sasl_plain_username=section.username,
-            sasl_plain_password=plain(section.password),
+            max_request_size=self._section.max_message_bytes,
+            **await self._access(),
         )
+
+    async def _access(self) -> dict[str, Any]:
+        """How any client of the library reaches the brokers."""
+        section = self._section
+        tls = await asyncio.to_thread(tls_context, section) if section.tls else None
+        signed_in = section.username is not None
+        return {
+            "bootstrap_servers": list(section.servers),
+            "request_timeout_ms": round(section.timeout_s * 1000),
+            "security_protocol": ("SASL_" if signed_in else "")
+            + ("SSL" if section.tls else "PLAINTEXT"),
+            "ssl_context": tls,
+            "sasl_mechanism": section.mechanism if signed_in else "PLAIN",
+            "sasl_plain_username": section.username,
+            "sasl_plain_password": plain(section.password),
+        }
 
     def _too_large(self, document: bytes, said: str) -> DeliveryError:
         return DeliveryError(
@@ -233,6 +262,14 @@ class KafkaSink:
 
     def _said(self, error: Exception) -> str:
         return told(error, self._secrets)
+
+
+def _headers(shot: EncodedShot, message: Message) -> list[tuple[str, bytes]]:
+    marks = {name.lower(): value for name, value in headers_of(shot).items()}
+    named = {"idempotency-key": shot.key, **marks, **message.headers("ce_")}
+    if message.content_type != "application/json" or message.attributes:
+        named["content-type"] = message.content_type
+    return [(name, value.encode()) for name, value in named.items()]
 
 
 async def _stop(producer: AIOKafkaProducer) -> None:

@@ -10,10 +10,10 @@ import asyncio
 from contextlib import suppress
 
 from streamgate.config import NatsSinkSection
+from streamgate.delivery.cloudevents import message_of
 from streamgate.delivery.lease.marks import headers_of
-from streamgate.delivery.payload import single_document
 from streamgate.delivery.sinks.secure import plain, tls_context, told
-from streamgate.errors import ConfigError, DeliveryError, SinkFault
+from streamgate.errors import ConfigError, DeliveryError, ProbeError, SinkFault
 from streamgate.values import EncodedShot
 
 try:
@@ -51,17 +51,18 @@ class NatsSink:
             DeliveryError: the stream has not taken it.
         """
         section = self._section
-        document = await asyncio.to_thread(single_document, shot)
+        message = await asyncio.to_thread(message_of, shot, section)
         client = await self._let_in()
         try:
             await client.jetstream().publish(
                 section.subject,
-                document,
+                message.body,
                 timeout=section.timeout_s,
                 headers={
                     "Nats-Msg-Id": shot.key,
-                    "Content-Type": "application/json",
+                    "Content-Type": message.content_type,
                     **headers_of(shot),
+                    **message.headers("ce-"),
                 },
             )
         except NoStreamResponseError:
@@ -72,7 +73,7 @@ class NatsSink:
             ) from None
         except MaxPayloadError:
             raise DeliveryError(
-                f"{section.url}: {len(document)} bytes are more than a message may have "
+                f"{section.url}: {len(message.body)} bytes are more than a message may have "
                 "(max_payload)", fault=SinkFault.REFUSED,
             ) from None  # fmt: skip
         except APIError as error:
@@ -105,13 +106,28 @@ class NatsSink:
                 ) from None
             raise DeliveryError(f"{place} cannot be used: {said}", fault=SinkFault.AWAY) from None
 
+    async def probe(self, place: str) -> str:
+        """Ask which stream listens, and make none; see `ProbedSink`."""
+        section = self._section
+        try:
+            client = await self._connected(make=False)
+            found = await client.jetstream().find_stream_name_by_subject(section.subject)
+        except NotFoundError:
+            if section.stream is None:
+                raise ProbeError(
+                    f"answers, but no stream listens to {section.subject}",
+                    f"make one, or name one in {place}.stream",
+                ) from None
+            return f"answers; the stream {section.stream} will be made"
+        return f"answers; the stream {found} listens to {section.subject}"
+
     async def close(self) -> None:
         """Close the connection."""
         client, self._client = self._client, None
         if client is not None:
             await _close(client)
 
-    async def _connected(self) -> Client:
+    async def _connected(self, *, make: bool = True) -> Client:
         async with self._opening:
             if self._client is not None and not self._client.is_connected:
                 await self.close()
@@ -120,7 +136,8 @@ class NatsSink:
                 try:
                     async with asyncio.timeout(self._section.timeout_s):
                         await self._connect(client, faults)
-                        await self._make_stream(client)
+                        if make:
+                            await self._make_stream(client)
                 except BaseException:
                     await _close(client)
                     raise

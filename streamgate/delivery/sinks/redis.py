@@ -9,7 +9,7 @@ from typing import Any
 from streamgate.config import RedisSinkSection
 from streamgate.delivery.lease.marks import headers_of
 from streamgate.delivery.sinks.secure import plain, tls_context, told
-from streamgate.errors import ConfigError, DeliveryError, SinkFault
+from streamgate.errors import ConfigError, DeliveryError, ProbeError, SinkFault
 from streamgate.values import EncodedShot
 
 try:
@@ -82,6 +82,23 @@ class RedisSink:
                 f"{section.url} cannot be used: {said}",
                 fault=SinkFault.AWAY if "connecting to" in said else SinkFault.UNCLEAR,
             ) from None
+
+    async def probe(self, place: str) -> str:
+        """Ask what the stream's key holds; see `ProbedSink`."""
+        stream = self._section.stream
+        try:
+            kind = await (await self._connected()).type(stream)
+        except (AuthenticationError, ResponseError) as error:
+            raise ProbeError(
+                self._said(error), f"check {place}.username and {place}.password"
+            ) from None
+        if kind not in (b"none", b"stream"):
+            raise ProbeError(
+                f"the key {stream} holds something else", f"choose another {place}.stream"
+            )
+        return f"answers; the stream {stream} " + (
+            "is there" if kind == b"stream" else "will be made"
+        )
 
     async def close(self) -> None:
         """Close the connections."""

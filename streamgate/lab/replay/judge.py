@@ -114,6 +114,7 @@ def judge(request: Request, *, tell: Callable[[str], None]) -> None:
         config_hash=loaded.config_hash,
         recogniser="the scorer's own embedding" if embedder is None else embedder.path.name,
         recordings=recordings,
+        zones=loaded.config.zones,
         choices=dict(choices),
         evaluations=evaluations,
         people=by_people,

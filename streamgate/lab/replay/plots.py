@@ -17,6 +17,9 @@ __all__ = ["draw_course", "draw_regrets", "draw_trade", "need_plots"]
 
 _OURS, _OTHERS, _BEST, _FAINT = "#0b6e4f", "#8d99a6", "#c77d0a", "#c9d1d9"
 
+_NAMES = {_OURS: "ours", _OTHERS: "others", _BEST: "best", _FAINT: "faint", "#000000": "quiet"}
+"""The page's names of the colours."""
+
 
 def need_plots() -> None:
     """Raise DataError unless plots can be drawn."""
@@ -122,4 +125,8 @@ def _svg(figure: Figure) -> str:
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
     # The XML declaration is not allowed inside an HTML page.
-    return text.getvalue()[text.getvalue().index("<svg") :]
+    drawn = text.getvalue()[text.getvalue().index("<svg") :]
+    # The page knows the colours for light and for dark.
+    for colour, name in _NAMES.items():
+        drawn = drawn.replace(f": {colour}", f": var(--{name})")
+    return drawn

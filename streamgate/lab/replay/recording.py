@@ -119,6 +119,7 @@ class Recording:
         identity: from which cosines on faces are of one person, where the weights' calibration
             says so.
         non_faces: by which the gate tells what is no face.
+        size: width and height of its frames, if it has any.
     """
 
     path: Path
@@ -126,6 +127,7 @@ class Recording:
     visits: Mapping[tuple[int, int], int] | None = None
     identity: IdentityThresholds | None = None
     non_faces: NonFaces | None = None
+    size: tuple[int, int] | None = None
 
     def visit_of(self, moment: Moment, seen: SeenScored) -> int | None:
         """Return the visit that a sighting belongs to; None for a false detection."""
@@ -185,6 +187,7 @@ class Recorder:
         self._waiting: list[Candidate] = []
         self._scored: dict[tuple[int, int], SeenScored] = {}
         self._scoring: asyncio.Task[None] | None = None
+        self._size: tuple[int, int] | None = None
 
     async def record(self, path: Path, clock: Clock) -> Recording:
         """Read the video to its end.
@@ -217,14 +220,14 @@ class Recorder:
                 await self._settle()
         except* StreamgateError as failures:
             raise _first(failures) from None
-        return Recording(path, tuple(map(self._moment, self._analyses)))
+        return Recording(path, tuple(map(self._moment, self._analyses)), size=self._size)
 
     async def _watch(self, frame: Frame, group: asyncio.TaskGroup) -> None:
         loop = asyncio.get_running_loop()
         timeless = dataclasses.replace(
             frame, captured_wall=frame.captured_at, decoded_at=frame.captured_at
         )
-        self._clock.at = frame.captured_at
+        self._clock.at, self._size = frame.captured_at, frame.pixels.size
         analysis = await loop.run_in_executor(self._detection, self._analyser.analyse, timeless)
         self._on_frame(frame.captured_at)
         for seen in analysis.faces:

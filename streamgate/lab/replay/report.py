@@ -9,12 +9,15 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
+from streamgate.config import ZoneSection
 from streamgate.lab.evaluation.identification import Interval
 from streamgate.lab.replay.evaluation import PolicyEvaluation, TradePoint
 from streamgate.lab.replay.people import PeopleEvaluation
 from streamgate.lab.replay.plots import draw_course, draw_regrets, draw_trade
 from streamgate.lab.replay.policies import Choices
 from streamgate.lab.replay.recording import Recording, SeenScored
+from streamgate.lab.replay.simulation import Run
+from streamgate.lab.replay.zone_map import zones_part
 
 __all__ = ["Findings", "as_html", "as_json"]
 
@@ -47,6 +50,7 @@ class Findings:
         choices: of each policy, one for each recording.
         recogniser: what similarity was measured with.
         people: the same by people, where it is known who is seen.
+        zones: of the configuration.
     """
 
     camera: str
@@ -58,6 +62,7 @@ class Findings:
     evaluations: Sequence[PolicyEvaluation]
     trade: Sequence[TradePoint]
     people: Sequence[PeopleEvaluation] = ()
+    zones: Sequence[ZoneSection] = ()
 
 
 def as_json(findings: Findings) -> str:
@@ -69,6 +74,7 @@ def as_json(findings: Findings) -> str:
         "model_hash": findings.model_hash,
         "config_hash": findings.config_hash,
         "recogniser": findings.recogniser,
+        "zones": [zone.model_dump(mode="json", exclude_none=True) for zone in findings.zones],
         "videos": [_video(recording) for recording in findings.recordings],
         "policies": [asdict(evaluation) for evaluation in findings.evaluations],
         "trade": [asdict(point) for point in findings.trade],
@@ -81,18 +87,32 @@ def as_html(findings: Findings) -> str:
     """Return the same as a page without scripts that contains its plots and faces."""
     sections = [
         _head(findings),
-        "<h2>Policies</h2>", _table(findings.evaluations), draw_regrets(findings.evaluations),
-    ]  # fmt: skip
+        zones_part(findings.zones, findings.recordings, _runs(findings)),
+        "<h2>Policies</h2>",
+        _table(findings.evaluations),
+        _plot("Regret of each policy", draw_regrets(findings.evaluations)),
+    ]
     if findings.people:
         sections += ["<h2>People</h2>", _people(findings.people)]
     if findings.trade:
         sections += [
             "<h2>Regret by the share of faces scored</h2>",
             _TRADE_TEXT,
-            draw_trade(findings.trade),
+            _plot("Regret by the share of faces scored", draw_trade(findings.trade)),
         ]
     sections += ["<h2>Tracks</h2>", *_tracks(findings)]
     return _PAGE.format(title=escape(f"Replay of {findings.camera}"), body="\n".join(sections))
+
+
+def _runs(findings: Findings) -> list[Run]:
+    return [made.run for made in findings.choices.get("gate", ()) if made.run is not None]
+
+
+def _plot(label: str, svg: str) -> str:
+    """A plot that scrolls where the window is narrow: shrunk, its text could not be read."""
+    name = f'aria-label="{escape(label)}"'
+    named = svg.replace("<svg ", f"<svg role=img {name} ", 1)
+    return f"<div class=plot tabindex=0 role=region {name}>{named}</div>"
 
 
 def _video(recording: Recording) -> dict[str, Any]:
@@ -119,8 +139,9 @@ def _head(findings: Findings) -> str:
         f"<h1>Replay of {escape(findings.camera)}</h1>"
         f"<p class=note>weights {findings.model_hash[:12]} · configuration "
         f"{findings.config_hash[:12]} · similarity by {escape(findings.recogniser)}</p>"
-        "<table><tr><th>video</th><th>seconds</th><th>frames</th><th>tracks</th><th>faces</th>"
-        f"<th>passed the prechecks</th></tr>{rows}</table>"
+        '<div class=wide tabindex=0 role=region aria-label="Videos"><table><tr><th>video</th>'
+        "<th>seconds</th><th>frames</th><th>tracks</th><th>faces</th>"
+        f"<th>passed the prechecks</th></tr>{rows}</table></div>"
     )
 
 
@@ -151,7 +172,10 @@ def _table(evaluations: Sequence[PolicyEvaluation]) -> str:
         f"<td>{100 * evaluation.share_scored:.1f} %</td></tr>"
         for evaluation in evaluations
     )
-    return f"<table class=policies><tr>{titles}</tr>{rows}</table>{_TABLE_TEXT}"
+    return (
+        '<div class=wide tabindex=0 role=region aria-label="Policies"><table class=policies>'
+        f"<tr>{titles}</tr>{rows}</table></div>{_TABLE_TEXT}"
+    )
 
 
 def _people(evaluations: Sequence[PeopleEvaluation]) -> str:
@@ -167,7 +191,8 @@ def _people(evaluations: Sequence[PeopleEvaluation]) -> str:
     )
     first = evaluations[0]
     return (
-        f"<table>{titles}{rows}</table><p class=note>{first.names} people, each once in every "
+        '<div class=wide tabindex=0 role=region aria-label="People">'
+        f"<table>{titles}{rows}</table></div><p class=note>{first.names} people, each once in every "
         "video; 95 % intervals are bootstrapped over people. Tracks of labelled faces: "
         f"{first.tracks}, purity {first.purity:.4f}, {first.false_joins} with two people, "
         f"{first.false_splits} more than people have.</p>"
@@ -196,7 +221,8 @@ def _tracks(findings: Findings) -> list[str]:
                 choice.face.candidate.frame_index
                 for choice in choices[number].by_track.get(track.track_id, ())
             )
-            parts.append(draw_course(faces, run.scored, forwarded))
+            course = draw_course(faces, run.scored, forwarded)
+            parts.append(_plot(f"Quality over time, track {track.track_id}", course))
         parts.append(_strip(faces))
     if len(counting) > _MOST_TRACKS:
         parts.append(f"<p>{len(counting) - _MOST_TRACKS} more tracks are in report.json.</p>")
@@ -257,29 +283,54 @@ _TRADE_TEXT = (
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
 <style>
-body {{ font: 15px/1.5 system-ui, sans-serif; color: #1c2733; background: #fff;
-  max-width: 68rem; margin: 2rem auto; padding: 0 1.2rem; }}
-h1 {{ font-size: 1.7rem; margin-bottom: 0; }}
-h2 {{ font-size: 1.25rem; margin: 2.2rem 0 .6rem; border-bottom: 1px solid #d8dee4; }}
-h3 {{ font-size: 1rem; margin: 1.8rem 0 .4rem; }}
+:root {{ color-scheme: light dark; --ground: #fff; --text: #1c2733; --quiet: #55626f;
+  --line: #dde3e9; --gate: #e7f4ee; --ours: #0b6e4f; --others: #6f7c89; --best: #a86a08;
+  --faint: #b9c3cd; --watch: #0369a1; --ignore: #475569; }}
+@media (prefers-color-scheme: dark) {{ :root {{ --ground: #14171c; --text: #e8ebf0;
+  --quiet: #a3adbc; --line: #363d49; --gate: #16352a; --ours: #4ade9f; --others: #94a3b8;
+  --best: #fbbf24; --faint: #4b5563; --watch: #38bdf8; --ignore: #cbd5e1; }} }}
+body {{ font: 15px/1.5 system-ui, sans-serif; color: var(--text); background: var(--ground);
+  max-width: 72rem; margin: 2rem auto; padding: 0 1.2rem; }}
+h1 {{ font-size: 1.7rem; margin-bottom: 0; overflow-wrap: anywhere; }}
+h2 {{ font-size: 1.25rem; margin: 2.2rem 0 .6rem; border-bottom: 1px solid var(--line); }}
+h3 {{ font-size: 1rem; margin: 1.8rem 0 .4rem; overflow-wrap: anywhere; }}
 table {{ border-collapse: collapse; margin: .8rem 0; font-variant-numeric: tabular-nums; }}
 th, td {{ padding: .3rem .7rem; text-align: right; vertical-align: top;
-  border-bottom: 1px solid #e6eaee; }}
-th {{ font-weight: 600; font-size: .85rem; color: #4b5966; }}
-th:first-child, td:first-child {{ text-align: left; padding-left: 0; }}
-small, .note, figcaption {{ color: #5a6875; }}
-.note {{ font-size: .88rem; max-width: 52rem; }}
-tr.gate td {{ background: #e7f4ee; }}
-.policies {{ display: block; overflow-x: auto; }}
-svg {{ max-width: 100%; height: auto; display: block; }}
+  border-bottom: 1px solid var(--line); }}
+th {{ font-weight: 600; font-size: .85rem; color: var(--quiet); }}
+th:first-child, td:first-child {{ text-align: left; }}
+small, .note, figcaption {{ color: var(--quiet); }}
+.note {{ font-size: .88rem; max-width: 52rem; overflow-wrap: anywhere; }}
+code {{ font-size: .9em; }}
+tr.gate td {{ background: var(--gate); }}
+td {{ white-space: nowrap; }}
+td:first-child {{ min-width: 9rem; white-space: normal; overflow-wrap: anywhere; }}
+.policies td:first-child {{ min-width: 12rem; }}
+.zones {{ display: flex; flex-wrap: wrap; gap: 0 2rem; align-items: start; }}
+.wide, .plot {{ overflow-x: auto; }}
+:focus-visible {{ outline: 3px solid var(--watch); outline-offset: 2px; }}
+svg {{ max-width: 100%; min-width: 34rem; height: auto; display: block; }}
+svg text {{ fill: var(--text); }}
+.zonemap {{ width: 34rem; min-width: 0; border-radius: 4px;
+  background: color-mix(in srgb, var(--line) 40%, transparent);
+  font-size: 12px; }}
+.zonemap polygon {{ fill: color-mix(in srgb, var(--watch) 12%, transparent);
+  stroke: var(--watch); stroke-width: 1.5; }}
+.zonemap polygon.ignore {{ fill: color-mix(in srgb, var(--ignore) 30%, transparent);
+  stroke: var(--ignore); stroke-dasharray: 6 4; }}
+.zonemap circle {{ fill: var(--ours); opacity: .6; }}
+.zonemap circle.outside {{ fill: var(--others); opacity: .4; }}
 .faces {{ display: flex; flex-wrap: wrap; gap: .5rem; margin: .4rem 0; }}
 figure {{ margin: 0; width: 92px; font-size: .8rem; line-height: 1.25; text-align: center; }}
 figure img {{ width: 92px; height: 92px; border-radius: 4px; display: block; }}
-figure.gate img {{ outline: 3px solid #0b6e4f; }}
-figure.oracle img {{ outline: 3px solid #c77d0a; }}
+figure.gate img {{ outline: 3px solid var(--ours); }}
+figure.oracle img {{ outline: 3px solid var(--best); }}
 figure.small, figure.small img {{ width: 64px; height: auto; }}
 figure.none {{ padding-top: 36px; }}
+@media (max-width: 40rem) {{ body {{ margin: 1rem auto; padding: 0 .8rem; }}
+  figure, figure img {{ width: 76px; height: auto; }} }}
 </style>
 {body}
 </html>

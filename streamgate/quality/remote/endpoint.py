@@ -20,7 +20,7 @@ from streamgate.quality.remote.messages import (
     ModelReadyRequest,
     ModelReadyResponse,
 )
-from streamgate.quality.remote.tensors import RemoteModel, read_metadata
+from streamgate.quality.remote.tensors import TOO_LATE, RemoteModel, read_metadata
 from streamgate.values.reasons import ServiceFault
 from streamgate.values.redaction import redact
 
@@ -30,11 +30,9 @@ _MOST_ANSWER_BYTES = 8 * 1024 * 1024
 _PING_EVERY_MS = 20_000
 _PING_TIMEOUT_MS = 5_000
 _RECONNECT_MS = 200
+_CONNECT_MS = 2_000
 _SLOWEST_RECONNECT_MS = 5_000
 _LONGEST_TEXT = 200
-_OWN_DEADLINE = "Deadline Exceeded"
-"""gRPC's words where the client's own deadline has passed without an answer."""
-
 _FAULTS: Mapping[grpc.StatusCode, ServiceFault] = {
     grpc.StatusCode.UNAVAILABLE: ServiceFault.UNREACHABLE,
     grpc.StatusCode.CANCELLED: ServiceFault.UNREACHABLE,
@@ -119,7 +117,8 @@ class Endpoint:
             ("grpc.keepalive_time_ms", _PING_EVERY_MS),
             ("grpc.keepalive_timeout_ms", _PING_TIMEOUT_MS),
             ("grpc.initial_reconnect_backoff_ms", _RECONNECT_MS),
-            ("grpc.min_reconnect_backoff_ms", _RECONNECT_MS),
+            # Which is also how long a connection may take to be made.
+            ("grpc.min_reconnect_backoff_ms", _CONNECT_MS),
             ("grpc.max_reconnect_backoff_ms", _SLOWEST_RECONNECT_MS),
             # A name with several addresses, such as a headless service, is used in turn.
             ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
@@ -174,8 +173,7 @@ class Endpoint:
 def _fault_of(error: grpc.aio.AioRpcError) -> EndpointError:
     code, details = error.code(), error.details() or ""
     fault = _FAULTS.get(code, ServiceFault.FAILED)
-    if fault is ServiceFault.TIMEOUT and details != _OWN_DEADLINE:
-        # The service itself has said so: it is there, and too slow.
+    if fault is ServiceFault.TIMEOUT and details == TOO_LATE:
         fault = ServiceFault.BUSY
     text = " ".join(redact(details).split())[:_LONGEST_TEXT]
     return EndpointError(fault, f"{code.name}: {text}" if text else code.name)

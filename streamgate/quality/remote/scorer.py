@@ -46,8 +46,8 @@ _LEAST_S = 0.005
 _IN_FLIGHT = 4
 # How often a batch may go to each address within its deadline.
 _ROUNDS = 2
-# The service is told a little less than we wait, so that it can still say that it was too slow.
-_OF_ATTEMPT = 0.9
+# The service is told less than we wait, so that it can still say that it was too slow.
+_ANSWER_S = 0.1
 
 
 @dataclass(slots=True, eq=False)
@@ -196,28 +196,38 @@ class RemoteScorer:
             await self._local.close()
 
     async def _remotely(self, crops: NDArray[np.uint8], deadline: float) -> RawScores | None:
-        """Ask the services in order; None where none has answered in time."""
+        """Ask the services; None where none has answered in time."""
         try:
-            async with asyncio.timeout_at(deadline), self._places:
-                tried: list[_Peer] = []
-                attempts = _ROUNDS * len(self._peers)
-                while attempts:
-                    usable = self._usable(len(crops), tried)
-                    if usable:
-                        attempts -= 1
-                        tried.append(usable[0])
-                        last = len(usable) == 1
-                        scores = await self._try(usable[0], crops, deadline, last=last)
-                        if scores is not None:
-                            return scores
-                    elif self._worth_waiting():
-                        self._changed.clear()
-                        await self._changed.wait()
-                        tried.clear()
-                    else:
-                        return None
+            async with asyncio.timeout_at(deadline):
+                await self._places.acquire()
         except TimeoutError:
-            pass
+            return None
+        try:
+            return await self._in_order(crops, deadline)
+        except TimeoutError:
+            return None
+        finally:
+            self._places.release()
+
+    async def _in_order(self, crops: NDArray[np.uint8], deadline: float) -> RawScores | None:
+        tried: list[_Peer] = []
+        attempts = _ROUNDS * len(self._peers)
+        while attempts:
+            usable = self._usable(len(crops), tried)
+            if usable:
+                attempts -= 1
+                tried.append(usable[0])
+                last = len(usable) == 1
+                scores = await self._try(usable[0], crops, deadline, last=last)
+                if scores is not None:
+                    return scores
+            elif self._worth_waiting():
+                self._changed.clear()
+                async with asyncio.timeout_at(deadline):
+                    await self._changed.wait()
+                tried.clear()
+            else:
+                break
         return None
 
     def _usable(self, count: int, tried: list[_Peer]) -> list[_Peer]:
@@ -249,34 +259,36 @@ class RemoteScorer:
             crops,
             peer.model,
             camera=self._camera,
-            deadline_ms=max(1, int(_OF_ATTEMPT * 1000 * attempt_s)),
+            deadline_ms=max(1, int(1000 * max(attempt_s / 2, attempt_s - _ANSWER_S))),
             model_hash=self._expected.model_hash,
         )
+        began_at = self._loop.time()
         try:
             answer = await peer.endpoint.infer(request, timeout_s=attempt_s)
             scores = decode_scores(answer, len(crops))
         except EndpointError as error:
-            self._failed(peer, error)
+            self._failed(peer, error, began_at)
         except ScoreError as error:
-            self._failed(peer, EndpointError(ServiceFault.FAILED, str(error)))
+            self._failed(peer, EndpointError(ServiceFault.FAILED, str(error)), began_at)
         else:
             peer.failures = 0
             return scores
         return None
 
-    def _failed(self, peer: _Peer, error: EndpointError) -> None:
+    def _failed(self, peer: _Peer, error: EndpointError, since: float) -> None:
         self._metrics.remote_scorer_faults.labels(error.fault).inc()
         if error.fault is not ServiceFault.BUSY and peer.model is not None:
             # It is asked again by its task before another batch is sent there.
             peer.failures += 1
+            if sum(other.model is not None for other in self._peers) == 1:
+                # The last one; what it has swallowed it has had its time for.
+                self._lost_at = since
             self._lose(peer, error)
             peer.doubted.set()
 
     def _lose(self, peer: _Peer, error: EndpointError) -> None:
         if not peer.lost:
             log.warning("scorer service lost", service=peer.name, error=str(error))
-        if peer.model is not None and sum(other.model is not None for other in self._peers) == 1:
-            self._lost_at = self._loop.time()
         peer.model, peer.lost, peer.error = None, True, str(error)
         self._metrics.remote_scorer_up.labels(peer.name).set(0)
         self._changed.set()

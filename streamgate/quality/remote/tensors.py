@@ -28,6 +28,7 @@ __all__ = [
     "CAMERA",
     "DEADLINE_MS",
     "MODEL_HASH",
+    "TOO_LATE",
     "InputLayout",
     "RawScores",
     "RemoteModel",
@@ -41,6 +42,9 @@ __all__ = [
 CAMERA = "camera"
 DEADLINE_MS = "deadline_ms"
 MODEL_HASH = "model_hash"
+
+TOO_LATE = "not scored by the deadline"
+"""What a service says that is there, but too slow; gRPC has one status for it and for silence."""
 
 _FLOATS: Mapping[str, np.dtype[Any]] = {
     "FP32": np.dtype("<f4"),

@@ -126,7 +126,8 @@ function forgetPictures() {
 }
 
 function takeNow(now) {
-  setText(element("camera"), now.camera);
+  setText(element("camera"),
+    (now.profile ?? "default") === "default" ? now.camera : `${now.camera} · ${now.profile}`);
   document.title = `${now.camera} · streamgate`;
   element("logout").hidden = !now.login;
   if (pictures && !now.pictures) forgetPictures();

@@ -88,6 +88,7 @@ function drawCorners() {
   points.forEach((point, index) => {
     const corner = corners[index] ?? layer.appendChild(cornerAt(index));
     place(corner, point);
+    corner.classList.toggle("picked", index === draft.corner);
     corner.setAttribute("aria-label", `Corner ${index + 1} of ${points.length}: ${percent(point[0])} across, ${percent(point[1])} down`);
   });
   for (const middle of layer.querySelectorAll(".middle")) middle.remove();
@@ -118,6 +119,7 @@ function changed() {
 function insert(index, point) {
   if (chosen().points.length >= MOST_POINTS) return false;
   chosen().points.splice(index, 0, point.map(within));
+  draft.corner = index;
   changed();
   return true;
 }
@@ -125,11 +127,18 @@ function insert(index, point) {
 function remove(index) {
   const { points } = chosen();
   points.splice(index, 1);
+  draft.corner = points.length ? Math.min(index, points.length - 1) : null;
   // A zone of two corners is none: what is left of it is drawn on.
   if (points.length < 3) draft.drawing = true;
   changed();
   const corners = element("zone-layer").querySelectorAll(".corner");
   (corners[Math.min(index, corners.length - 1)] ?? element("zone-layer")).focus();
+}
+
+function pick(index) {
+  draft.corner = index;
+  drawCorners();
+  drawPanel();
 }
 
 function move(index, point) {
@@ -159,6 +168,7 @@ function press(event) {
   if (index !== undefined) {
     if (draft.drawing && index === "0" && chosen().points.length > 2) return finish();
     draft.dragged = { pointer: event.pointerId, index: Number(index) };
+    pick(Number(index));
   } else if (after !== undefined) {
     const at = Number(after) + 1;
     if (insert(at, point)) draft.dragged = { pointer: event.pointerId, index: at };
@@ -258,6 +268,7 @@ function drawPanel() {
   setText(element("zone-hint"), hint());
   element("zone-done").hidden = !draft.drawing || !zone;
   element("zone-done").disabled = (zone?.points.length ?? 0) < 3;
+  element("zone-remove-corner").hidden = !zone?.points[draft.corner];
   element("zone-more").hidden = !zone || draft.drawing || zone.points.length >= MOST_POINTS;
   if (zone) {
     for (const [id, value] of [["zone-name", zone.name], ["zone-kind", zone.kind],
@@ -274,27 +285,30 @@ function drawPanel() {
   }));
   const saves = draft.whyNot === null;
   element("zone-save").hidden = !saves;
-  element("zone-save").disabled = draft.saving || draft.faults.length > 0 || !draft.changed;
+  element("zone-save").disabled = draft.saving || draft.drawing || draft.faults.length > 0 || !draft.changed;
   setText(element("zone-why-not"), draft.whyNot ?? "");
 }
 
 function inWords({ place: where, got, wanted }) {
   const found = where.match(/^zones\[(\d+)\]\.?(.*)$/);
-  const name = found ? draft.zones[found[1]]?.name || `zone ${Number(found[1]) + 1}` : "";
+  const name = found ? draft.checked[found[1]]?.name || `zone ${Number(found[1]) + 1}` : "";
   const what = found ? [name, found[2]].filter(Boolean).join(", ") : where;
   return `${what}: ${got}. Wanted: ${wanted}.`;
 }
 
 function choose(at) {
   draft.at = at;
+  draft.corner = null;
   draft.drawing = false;
   draw();
+  checkSoon();
 }
 
 function finish() {
   if (!draft.drawing || (chosen()?.points.length ?? 0) < 3) return;
   draft.drawing = false;
   draw();
+  checkSoon();
 }
 
 function freeName() {
@@ -307,6 +321,7 @@ function freeName() {
 function add() {
   draft.zones.push({ name: freeName(), kind: "ignore", points: [] });
   draft.at = draft.zones.length - 1;
+  draft.corner = null;
   draft.drawing = true;
   changed();
 }
@@ -314,6 +329,7 @@ function add() {
 function removeZone() {
   draft.zones.splice(draft.at, 1);
   draft.at = Math.min(draft.at, draft.zones.length - 1);
+  draft.corner = null;
   draft.drawing = false;
   changed();
   element("zone-add").focus();
@@ -359,6 +375,7 @@ async function check() {
     faults = [{ place: "zones", got: `no answer (${error.message})`, wanted: "a camera that can be reached" }];
   }
   if (draft !== asked) return;
+  asked.checked = zones;
   asked.faults = faults;
   drawPanel();
 }
@@ -407,8 +424,8 @@ async function open() {
   }
   draft = {
     zones: structuredClone(state.zones), version: state.version, whyNot: state.why_not,
-    at: state.zones.length ? 0 : -1, drawing: false, dragged: null, cross: [0.5, 0.5],
-    faults: [], changed: false, saving: false, checking: 0,
+    at: state.zones.length ? 0 : -1, corner: null, drawing: false, dragged: null, cross: [0.5, 0.5],
+    checked: [], faults: [], changed: false, saving: false, checking: 0,
   };
   place(element("zone-cross"), draft.cross);
   show(true);
@@ -444,6 +461,11 @@ element("zone-more").addEventListener("click", () => {
   draft.drawing = true;
   draw();
   element("zone-layer").focus();
+});
+element("zone-remove-corner").addEventListener("click", () => remove(draft.corner));
+element("zone-layer").addEventListener("focusin", ({ target }) => {
+  const { index } = target.dataset;
+  if (index !== undefined && Number(index) !== draft.corner) pick(Number(index));
 });
 element("zone-remove").addEventListener("click", removeZone);
 element("zone-copy").addEventListener("click", copy);

@@ -1,0 +1,1 @@
+"""What `streamgate init` is made of: find a camera, watch it, propose settings, write the file."""
