@@ -220,9 +220,9 @@ def test_apply_touches_what_has_changed_alone(site: Site, clip: Path) -> None:
     (site.cameras / "c1.yaml").unlink()
     camera(site, "c8", clip)
     broken = site.cameras / "c9.yaml"
-    broken.write_text("camera: {name: c9}\nsourcee: {}\n")
+    broken.write_text("camera: {name: c9}\norigin: {}\n")
     said = site.cluster.fleet("apply", ok=(2,))
-    assert f"{broken}:2: sourcee" in said
+    assert f"{broken}:2: origin" in said
     assert {name: one["pid"] for name, one in site.processes().items()} == before
     broken.unlink()
     said = site.cluster.fleet("apply")
