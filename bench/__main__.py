@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,7 +75,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     # `make bench ARGS=camera` measures a camera instead of the engine, and so on.
-    parts = {
+    parts: dict[str, Callable[[Sequence[str]], object]] = {
         "camera": camera.main,
         "looking": looking.main,
         "people": people.main,

@@ -68,22 +68,22 @@ if have promtool "apt-get install prometheus" deploy/compose/prometheus.yml; the
 fi
 
 if have "$bin/kubernetes-validate" "make setup-dev" deploy/kubernetes; then
-  for file in camera.yaml scorers/scorer.yaml scorers/camera.yaml; do
-    "$bin/kubernetes-validate" --strict --quiet "deploy/kubernetes/$file" || fail "deploy/kubernetes/$file"
+  for file in kubernetes/camera.yaml kubernetes/scorers/scorer.yaml kubernetes/scorers/camera.yaml \
+    kubernetes-lease/rbac.yaml; do
+    "$bin/kubernetes-validate" --strict --quiet "deploy/$file" || fail "deploy/$file"
   done
-  "$bin/kubernetes-validate" --strict --quiet deploy/kubernetes-lease/rbac.yaml ||
-    fail deploy/kubernetes-lease
 fi
 if command -v kubectl >/dev/null; then
   cp -r deploy/kubernetes deploy/kubernetes-lease "$folder"
-  for set in . scorers; do
-    mkdir -p "$folder/kubernetes/$set/secrets"
+  for set in kubernetes kubernetes/scorers; do
+    mkdir -p "$folder/$set/secrets"
     for secret in camera-password live-token scorer-token outbox-key; do
-      echo "an example for the check" >"$folder/kubernetes/$set/secrets/$secret"
+      echo "an example for the check" >"$folder/$set/secrets/$secret"
     done
-    kubectl kustomize "$folder/kubernetes/$set" >/dev/null || fail "deploy/kubernetes/$set"
   done
-  kubectl kustomize "$folder/kubernetes-lease" >/dev/null || fail deploy/kubernetes-lease
+  for set in kubernetes kubernetes/scorers kubernetes-lease; do
+    kubectl kustomize "$folder/$set" >/dev/null || fail "deploy/$set"
+  done
 fi
 
 exit $failed

@@ -106,8 +106,11 @@ async def compose(
         share=config.quality.score_share,
         identity=IdentityRules.of(config.gate.visit_s, scorer.identity),
         zones=config.zones,
-        non_faces=load_non_faces(
-            config.quality.weights, scorer.model_hash, config.quality.max_non_face_similarity
+        non_faces=await asyncio.to_thread(
+            load_non_faces,
+            config.quality.weights,
+            scorer.model_hash,
+            config.quality.max_non_face_similarity,
         ),
     )
     outbox = build_outbox(config, metrics, clock)

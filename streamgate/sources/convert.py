@@ -69,7 +69,8 @@ def _told() -> Iterator[None]:
 def _without_copy(rgb: av.VideoFrame) -> Image:
     """Return an RGB picture's own memory, uint8 [H, W, 3]; it lives as long as the array."""
     (plane,) = rgb.planes
-    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: rgb.height]
+    values: NDArray[np.uint8] = np.frombuffer(plane, np.uint8)  # type: ignore[call-overload] # its stub does not say that it is a buffer
+    rows = values.reshape(-1, plane.line_size)[: rgb.height]
     image = rows[:, : 3 * rgb.width].reshape(rgb.height, rgb.width, 3)
     return np.ascontiguousarray(image)
 
@@ -205,7 +206,7 @@ class VideoPixels:
 
     def sampled(self, step: int) -> Image:
         """Return one pixel of `step` in each direction, RGB, not turned."""
-        return self._converter.sampled(self._picture, step)
+        return self._converter.sampled(self.picture, step)
 
     def luma(self, width: int, height: int) -> NDArray[np.uint8]:
         """Return a small grey picture, uint8 [height, width], not turned."""

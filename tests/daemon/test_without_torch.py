@@ -131,9 +131,9 @@ def test_every_command_of_a_camera_runs(environment: dict[str, str], tmp_path: P
     for name, command in commands.items():
         done = run(environment, "-m", "streamgate", *command)
         assert done.returncode == 0, (name, done.stderr[-2000:])
-    command = [sys.executable, "-m", "streamgate", "recognise", "--gallery", str(gallery)]
+    recognise = [sys.executable, "-m", "streamgate", "recognise", "--gallery", str(gallery)]
     with subprocess.Popen(
-        [*command, "--from", "http", "--port", "0"], env=environment,
+        [*recognise, "--from", "http", "--port", "0"], env=environment,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     ) as listening:  # fmt: skip
         assert listening.stderr is not None

@@ -22,6 +22,7 @@ DEPLOY = needs.ROOT / "deploy"
     [
         ("compose/door.yaml", "door"),
         ("kubernetes/door.yaml", "door"),
+        ("kubernetes-lease/door.yaml", "door"),
         ("kubernetes/scorers/garden.yaml", "garden"),
         ("kubernetes-lease/door.yaml", "door"),
     ],

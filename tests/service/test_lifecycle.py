@@ -17,7 +17,6 @@ from streamgate.quality.thread import GrafiqsScorer
 from streamgate.service.lifecycle import run_scorer
 from tests.service.parts import HASH, Client, FakeScorer, request, until
 
-
 # They send signals to the process that they run in.
 pytestmark = pytest.mark.live
 

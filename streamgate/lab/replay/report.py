@@ -192,8 +192,8 @@ def _people(evaluations: Sequence[PeopleEvaluation]) -> str:
     first = evaluations[0]
     return (
         '<div class=wide tabindex=0 role=region aria-label="People">'
-        f"<table>{titles}{rows}</table></div><p class=note>{first.names} people, each once in every "
-        "video; 95 % intervals are bootstrapped over people. Tracks of labelled faces: "
+        f"<table>{titles}{rows}</table></div><p class=note>{first.names} people, each once in "
+        "every video; 95 % intervals are bootstrapped over people. Tracks of labelled faces: "
         f"{first.tracks}, purity {first.purity:.4f}, {first.false_joins} with two people, "
         f"{first.false_splits} more than people have.</p>"
     )
