@@ -24,7 +24,6 @@ DEPLOY = needs.ROOT / "deploy"
         ("kubernetes/door.yaml", "door"),
         ("kubernetes-lease/door.yaml", "door"),
         ("kubernetes/scorers/garden.yaml", "garden"),
-        ("kubernetes-lease/door.yaml", "door"),
     ],
 )
 def test_the_cameras_settings_are_valid(file: str, name: str, tmp_path: Path) -> None:
