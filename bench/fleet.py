@@ -19,14 +19,16 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.machine import describe
 from streamgate.config.fleet import FleetConfig
-from streamgate.fleet.cluster import Fleet
 from streamgate.fleet.plan import make_plan
 from streamgate.fleet.spec import ProcessSpec
 from tests.fleet.cluster import Machines, descendants
+
+if TYPE_CHECKING:
+    from streamgate.fleet.cluster import Fleet
 
 __all__ = ["RESULTS", "main", "table"]
 
@@ -86,6 +88,9 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _measure(folder: Path, count: int) -> Result:
+    # The page of figures is made without Ray.
+    from streamgate.fleet.cluster import Fleet  # noqa: PLC0415
+
     with Machines(folder, cpus=count) as cluster:
         config = FleetConfig.model_validate(
             {"name": "bench", "address": cluster.address, "state": str(folder / "state")}

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import camera, looking, people, precision, service
+from bench import camera, fleet, looking, people, precision, service
 from bench.quality import expectations, kinds, policies
 from bench.quality.report import tables as quality_tables
 from bench.report import tables as speed_tables
@@ -42,6 +42,7 @@ _BLOCKS: dict[str, tuple[Path, Callable[[Any], str]]] = {
     "cameras": (camera.RESULTS, camera.many_table),
     "looking": (looking.RESULTS, looking.table),
     "service": (service.RESULTS, service.table),
+    "fleet": (fleet.RESULTS, fleet.table),
 }
 _COMMANDLESS = ("bench", "bench-cuda", "precision", "cameras")
 

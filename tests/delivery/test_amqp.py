@@ -188,7 +188,7 @@ async def test_a_broker_that_stops_and_starts_loses_nothing(rabbit: RabbitMq, qu
 
 async def test_a_full_queue_loses_nothing(rabbit: RabbitMq, queue: str) -> None:
     """Reject-publish answers with a nack: kept, in order, and delivered when there is room."""
-    limits = {"x-max-length": 2, "x-overflow": "reject-publish"}
+    limits: dict[str, Any] = {"x-max-length": 2, "x-overflow": "reject-publish"}
     async with channel_of(rabbit) as channel:
         await channel.declare_queue(queue, durable=True, arguments=limits)
     shots = [real_shot(1, revision) for revision in range(1, 7)]

@@ -133,7 +133,7 @@ async def test_a_camera_that_dies_is_offline_and_one_that_stops_too(broker: Brok
             socket = client._client.socket()
             assert socket is not None
             # As when the power fails: no word of farewell.
-            client._client._sock_close()  # type: ignore[no-untyped-call] # not annotated
+            client._client._sock_close()
             await home.until(f"{BASE}/availability", b"offline")
         async with sink_to(broker.port) as sink:
             await sink.tend()

@@ -50,7 +50,9 @@ async def receiving(*secrets: str) -> AsyncIterator[Receiver]:
         return answer
 
     with ThreadPoolExecutor(1) as thread:
-        consumer = Consumer(gallery, lambda crop: crop, thread, tell=receiver.named.append)
+        consumer = Consumer(
+            gallery, lambda crop: crop.astype(np.float32), thread, tell=receiver.named.append
+        )
         app = application(consumer, signatures=SignatureCheck(secrets))
         app.middlewares.append(note)
         runner = web.AppRunner(app)

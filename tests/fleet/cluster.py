@@ -101,6 +101,7 @@ class Machines:
         self.cpus = cpus
         self.head: Node | None = None
         self.node: Node | None = None
+        self.started: list[Node] = []
         self.file = folder / "fleet.yaml"
 
     def __enter__(self) -> Self:
@@ -117,18 +118,19 @@ class Machines:
             self.folder, "a", "--head", f"--port={self.port}", "--include-dashboard=false",
             f"--temp-dir={self.temporary}", f"--num-cpus={self.cpus}",
         )  # fmt: skip
+        self.started.append(head)
         wait_for(lambda: "will now block" in head.log.read_text(), "the head", head)
         self.add_node("b")
 
     def __exit__(self, *_exc: object) -> None:
-        for node in (self.node, self.head):
-            if node is not None:
-                node.stop()
+        for node in reversed(self.started):
+            node.stop()
         shutil.rmtree(self.temporary, ignore_errors=True)
 
     def add_node(self, place: str) -> None:
         node = Node(self.folder, place, f"--address={self.address}", f"--num-cpus={self.cpus}")
         self.node = node
+        self.started.append(node)
         wait_for(lambda: "will now block" in node.log.read_text(), "the node", node)
 
     def fleet(self, *arguments: str, ok: tuple[int, ...] = (0,)) -> str:

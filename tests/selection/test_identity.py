@@ -289,25 +289,23 @@ def test_in_one_shared_frame_place_says_nothing() -> None:
     """Then likeness must be that of two tracks anywhere."""
     for begins, together in ((2.0, False), (2.5, True)):
         camera = Camera()
-        camera.track(1, person(0), begins=0, ends=0.5, similarity=0.75, faces=1)
-        camera.track(
-            2, person(7), begins=0.6, ends=2, quality=5.0, may_continue=(1,), similarity=0.1
-        )
+        camera.track(1, person(0), begins=1, ends=1, similarity=0.75, faces=1)
         camera.identities.seen(1, 2.0)
-        camera.track(
-            3, person(0), begins=begins, ends=4, similarity=0.75, may_continue=(1,), faces=1
-        )
-        assert (camera.visits(3) == camera.visits(1)) is together
+        camera.identities.began(2, (1,), begins)
+        camera.identities.seen(2, 3.0)
+        face = looking(person(0), 0.75, seed=200)
+        camera.identities.scored(2, face, 60.0, 3.0)
+        assert (camera.visits(1, 2) == [1, 1]) is together
 
 
 def test_who_may_be_a_poor_track_may_be_whom_that_one_may_be() -> None:
     """Between two good looks at somebody there may be poor ones."""
     for quality, together in ((8.0, True), (60.0, False)):
         camera = Camera()
-        camera.track(1, person(0), begins=0, ends=1, similarity=0.75, faces=1)
-        camera.track(2, person(1), begins=1.5, ends=2, quality=quality, may_continue=(1,))
-        camera.track(3, person(0), begins=2.5, ends=3, similarity=0.75, may_continue=(2,), faces=1)
-        assert (camera.visits(1) == camera.visits(3)) is together
+        camera.track(1, person(0), begins=0, ends=0, similarity=0.82, faces=1)
+        camera.track(2, person(1), begins=1, ends=1, quality=quality, may_continue=(1,), faces=1)
+        camera.track(3, person(0), begins=2, ends=2, similarity=0.82, may_continue=(2,), faces=1)
+        assert (camera.visits(1, 3) == [1, 1]) is together
 
 
 def test_weights_without_thresholds_join_only_what_is_very_similar() -> None:

@@ -78,6 +78,7 @@ class AmqpSink:
         self._section = section
         self._secrets = [section.password]
         self._connection: _Connection | None = None
+        self._channel: AbstractChannel | None = None
         self._exchange: AbstractExchange | None = None
         self._opening = asyncio.Lock()
 
@@ -138,7 +139,8 @@ class AmqpSink:
 
     async def close(self) -> None:
         """Disconnect."""
-        connection, self._connection, self._exchange = self._connection, None, None
+        connection, self._connection = self._connection, None
+        self._channel = self._exchange = None
         if connection is not None:
             await _close(connection)
 
@@ -165,13 +167,13 @@ class AmqpSink:
             make: whether the queue is made where there is none.
         """
         async with self._opening:
-            usable = self._exchange is not None and not self._exchange.channel.is_closed
-            if self._exchange is None or not usable or self._connection is None:
+            lost = self._channel is None or self._channel.is_closed
+            if lost or self._exchange is None:
                 await self.close()
                 connection = self._connection = await self._connect()
                 await self._look(connection, make=make)
-                channel = await connection.channel(on_return_raises=True)
-                self._exchange = await _exchange(channel, self._section.exchange)
+                self._channel = await connection.channel(on_return_raises=True)
+                self._exchange = await _exchange(self._channel, self._section.exchange)
             return self._exchange
 
     async def _connect(self) -> _Connection:

@@ -160,7 +160,7 @@ def _ghost(image: Image, chance: Generator) -> NDArray[np.generic]:
     turn = chance.uniform(0, 2 * np.pi)
     move = 10.0 * np.array([np.cos(turn), np.sin(turn)])
     other = _affine(image, np.column_stack([np.eye(2), move]))
-    return np.asarray((image.astype(np.float32) + other) / 2)
+    return np.asarray((image.astype(np.float32) + other.astype(np.float32)) / 2)
 
 
 def _rolling_shutter(image: Image, chance: Generator) -> NDArray[np.generic]:

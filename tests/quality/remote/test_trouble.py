@@ -89,7 +89,7 @@ async def test_other_weights_are_refused_and_the_right_service_is_used() -> None
     other = replace(MODEL, model_hash="cd" * 32)
     async with running(wrong, other) as one, running(right) as two, camera(one, two) as door:
         await door.scorer.score(faces())
-        assert door.faults("other_model") == 1
+        await until(lambda: door.faults("other_model") == 1)
     assert (wrong.batches, right.batches) == ([], [1])
 
 
