@@ -190,7 +190,7 @@ def _embeddings(network: IResNet, crops: NDArray[np.uint8]) -> NDArray[np.float6
 
 @torch.no_grad()
 def _norms(network: IResNet, crops: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float64]]:
-    """Return the L2 norm of every block's output and of the embedding, by layer, [N] each."""
+    """Return the L2 norm of every block's output, by layer, [N] each."""
     found: dict[str, list[NDArray[np.float64]]] = {}
     handles = []
 
@@ -203,7 +203,6 @@ def _norms(network: IResNet, crops: NDArray[np.uint8]) -> Mapping[str, NDArray[n
     for name, module in network.named_modules():
         if isinstance(module, Block):
             watch(name, module)
-    watch("embedding", network.features)
     try:
         for batch in _batches(crops):
             network(batch)
