@@ -69,7 +69,7 @@ def test_policies_and_identities_can_be_chosen(tmp_path: Path, config: Path) -> 
     people.write_text("film,number\nhall.mkv,1\n")
     result = invoke(*arguments, "--identities", people)
     assert result.exit_code == 1
-    assert "expected a CSV with the columns video, track and identity" in result.stderr
+    assert "expected a CSV with the columns video, track, identity" in result.stderr
 
 
 def test_what_is_no_video_is_refused(tmp_path: Path, config: Path) -> None:

@@ -67,6 +67,8 @@ def camera_dashboard() -> dashboard.Dashboard:
         ("Quality", _quality(q)),
         ("Gate", _gate(q)),
         ("Delivery", _delivery(q)),
+        ("Two streams", _two_streams(q)),
+        ("Scorer services and lease", _shared(q)),
         ("Process", _process(q)),
     ):
         made.with_row(folded(title, panels))
@@ -186,6 +188,58 @@ def _zone(q: Queries) -> list[Drawn]:
             Line(
                 f"60 * {q.rate('streamgate_zone_shots_total', this, by=('zone',))}", "{{zone}}"
             ),
+        ),
+    ]  # fmt: skip
+
+
+def _two_streams(q: Queries) -> list[Drawn]:
+    return [
+        states(
+            "Main stream and substream",
+            "With source.detect_url: red while one of the two cannot be used. Elsewhere it says "
+            "nothing.",
+            Line(f"1 - {q.metric('streamgate_main_stream_up')}", "main stream down"),
+            Line(f"1 - {q.metric('streamgate_substream_up')}", "substream down"),
+            span=12,
+        ),
+        lines(
+            "Where faces are cut out",
+            "Of the main stream, or why it was the substream.", "suffix: /s",
+            Line(q.rate("streamgate_detail_faces_total", by=("outcome",)), "{{outcome}}"),
+        ),
+    ]  # fmt: skip
+
+
+def _shared(q: Queries) -> list[Drawn]:
+    return [
+        lines(
+            "Scorer services", "1 while a service is used or could be; and whether the camera "
+            "scores by itself because none answers.", "none",
+            Line(q.metric("streamgate_remote_scorer_up"), "{{service}}"),
+            Line(q.metric("streamgate_remote_scorer_local"), "by itself"), most=1,
+        ),
+        lines(
+            "Requests without scores", "Within ten minutes, by reason.", "none",
+            Line(
+                q.increase("streamgate_remote_scorer_faults_total", "10m", by=("reason",)),
+                "{{reason}}",
+            ),
+        ),
+        states(
+            "Lease",
+            "Red while the camera may not deliver, or cannot use the server of the leases.",
+            Line(f"1 - {q.metric('streamgate_lease_held')}", "not held"),
+            Line(f"1 - {q.metric('streamgate_lease_server_up')}", "server away"),
+            span=12,
+        ),
+        lines(
+            "Leases lost, and faults of their server", "Within ten minutes.", "none",
+            Line(q.increase("streamgate_lease_lost_total", "10m"), "lost"),
+            Line(q.increase("streamgate_lease_faults_total", "10m"), "faults"),
+        ),
+        lines(
+            "Epoch", "Number of the current tenure; 0 without a lease.", "none",
+            Line(q.metric("streamgate_lease_epoch"), "epoch"),
         ),
     ]  # fmt: skip
 
@@ -431,6 +485,12 @@ def _process(q: Queries) -> list[Drawn]:
                 "configuration",
             ),
         ),
+        lines(
+            "Changes of the profile", "Within an hour, by outcome.", "none",
+            Line(
+                q.increase("streamgate_profile_changes_total", "1h", by=("outcome",)), "{{outcome}}"
+            ),
+        ),
         _configuration(q),
     ]  # fmt: skip
 
@@ -439,13 +499,15 @@ def _configuration(q: Queries) -> Drawn:
     hidden = {"Time": True, "Value": True, "__name__": True, "job": True}
     return (
         table.Panel()
-        .title("Version, configuration and model")
+        .title("Version, configuration, profile, decoder and model")
         .description("SHA-256 of the configuration and of the weights in use.")
         .datasource(SOURCE)
         .with_target(query(Line(q.metric("streamgate_build_info"), ""), instant=True))
         .with_target(query(Line(q.metric("streamgate_config_info"), ""), ref="B", instant=True))
         .with_target(query(Line(q.metric("streamgate_model_info"), ""), ref="C", instant=True))
         .with_target(query(Line(q.metric("streamgate_camera_info"), ""), ref="D", instant=True))
+        .with_target(query(Line(q.metric("streamgate_profile_info"), ""), ref="E", instant=True))
+        .with_target(query(Line(q.metric("streamgate_decoder_info"), ""), ref="F", instant=True))
         .with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
         .with_transformation(
             models.DataTransformerConfig(id_val="organize", options={"excludeByName": hidden})
