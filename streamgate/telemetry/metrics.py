@@ -101,7 +101,7 @@ class Metrics:
             "profile", "reason",
         )  # fmt: skip
         self.profile_changes = self._counter(
-            "profile_changes", "Times that another profile was to be used, by outcome.",
+            "profile_changes", "Changes to a different profile, by outcome.",
             outcome=("applied", "refused"),
         )  # fmt: skip
         self.config_waiting = self._gauge(

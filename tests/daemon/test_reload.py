@@ -89,7 +89,7 @@ async def test_a_new_secret_is_struck_out_of_what_goes_wrong_with_it(
 ) -> None:
     """Also where the settings are never taken over, and whatever the failure says."""
 
-    def fail(section: Any) -> None:
+    def fail(section: Any, _camera: str) -> None:
         raise RuntimeError(f"cannot use {section.headers['X-Key'].get_secret_value()}")
 
     monkeypatch.setattr("streamgate.daemon.reload.build_sink", fail)
