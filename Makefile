@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
-# Which tests, by their marks: make test MARKS="not slow"
-MARKS ?=
+# How many test files run at once.
+JOBS ?= 2
 # Set CI=true to make a missing test server a failure instead of a skip.
 
 .PHONY: setup setup-dev demo test coverage newest check docs bench clean
@@ -28,7 +28,7 @@ test: setup-dev
 	tools/test_peer.sh
 	tools/test_kafka.sh $(BIN)/python
 	tools/test_triton.sh $(BIN)/python
-	tools/tests.sh $(BIN)/pytest "$(MARKS)" $(ARGS)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 # The tests with branch coverage: pure Python takes three quarters more CPU time.
 coverage: setup-dev
