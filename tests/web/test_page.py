@@ -186,7 +186,8 @@ async def test_values_change_while_one_looks(browser: Browser, camera: Daemon) -
         await expect(page.locator("#boxes .box span").first).to_contain_text("#")
         await expect(page.locator("#tally li").first).to_be_visible()
         await expect(page.locator("#shots").get_by_text("disk: delivered").first).to_be_visible()
-        away = page.locator("#shots").get_by_text("recogniser: failing").first
+        # The longer the sink is away, the rarer the attempts: the newest may not have had one.
+        away = page.locator("#shots").get_by_text(re.compile("recogniser: (failing|waiting)")).first
         await expect(away).to_be_visible()
         newest = await page.locator("#events .event").first.get_attribute("data-key")
         await until(
