@@ -54,10 +54,10 @@ class DetectorSection(Section):
     )
     look: Literal["adaptive", "every_frame"] = Field(
         default="adaptive",
-        description="In which frames faces are detected. adaptive: looks_per_s times a second "
-        "while something moves or a face is tracked, otherwise every look_every_s; every_frame: "
-        "in all, which costs ten times as much while nobody is there. `streamgate replay` uses "
-        "all frames.",
+        description="In which frames faces are detected. adaptive: at most looks_per_s times a "
+        "second while something moves or a face is tracked, otherwise every look_every_s; "
+        "every_frame: in all, which costs ten times as much while nobody is there. "
+        "`streamgate replay` uses all frames.",
     )
     look_every_s: Seconds = Field(
         default=1.0,
@@ -65,11 +65,12 @@ class DetectorSection(Section):
         description="Longest time between two detections, seconds, even if nothing moves.",
     )
     looks_per_s: float = Field(
-        default=10.0,
+        default=15.0,
         gt=0,
         le=240,
-        description="Detections a second while something moves or a face is tracked. Fewer cost "
-        "less, but leave fewer faces to choose from.",
+        description="Detections a second while one to three faces are tracked; with more, or while "
+        "something moves and nobody is tracked, two thirds of it. Fewer cost less, and leave fewer "
+        "faces to choose from.",
     )
     newcomer_s: Seconds = Field(
         default=0.5,

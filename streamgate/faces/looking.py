@@ -2,8 +2,9 @@
 
 Pure: the time and what is known are arguments. Detection runs
 - at least every `look_every_s`, even if nothing moves;
-- while something moves, and for a moment after, `looks_per_s` times a second, to find newcomers;
-- while a track is live, equally often, to find its next faces;
+- while one to three tracks are live, `looks_per_s` times a second, to find their next faces;
+- while something moves, and for a moment after, two thirds as often, to find newcomers; likewise
+  with more tracks, since each look then costs much more than detection alone;
 - in every picture for a moment after somebody was first seen: of those who pass quickly there are
   few pictures, and between distant ones they could not be followed.
 
@@ -26,6 +27,11 @@ _HOLD_S = 1.5
 still."""
 _EARLY_S = 0.004
 """A frame that is early by this much is still used, because the intervals of cameras jitter."""
+
+_FEW = 3
+"""Live tracks that are looked at as often as is allowed."""
+_OTHERWISE = 2 / 3
+"""How often looks are, of that, with more tracks or none."""
 
 _CHECK_S = 0.16
 """How often motion is looked for at rest. Of twenty-five pictures a second every fourth is checked,
@@ -82,7 +88,7 @@ class LookPolicy:
             reason = LookReason.NEWCOMER
         elif not tracks and at - self._moved_at > _HOLD_S:
             return PassReason.NOTHING_MOVES
-        elif since < 1.0 / self.settings.looks_per_s:
+        elif since < self._interval_s(tracks):
             return PassReason.BETWEEN_LOOKS
         else:
             reason = LookReason.TRACKS if tracks else LookReason.MOTION
@@ -103,9 +109,13 @@ class LookPolicy:
         if not tracks and at - self._moved_at > _HOLD_S:
             until, reason = at + _CHECK_S, PassReason.NOTHING_MOVES
         else:
-            until = self._looked_at + 1.0 / self.settings.looks_per_s
+            until = self._looked_at + self._interval_s(tracks)
             reason = PassReason.BETWEEN_LOOKS
         return Pause(at, min(until, due) - _EARLY_S, reason)
+
+    def _interval_s(self, tracks: int) -> float:
+        share = 1.0 if 1 <= tracks <= _FEW else _OTHERWISE
+        return 1.0 / (share * self.settings.looks_per_s)
 
     def _is_new(self, newest_at: float, at: float) -> bool:
         return at - newest_at < self.settings.newcomer_s

@@ -35,14 +35,16 @@ def test_an_empty_room_is_looked_at_once_a_second() -> None:
 
 @pytest.mark.parametrize(("moves", "tracks", "reason"), [
     (True, 0, LookReason.MOTION), (False, 2, LookReason.TRACKS), (True, 1, LookReason.TRACKS),
+    (True, 4, LookReason.TRACKS),
 ])  # fmt: skip
 def test_people_are_looked_at_several_times_a_second(
     moves: bool, tracks: int, reason: LookReason
 ) -> None:
-    """At 25 pictures a second every third, as every second would be more than was asked for."""
-    policy = LookPolicy(DetectorSection(looks_per_s=10))
+    """A few people in every second picture of 25 a second, crowds and mere motion in every third."""
+    policy = LookPolicy(DetectorSection(looks_per_s=15))
     counted = looks(policy, 9, moves=moves, tracks=tracks)
-    assert counted[reason] == pytest.approx(75, abs=2)
+    few = 1 <= tracks <= 3
+    assert counted[reason] == pytest.approx(112 if few else 75, abs=2)
     assert counted[PassReason.NOTHING_MOVES] == 0
 
 
@@ -56,7 +58,7 @@ def test_motion_is_looked_at_with_its_first_picture() -> None:
 
 def test_who_has_come_to_rest_is_looked_for_a_little_longer() -> None:
     """The looks go on for a moment after the last motion, and then cease."""
-    policy = LookPolicy(DetectorSection(looks_per_s=10))
+    policy = LookPolicy(DetectorSection(looks_per_s=15))
     looks(policy, 1.0, moves=True)
     assert looks(policy, 1.2, start=1.0)[LookReason.MOTION] >= 8
     assert looks(policy, 5, start=3.0)[LookReason.MOTION] == 0
@@ -156,4 +158,4 @@ def test_who_has_just_come_is_looked_at_in_every_picture() -> None:
         looked.append(isinstance(told, LookReason))
         assert (policy.pause(at, tracks=1, newest_at=FRAME_S) is None) == (at - FRAME_S < 0.5)
     assert all(looked[:13])
-    assert sum(looked[13:]) <= 4
+    assert sum(looked[13:]) <= 5
