@@ -40,7 +40,7 @@ def test_an_empty_room_is_looked_at_once_a_second() -> None:
 def test_people_are_looked_at_several_times_a_second(
     moves: bool, tracks: int, reason: LookReason
 ) -> None:
-    """At 25 a second: a few people in every second picture, crowds and mere motion in every third."""
+    """At 25 a second: a few people in every second picture, crowds and motion in every third."""
     policy = LookPolicy(DetectorSection(looks_per_s=15))
     counted = looks(policy, 9, moves=moves, tracks=tracks)
     few = 1 <= tracks <= 3
