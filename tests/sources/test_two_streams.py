@@ -128,7 +128,7 @@ async def test_without_the_main_stream_there_is_still_the_other(
         async with watching(source(sub, main, metrics)) as viewer:
             await matched(viewer)
             main.kill()
-            await reach(metrics, "main_stream_up", 0)
+            await until(lambda: value(metrics, "main_stream_up") == 0)
             (frame,) = await viewer.frames(1)
             assert frame.detail is not None
             assert frame.detail.size is None
