@@ -6,13 +6,11 @@ printed by `streamgate schema` and by the page of settings in the documentation.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     Field,
     IPvAnyNetwork,
-    SecretStr,
     create_model,
     field_validator,
     model_validator,
@@ -23,7 +21,7 @@ from streamgate.config.hosts import is_loopback
 from streamgate.config.lease import LeaseSection
 from streamgate.config.profiles import DEFAULT_PROFILE, PartialSection, lay_over, partial_of
 from streamgate.config.schedule import ScheduleSection
-from streamgate.config.section import Name, Seconds, Section
+from streamgate.config.section import ExistingFile, Name, Seconds, Section, ServerToken
 from streamgate.config.source import SourceSection
 from streamgate.config.stages import (
     DetectorSection,
@@ -55,7 +53,6 @@ class CameraSection(Section):
     )
 
 
-_SHORTEST_TOKEN = 16
 _HOST_NAME = r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$"
 
 
@@ -78,12 +75,12 @@ class WebSection(Section):
         description="TCP port; 0 takes a free one and logs it. The default lies in the range that "
         "Prometheus exporters use.",
     )
-    cert_file: Path | None = Field(
+    cert_file: ExistingFile = Field(
         default=None,
         description="Certificate, with its chain, to serve HTTPS with; a PEM file. Default: plain "
         "HTTP.",
     )
-    key_file: Path | None = Field(
+    key_file: ExistingFile = Field(
         default=None,
         description="Private key of cert_file, a PEM file. Default: the key is in cert_file.",
     )
@@ -102,7 +99,7 @@ class WebSection(Section):
         description="Let the live page show frames and faces. Off, the page shows boxes and "
         "figures only: pictures of people should be shown only where somebody has decided so.",
     )
-    token: SecretStr | None = Field(
+    token: ServerToken = Field(
         default=None,
         description="Secret that visitors of the live page must know, 16 characters or more; "
         "better given as token_file. Required where host can be reached from other machines. "
@@ -144,13 +141,6 @@ class WebSection(Section):
         "If it says https, the login cookie is marked Secure.",
     )
 
-    @field_validator("token")
-    @classmethod
-    def _is_long(cls, token: SecretStr | None) -> SecretStr | None:
-        if token is not None and len(token.get_secret_value()) < _SHORTEST_TOKEN:
-            raise ValueError(f"wanted {_SHORTEST_TOKEN} characters or more")
-        return token
-
     @model_validator(mode="after")
     def _guarded(self) -> WebSection:
         if self.token is not None or not self.enabled:
@@ -171,9 +161,6 @@ class WebSection(Section):
 
     @model_validator(mode="after")
     def _certificate_with_key(self) -> WebSection:
-        for path in (self.cert_file, self.key_file):
-            if path is not None and not path.is_file():
-                raise ValueError(f"no file at {path}")
         if self.key_file is not None and self.cert_file is None:
             raise ValueError("key_file is given without cert_file")
         return self

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, model_validator
 
-from streamgate.config.section import Name, Section
+from streamgate.config.client_tls import ClientTlsSection
+from streamgate.config.section import Name
 from streamgate.config.sinks import server_url
 
 __all__ = [
@@ -18,7 +19,7 @@ __all__ = [
 ]
 
 
-class _AnyLease(Section):
+class _AnyLease(ClientTlsSection):
     ttl_s: float = Field(
         default=10.0,
         ge=2.0,
@@ -27,27 +28,6 @@ class _AnyLease(Section):
         "times as often. After a machine has died, another takes over about this much later; a "
         "lease server that is away for longer stops delivery, and loses nothing.",
     )
-    ca_file: Path | None = Field(
-        default=None,
-        description="Certificate of the authority that signed the server's own, a PEM file. "
-        "Default: the authorities that the system trusts.",
-    )
-    client_cert_file: Path | None = Field(
-        default=None,
-        description="Client certificate, a PEM file, for servers that require one (mutual TLS).",
-    )
-    client_key_file: Path | None = Field(
-        default=None,
-        description="Private key of client_cert_file, a PEM file. Default: it is in "
-        "client_cert_file.",
-    )
-
-    @field_validator("ca_file", "client_cert_file", "client_key_file")
-    @classmethod
-    def _exists(cls, path: Path | None) -> Path | None:
-        if path is not None and not path.is_file():
-            raise ValueError(f"no file at {path}")
-        return path
 
 
 class RedisLeaseSection(_AnyLease):

@@ -5,17 +5,43 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from streamgate.values.redaction import secrets_in
 
-__all__ = ["Fraction", "Name", "Quality", "Seconds", "Section", "secrets_of"]
+__all__ = [
+    "ExistingFile",
+    "Fraction",
+    "Name",
+    "Quality",
+    "Seconds",
+    "Section",
+    "ServerToken",
+    "secrets_of",
+]
 
 _SHORTEST_KEY = 8
+_SHORTEST_TOKEN = 16
+
+
+def _is_there(path: Path | None) -> Path | None:
+    if path is not None and not path.is_file():
+        raise ValueError(f"no file at {path}")
+    return path
+
+
+def _is_long(token: SecretStr | None) -> SecretStr | None:
+    if token is not None and len(token.get_secret_value()) < _SHORTEST_TOKEN:
+        raise ValueError(f"wanted {_SHORTEST_TOKEN} characters or more")
+    return token
+
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Quality = Annotated[float, Field(ge=0, le=100)]
+ExistingFile = Annotated[Path | None, AfterValidator(_is_there)]
+ServerToken = Annotated[SecretStr | None, AfterValidator(_is_long)]
+"""What visitors of a server of ours must know: too long to be guessed."""
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
+from streamgate.config.client_tls import ClientTlsSection
 from streamgate.config.secrets import long_enough
 from streamgate.config.section import Name, Seconds, Section
 
@@ -40,23 +41,9 @@ class _AnySink(Section):
     )
 
 
-class _NetworkSink(_AnySink):
+class _NetworkSink(ClientTlsSection, _AnySink):
     timeout_s: Seconds = Field(
         default=10.0, description="Longest time that one attempt may take, seconds."
-    )
-    ca_file: Path | None = Field(
-        default=None,
-        description="Certificate of the authority that signed the server's own, a PEM file. "
-        "Default: the authorities that the system trusts.",
-    )
-    client_cert_file: Path | None = Field(
-        default=None,
-        description="Client certificate, a PEM file, for servers that require one (mutual TLS).",
-    )
-    client_key_file: Path | None = Field(
-        default=None,
-        description="Private key of client_cert_file, a PEM file. Default: it is in "
-        "client_cert_file.",
     )
 
     @model_validator(mode="after")
@@ -73,13 +60,6 @@ class _NetworkSink(_AnySink):
                 f"wanted {wanted}, or neither file"
             )
         return self
-
-    @field_validator("ca_file", "client_cert_file", "client_key_file")
-    @classmethod
-    def _exists(cls, path: Path | None) -> Path | None:
-        if path is not None and not path.is_file():
-            raise ValueError(f"no file at {path}")
-        return path
 
 
 class _Enveloped(Section):

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from streamgate.config.pictures import PictureSection
 from streamgate.config.reconnect import ReconnectSection
-from streamgate.config.section import Seconds
+from streamgate.config.section import ExistingFile, Seconds
 from streamgate.config.webrtc_source import WhepSection, WhipSection
 
 __all__ = ["DeviceSection", "FileSection", "ReconnectSection", "RtspSection", "SourceSection"]
@@ -73,7 +73,7 @@ class RtspSection(PictureSection):
         description="tcp loses no packets. udp has slightly less delay, but after a lost packet "
         "frames are discarded until the next keyframe, and H.265 does not reveal all damage.",
     )
-    ca_file: Path | None = Field(
+    ca_file: ExistingFile = Field(
         default=None,
         description="Certificate of the authority that signed the camera's own, a PEM file, for "
         "rtsps. Default: the authorities that the system trusts.",
@@ -93,13 +93,6 @@ class RtspSection(PictureSection):
         "frames at 25 a second.",
     )
     reconnect: ReconnectSection = Field(default_factory=ReconnectSection)
-
-    @field_validator("ca_file")
-    @classmethod
-    def _ca_exists(cls, path: Path | None) -> Path | None:
-        if path is not None and not path.is_file():
-            raise ValueError(f"no file at {path}")
-        return path
 
     @model_validator(mode="after")
     def _two_streams(self) -> RtspSection:

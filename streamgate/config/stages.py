@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr, model_validator
 
-from streamgate.config.section import Fraction, Name, Quality, Seconds, Section
+from streamgate.config.section import ExistingFile, Fraction, Name, Quality, Seconds, Section
 from streamgate.config.service_address import ServiceUrl
 
 __all__ = [
@@ -340,16 +340,16 @@ class QualitySection(NetworkSection):
         default=None,
         description="Bearer token for the services; better given as service_token_file.",
     )
-    service_ca_file: Path | None = Field(
+    service_ca_file: ExistingFile = Field(
         default=None,
         description="PEM file of the authorities that `grpcs://` services are trusted by. Default: "
         "the system's.",
     )
-    service_cert_file: Path | None = Field(
+    service_cert_file: ExistingFile = Field(
         default=None,
         description="PEM file of the certificate that this camera shows to `grpcs://` services.",
     )
-    service_key_file: Path | None = Field(
+    service_key_file: ExistingFile = Field(
         default=None,
         description="PEM file of its key. Default: the key is in service_cert_file.",
     )

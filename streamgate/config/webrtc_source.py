@@ -7,14 +7,13 @@ which is right on a local network and behind a forwarded port.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from streamgate.config.pictures import PictureSection
 from streamgate.config.reconnect import ReconnectSection
-from streamgate.config.section import Seconds, Section
+from streamgate.config.section import ExistingFile, Seconds, Section
 
 __all__ = ["IceServer", "WhepSection", "WhipSection"]
 
@@ -143,16 +142,9 @@ class WhepSection(_WebRtcSource):
     token: SecretStr | None = Field(
         default=None, description="Sent as `Authorization: Bearer …`; better given as token_file."
     )
-    ca_file: Path | None = Field(
+    ca_file: ExistingFile = Field(
         default=None,
         description="Certificate of the authority that signed the server's own, a PEM file, for "
         "https. Default: the authorities that the system trusts.",
     )
     reconnect: ReconnectSection = Field(default_factory=ReconnectSection)
-
-    @field_validator("ca_file")
-    @classmethod
-    def _ca_exists(cls, path: Path | None) -> Path | None:
-        if path is not None and not path.is_file():
-            raise ValueError(f"no file at {path}")
-        return path
