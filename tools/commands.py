@@ -6,7 +6,6 @@ python -m tools.commands --check   # change nothing; fail if the page is out of 
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 import click
 
 from streamgate.cli import app
+from tools.pages import write_or_check
 
 __all__ = ["PAGE", "commands", "main", "page"]
 
@@ -103,15 +103,7 @@ def _row(parameter: click.Parameter, context: click.Context) -> str | None:
 
 def main() -> int:
     """Write the page, or with --check compare it; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tools.commands", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; fail if out of date")
-    check = parser.parse_args().check
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page():
-        return 0
-    if not check:
-        PAGE.write_text(page(), encoding="utf-8")
-    print(f"{PAGE}: {'is out of date' if check else 'written'}")
-    return int(check)
+    return write_or_check("tools.commands", {PAGE: lambda _old: page()})
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ A setting is explained in one place only: the description of its field.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import typing
@@ -22,6 +21,7 @@ from pydantic.fields import FieldInfo
 
 from streamgate.config import CameraConfig
 from streamgate.config.profiles import PartialSection
+from tools.pages import write_or_check
 
 __all__ = ["PAGE", "Found", "Setting", "main", "page", "sections", "settings"]
 
@@ -298,15 +298,7 @@ def _default(field: FieldInfo) -> str:
 
 def main() -> int:
     """Write the page, or with --check compare it; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tools.configuration", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; fail if out of date")
-    check = parser.parse_args().check
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page():
-        return 0
-    if not check:
-        PAGE.write_text(page(), encoding="utf-8")
-    print(f"{PAGE}: {'is out of date' if check else 'written'}")
-    return int(check)
+    return write_or_check("tools.configuration", {PAGE: lambda _old: page()})
 
 
 if __name__ == "__main__":

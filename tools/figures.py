@@ -9,7 +9,6 @@ that made them.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from bench import camera, fleet, looking, people, precision, service
 from bench.quality import expectations, kinds, policies
 from bench.quality.report import tables as quality_tables
 from bench.report import tables as speed_tables
+from tools import pages
 
 __all__ = ["PAGES", "filled", "main"]
 
@@ -62,35 +62,13 @@ def filled(text: str) -> str:
             block = table(results)
             if name not in _COMMANDLESS:
                 block += f"\n`{results['command']}`"
-        text = _fill(text, name, block)
+        text = pages.filled(text, name, block)
     return text
-
-
-def _fill(text: str, name: str, block: str) -> str:
-    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    before, found, rest = text.partition(begin)
-    _, found_end, after = rest.partition(end)
-    if not found or not found_end:
-        raise ValueError(f"wanted {begin} and, after it, {end}")
-    return f"{before}{begin}\n\n{block.strip()}\n\n{end}{after}"
 
 
 def main() -> int:
     """Write the pages, or with --check compare them; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tools.figures", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; fail if out of date")
-    check = parser.parse_args().check
-    stale = False
-    for page in PAGES:
-        old = page.read_text(encoding="utf-8")
-        new = filled(old)
-        if new == old:
-            continue
-        stale = True
-        if not check:
-            page.write_text(new, encoding="utf-8")
-        print(f"{page}: {'is out of date' if check else 'written'}")
-    return int(check and stale)
+    return pages.write_or_check("tools.figures", dict.fromkeys(PAGES, filled))
 
 
 if __name__ == "__main__":

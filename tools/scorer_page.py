@@ -6,12 +6,12 @@ python -m tools.scorer_page --check   # change nothing; fail if the page is out 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 from streamgate.config import ScorerConfig
 from streamgate.telemetry.scorer_metrics import ScorerMetrics
+from tools import pages
 from tools.configuration import sections, settings
 
 __all__ = ["PAGE", "filled", "main"]
@@ -26,12 +26,7 @@ def filled(text: str) -> str:
         ValueError: a mark is missing.
     """
     for name, block in (("settings", _settings()), ("metrics", _metrics())):
-        begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-        before, found, rest = text.partition(begin)
-        _, found_end, after = rest.partition(end)
-        if not found or not found_end:
-            raise ValueError(f"wanted {begin} and, after it, {end}")
-        text = f"{before}{begin}\n\n{block.strip()}\n\n{end}{after}"
+        text = pages.filled(text, name, block)
     return text
 
 
@@ -61,17 +56,7 @@ def _metrics() -> str:
 
 def main() -> int:
     """Write the page, or with --check compare it; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tools.scorer_page", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; fail if out of date")
-    check = parser.parse_args().check
-    old = PAGE.read_text(encoding="utf-8")
-    new = filled(old)
-    if new == old:
-        return 0
-    if not check:
-        PAGE.write_text(new, encoding="utf-8")
-    print(f"{PAGE}: {'is out of date' if check else 'written'}")
-    return int(check)
+    return pages.write_or_check("tools.scorer_page", {PAGE: filled})
 
 
 if __name__ == "__main__":

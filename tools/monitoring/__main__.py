@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -17,6 +17,7 @@ from tools.monitoring.fleet import fleet_dashboard
 from tools.monitoring.reference import alerts_page, metrics_page
 from tools.monitoring.rules import groups
 from tools.monitoring.timing import FLEET, Timing
+from tools.pages import write_or_check
 
 __all__ = ["files", "main", "rules_text"]
 
@@ -77,20 +78,12 @@ def _json(dashboard: Dashboard) -> str:
 
 def main() -> int:
     """Write the files, or with --check compare them; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tools.monitoring", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; fail if out of date")
-    check = parser.parse_args().check
-    stale = [path for path, text in files().items() if _read(ROOT / path) != text]
-    for path in stale:
-        if not check:
-            (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
-            (ROOT / path).write_text(files()[path], encoding="utf-8")
-        print(f"{path}: {'is out of date' if check else 'written'}")
-    return 1 if check and stale else 0
+    made = {ROOT / path: partial(_made, text) for path, text in files().items()}
+    return write_or_check("tools.monitoring", made)
 
 
-def _read(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8") if path.exists() else None
+def _made(text: str, _old: str) -> str:
+    return text
 
 
 if __name__ == "__main__":
