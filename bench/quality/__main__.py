@@ -8,7 +8,6 @@ weights, or it would praise its own taste.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -22,11 +21,10 @@ from bench.quality.figures import (
     recognition_figures,
     separation_figures,
 )
+from bench.quality.judged import judge_of, parser_of
 from bench.quality.report import tables
 from streamgate.lab.crops import read_crops
-from streamgate.lab.recogniser import OnnxRecogniser, Preprocessing
 from streamgate.quality.scorer import Scorer
-from streamgate.quality.weights import default_weights_path
 
 _PARTS = ("recognition", "discard", "separation", "non_faces")
 _RESULTS = Path(__file__).parent / "results.json"
@@ -54,14 +52,7 @@ def _merged(new: Mapping[str, Any], kept: Mapping[str, Any] | None) -> Mapping[s
 
 def main() -> None:
     """Measure, write the JSON and print the tables of docs/measurements.md."""
-    parser = argparse.ArgumentParser(prog="python -m bench.quality", description=__doc__)
-    parser.add_argument("--crops", type=Path, required=True, help="aligned crops, folder or tar")
-    parser.add_argument("--split", help="use only this split of the index")
-    parser.add_argument("--recogniser", type=Path, required=True, help="ONNX file of the judge")
-    parser.add_argument("--color", choices=["rgb", "bgr"], default="rgb")
-    parser.add_argument("--mean", type=float, default=0.0)
-    parser.add_argument("--std", type=float, default=1.0)
-    parser.add_argument("--weights", type=Path, default=default_weights_path())
+    parser = parser_of("bench.quality", __doc__, _RESULTS)
     parser.add_argument(
         "--part", choices=_PARTS, action="append",
         help="measure this part only, and keep the others of the same weights, crops and judge",
@@ -70,13 +61,10 @@ def main() -> None:
         "--method", action="append", help="measure only this one of the discard's methods anew"
     )
     parser.add_argument("--draws", type=int, default=3, help="draws of the degraded probes")
-    parser.add_argument("--output", type=Path, default=_RESULTS)
     arguments = parser.parse_args()
     crops = read_crops(arguments.crops, split=arguments.split)
     scorer = Scorer.load(arguments.weights, calibration=None)
-    judge = OnnxRecogniser(
-        arguments.recogniser, Preprocessing(112, arguments.color, arguments.mean, arguments.std)
-    )
+    judge = judge_of(arguments)
     weights = arguments.weights
     measures: Mapping[str, Callable[[], Any]] = {
         "recognition": lambda: recognition_figures(crops, scorer),

@@ -8,7 +8,6 @@ away, spoiled as that camera might, and cut out again. The page of mounting show
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -21,15 +20,15 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from bench.quality.judged import judge_of, parser_of
 from bench.quality.probes import with_known_people
 from streamgate.config import DetectorSection
 from streamgate.faces.detect import YuNetDetector
 from streamgate.faces.pose import pose_of
 from streamgate.lab.crops import CropSet, read_crops
-from streamgate.lab.recogniser import OnnxRecogniser, Preprocessing
+from streamgate.lab.recogniser import OnnxRecogniser
 from streamgate.models.registry import path_of
 from streamgate.quality.scorer import Scorer
-from streamgate.quality.weights import default_weights_path
 from streamgate.values import Image
 
 __all__ = ["RESULTS", "as_seen", "table"]
@@ -224,22 +223,12 @@ def _text(cell: Mapping[str, Any]) -> str:
 
 def main() -> None:
     """Measure, write the JSON and print the tables."""
-    parser = argparse.ArgumentParser(prog="python -m bench.quality.expectations")
-    parser.add_argument("--crops", type=Path, required=True, help="aligned crops, folder or tar")
-    parser.add_argument("--split", help="use only this split of the index")
-    parser.add_argument("--recogniser", type=Path, required=True, help="ONNX file of the judge")
-    parser.add_argument("--color", choices=["rgb", "bgr"], default="rgb")
-    parser.add_argument("--mean", type=float, default=0.0)
-    parser.add_argument("--std", type=float, default=1.0)
+    parser = parser_of("bench.quality.expectations", __doc__, RESULTS)
     parser.add_argument("--most", type=int, default=300, help="faces a cell")
-    parser.add_argument("--weights", type=Path, default=default_weights_path())
-    parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     crops = read_crops(arguments.crops, split=arguments.split)
     scorer = Scorer.load(arguments.weights)
-    judge = OnnxRecogniser(
-        arguments.recogniser, Preprocessing(112, arguments.color, arguments.mean, arguments.std)
-    )
+    judge = judge_of(arguments)
     found = figures(crops, scorer, judge, arguments.most)
     first = found["widths"]["sharp"][str(WIDTHS[0])]
     results = {

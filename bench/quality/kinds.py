@@ -8,7 +8,6 @@ face and the other clean pictures of its person, and with its unaltered self.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -19,13 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.quality.judged import judge_of, parser_of
 from bench.quality.probes import with_known_people
 from streamgate.lab.crops import CropSet, read_crops
 from streamgate.lab.evaluation.measures import separation
 from streamgate.lab.evaluation.unseen_kinds import KINDS, RELATED, across_kinds, damage_all
-from streamgate.lab.recogniser import OnnxRecogniser, Preprocessing
+from streamgate.lab.recogniser import OnnxRecogniser
 from streamgate.quality.scorer import Scorer
-from streamgate.quality.weights import default_weights_path
 
 __all__ = ["RESULTS", "table"]
 
@@ -125,21 +124,11 @@ def _text(found: Mapping[str, float]) -> str:
 
 def main() -> None:
     """Measure, write the JSON and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m bench.quality.kinds", description=__doc__)
-    parser.add_argument("--crops", type=Path, required=True, help="aligned crops, folder or tar")
-    parser.add_argument("--split", help="use only this split of the index")
-    parser.add_argument("--recogniser", type=Path, required=True, help="ONNX file of the judge")
-    parser.add_argument("--color", choices=["rgb", "bgr"], default="rgb")
-    parser.add_argument("--mean", type=float, default=0.0)
-    parser.add_argument("--std", type=float, default=1.0)
+    parser = parser_of("bench.quality.kinds", __doc__, RESULTS)
     parser.add_argument("--most", type=int, default=400, help="faces")
-    parser.add_argument("--weights", type=Path, default=default_weights_path())
-    parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     scorer = Scorer.load(arguments.weights)
-    judge = OnnxRecogniser(
-        arguments.recogniser, Preprocessing(112, arguments.color, arguments.mean, arguments.std)
-    )
+    judge = judge_of(arguments)
     crops = read_crops(arguments.crops, split=arguments.split)
     results = {
         "command": "python -m bench.quality.kinds " + " ".join(sys.argv[1:]),
