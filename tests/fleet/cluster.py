@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -97,7 +98,8 @@ class Machines:
         self.folder = folder
         self.port = free_port()
         self.address = f"127.0.0.2:{self.port}"
-        self.temporary = Path(f"/tmp/sgray{self.port}")  # Ray's sockets want short paths
+        # Of its own, not the test's, whose path is too long for the names of Ray's sockets.
+        self.temporary = Path(tempfile.mkdtemp(prefix="ray"))
         self.cpus = cpus
         self.head: Node | None = None
         self.node: Node | None = None
