@@ -104,10 +104,10 @@ def _lines(draft: Draft) -> Iterator[str]:
         yield f"# Faces are small in this picture ({seen})."
         yield f"detector: {{max_side_px: {proposal.max_side_px}}}"
     if proposal.min_size_px is not None:
-        yield f"# Four of five people came closer than this ({seen})."
+        yield f"# At least nine of ten people came closer than this ({seen})."
         yield f"precheck: {{min_size_px: {proposal.min_size_px}}}"
     if proposal.min_quality is not None:
-        yield f"# The best faces of four of five people were better than this ({seen})."
+        yield f"# The best faces of at least nine of ten were better than this ({seen})."
         yield f"gate: {{min_quality: {proposal.min_quality}}}"
     if proposal.min_size_px is None and proposal.min_quality is None:
         yield f"# Too few people to propose thresholds by ({seen}): the defaults are used."

@@ -24,6 +24,8 @@ _MARGIN = 0.2
 _SMALLEST_PX, _LARGEST_PX = 24, 80
 _LEAST_QUALITY, _MOST_QUALITY = 10, 60
 _STEP = 5
+_LEFT_OUT = 0.1
+"""Share of the people who may fall short: somebody passes far away at every camera."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,10 @@ class Proposal:
 def propose(watched: Watched) -> Proposal:
     """Return settings for what was seen.
 
-    - `min_size_px`: four fifths of the largest face of the smallest fifth of people.
-    - `min_quality`: what the best faces of four of five people reach, in steps of five.
+    Thresholds must let people through: of fewer than ten everybody, of more nine of ten.
+
+    - `min_size_px`: four fifths of the largest face of the smallest of them.
+    - `min_quality`: what the best face of the poorest of them reaches, in steps of five.
     """
     tracks = [track for track in watched.tracks if len(track.boxes) >= _LEAST_LOOKS]
     static = [track for track in tracks if _is_static(track, watched.seconds)]
@@ -83,7 +87,9 @@ def propose(watched: Watched) -> Proposal:
 
 
 def _low(values: Sequence[float]) -> float | None:
-    return float(np.quantile(values, 0.2)) if len(values) >= _LEAST_PEOPLE else None
+    if len(values) < _LEAST_PEOPLE:
+        return None
+    return float(np.quantile(values, _LEFT_OUT, method="lower"))
 
 
 def _finer(smallest_px: float | None, side_px: int) -> int | None:

@@ -25,16 +25,22 @@ def watched(*tracks: SeenTrack, width: int = 1920, height: int = 1080) -> Watche
     return Watched(picture, 60.0, 1500, 25.0, list(tracks), {})
 
 
-def test_thresholds_are_what_most_people_reach() -> None:
-    """Four of five came closer and were better than what is proposed."""
+def test_thresholds_are_what_everybody_of_a_few_reaches() -> None:
+    """Nobody of five is shut out by what is proposed."""
     people = [walker(size, quality) for size, quality in
               [(40, 22), (60, 41), (70, 48), (80, 55), (90, 63)]]  # fmt: skip
     found = propose(watched(*people))
     assert found.people == 5
     assert found.min_size_px is not None
-    assert 30 <= found.min_size_px <= 48
-    assert found.min_quality == 35
+    assert 24 <= found.min_size_px < 40
+    assert found.min_quality == 20
     assert found.ignore == ()
+
+
+def test_one_of_many_who_falls_short_does_not_count() -> None:
+    """Somebody passes far away at every camera."""
+    found = propose(watched(walker(20, 11), *[walker(60, 52)] * 11))
+    assert (found.min_size_px, found.min_quality) == (48, 50)
 
 
 def test_few_people_are_nothing_to_go_by() -> None:
