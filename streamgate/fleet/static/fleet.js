@@ -13,7 +13,9 @@ const needsAttention = (p) =>
 
 function cell(row, label, text, kind) {
   const td = row.insertCell();
-  td.textContent = text == null || text === "" ? "–" : String(text);
+  const isEmpty = text == null || text === "";
+  td.textContent = isEmpty ? "–" : String(text);
+  td.toggleAttribute("data-empty", isEmpty);
   if (label) td.dataset.label = label;
   if (kind) td.className = kind;
   return td;
@@ -31,6 +33,8 @@ function draw() {
   const shown = processes.filter((p) =>
     (!ill.checked || needsAttention(p)) &&
     (!wanted || [p.name, p.place, p.state, p.host].some((t) => (t || "").toLowerCase().includes(wanted))));
+  // Whoever has reached a link by the keyboard stays there.
+  const inFocus = document.activeElement?.closest("#rows a")?.textContent;
   rows.replaceChildren();
   for (const p of shown.slice(0, MOST_ROWS)) {
     const row = document.createElement("tr"), bad = needsAttention(p);
@@ -53,6 +57,7 @@ function draw() {
     cell(row, "place", p.place);
     rows.append(row);
   }
+  if (inFocus) [...rows.querySelectorAll("a")].find((a) => a.textContent === inFocus)?.focus();
   more.hidden = shown.length <= MOST_ROWS;
   more.textContent = `${shown.length - MOST_ROWS} more: narrow the list by name, place or state.`;
 }
